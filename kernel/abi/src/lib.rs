@@ -1,0 +1,19 @@
+//! What kernel, tasks and image builder agree on.
+//!
+//! - [`system_call`]: numbers and registers of every system call, and [`Error`], the answers that are not success.
+//! - [`start`]: what a task finds at its entry, its grants by name.
+//! - [`needs`]: what a task says it must be granted, carried in its ELF file.
+//! - [`package`]: the boot package, the charter as the kernel reads it.
+//! - [`layout`]: where things lie in a task's address space.
+//! - [`handoff`]: what the UEFI application passes to the kernel, and the kernel's own layout.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod handoff;
+pub mod layout;
+pub mod needs;
+pub mod package;
+pub mod start;
+pub mod system_call;
+
+pub use system_call::Error;

@@ -1,0 +1,400 @@
+//! The boot package: the checked charter as the kernel reads it.
+//!
+//! A [`Header`] of fixed size, then a postcard stream: one [`Contents`], then its devices, regions and tasks one after
+//! the other, so that a reader without a heap holds one at a time. [`Package::open`] checks the whole package once;
+//! what it hands out afterwards refers to nothing that does not exist.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::layout;
+use crate::system_call::PciAddress;
+
+/// First bytes of a boot package.
+pub const MAGIC: [u8; 8] = *b"CHARTER\0";
+/// Version of the package's form.
+pub const VERSION: u32 = 1;
+/// Bytes before the postcard stream: magic, version (u32), length of the stream (u32), CRC-32 of the stream (u32), all
+/// little-endian, and four zeroes.
+pub const HEADER_BYTES: usize = 24;
+
+/// Most tasks.
+pub const TASKS_MAX: usize = 32;
+/// Most endpoints.
+pub const ENDPOINTS_MAX: usize = 32;
+/// Most devices.
+pub const DEVICES_MAX: usize = 8;
+/// Most DMA regions.
+pub const REGIONS_MAX: usize = 16;
+/// Most DMA regions that one device may be given addresses in.
+pub const DEVICE_REGIONS_MAX: usize = 4;
+/// Most MSI-X vectors granted of one device.
+pub const DEVICE_VECTORS_MAX: usize = 8;
+/// Most limits of one device grant.
+pub const LIMITS_MAX: usize = 8;
+/// Most capabilities of one task; handles are 1 to this.
+pub const CAPABILITIES_MAX: usize = 32;
+/// Most loadable segments of one program.
+pub const SEGMENTS_MAX: usize = 8;
+/// Most windows mapped into one task.
+pub const WINDOWS_MAX: usize = 8;
+/// Most component names under which one task may write to the log.
+pub const LOG_NAMES_MAX: usize = 4;
+/// Highest priority; 0 is the lowest.
+pub const PRIORITY_MAX: u8 = 63;
+/// Longest name of a task, device, region or log component, in bytes.
+pub const NAME_BYTES_MAX: usize = 28;
+
+/// How many of each the package holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents<'a> {
+    /// The system's name in the charter.
+    pub name: &'a str,
+    /// Number of endpoints.
+    pub endpoints: u16,
+    /// Number of [`Device`]s.
+    pub devices: u16,
+    /// Number of [`Region`]s.
+    pub regions: u16,
+    /// Number of [`Task`]s.
+    pub tasks: u16,
+}
+
+/// Which PCI function a device is: every part that is given must match. The lowest address that matches and that no
+/// earlier device of the package took is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selector {
+    /// Class, subclass, programming interface.
+    pub class: Option<(u8, u8, u8)>,
+    /// Vendor identifier.
+    pub vendor: Option<u16>,
+    /// Device identifier.
+    pub device: Option<u16>,
+    /// Where it is.
+    pub address: Option<PciAddress>,
+}
+
+/// Which broker checks a device's commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BrokerKind {
+    /// `drivers/nvme/broker`.
+    Nvme,
+}
+
+/// A range of a namespace that a device grant allows, and in which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Namespace identifier; `None` for every namespace.
+    pub namespace: Option<u32>,
+    /// First logical block.
+    pub first_block: u64,
+    /// Number of logical blocks; `None` up to the end.
+    pub blocks: Option<u64>,
+    /// Whether the range may also be written.
+    pub writable: bool,
+}
+
+/// A device that a task is granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device<'a> {
+    /// Its name in the charter.
+    pub name: &'a str,
+    /// Which function it is.
+    pub selector: Selector,
+    /// The BAR whose registers are granted.
+    pub bar: u8,
+    /// Which broker checks its commands.
+    pub broker: BrokerKind,
+    /// The granted MSI-X table entries; all others stay masked.
+    pub vectors: Vec<u16, DEVICE_VECTORS_MAX>,
+    /// The DMA regions that it may be given addresses in, as indices; their order is their number in commands.
+    pub regions: Vec<u16, DEVICE_REGIONS_MAX>,
+    /// What it may be used for. Never empty: the whole device is one limit without namespace and end.
+    pub limits: Vec<Limit, LIMITS_MAX>,
+}
+
+/// A DMA region: physically contiguous, zeroed before anybody sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region<'a> {
+    /// Its name in the charter.
+    pub name: &'a str,
+    /// Its size in bytes, a multiple of the page.
+    pub bytes: u64,
+}
+
+/// What may be done with a mapping. Nothing is ever writable and executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Read and write.
+    ReadWrite,
+    /// Read and execute.
+    ReadExecute,
+}
+
+/// A part of a program in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment<'a> {
+    /// First address, on a page.
+    pub address: u64,
+    /// Bytes in memory; those beyond `data` are zero.
+    pub bytes: u64,
+    /// How it is mapped.
+    pub access: Access,
+    /// Contents.
+    pub data: &'a [u8],
+}
+
+/// A part of a DMA region mapped into a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Which region, as an index.
+    pub region: u16,
+    /// First byte in the region, on a page.
+    pub offset: u64,
+    /// Bytes, whole pages.
+    pub bytes: u64,
+    /// Where it is mapped, see [`layout::WINDOW_START`].
+    pub address: u64,
+    /// Whether the task may write.
+    pub writable: bool,
+}
+
+/// What a handle stands for: handle *n* is the task's capability *n* − 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capability {
+    /// Call an endpoint.
+    Call {
+        /// Which endpoint.
+        endpoint: u16,
+        /// Who the server sees.
+        badge: u32,
+    },
+    /// Receive on an endpoint; one task an endpoint.
+    Receive {
+        /// Which endpoint.
+        endpoint: u16,
+    },
+    /// Set bits in a task's notification word.
+    Signal {
+        /// Which task.
+        task: u16,
+        /// Which bits; never bit 63.
+        bits: u64,
+    },
+    /// Use a device's registers and queues; one task a device.
+    Registers {
+        /// Which device.
+        device: u16,
+    },
+    /// Be told of a device's interrupt; the kernel sets the bits, the task needs no handle.
+    Interrupt {
+        /// Which device.
+        device: u16,
+        /// Which MSI-X table entry.
+        vector: u16,
+        /// Which bits; never bit 63.
+        bits: u64,
+    },
+    /// Ask what a device is.
+    DeviceInformation {
+        /// Which device.
+        device: u16,
+    },
+    /// Write to the log.
+    Log {
+        /// Which of the task's component names.
+        name: u8,
+    },
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task<'a> {
+    /// Its name in the charter.
+    pub name: &'a str,
+    /// Its priority; higher runs first.
+    pub priority: u8,
+    /// Whether `boot complete` waits for its `Ready`.
+    pub required: bool,
+    /// First instruction.
+    pub entry: u64,
+    /// Bytes of stack, whole pages.
+    pub stack_bytes: u64,
+    /// Component names under which it may write to the log.
+    #[serde(borrow)]
+    pub log_names: Vec<&'a str, LOG_NAMES_MAX>,
+    /// Its program.
+    #[serde(borrow)]
+    pub segments: Vec<Segment<'a>, SEGMENTS_MAX>,
+    /// Its windows.
+    pub windows: Vec<Window, WINDOWS_MAX>,
+    /// Its capabilities.
+    pub capabilities: Vec<Capability, CAPABILITIES_MAX>,
+    /// Its [`crate::start::StartInfo`], as postcard.
+    pub start_info: &'a [u8],
+}
+
+/// Why a package was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PackageError {
+    /// It does not begin with [`MAGIC`].
+    #[error("not a boot package")]
+    Magic,
+    /// It is of another version.
+    #[error("boot package of version {0}, expected {VERSION}")]
+    Version(u32),
+    /// It ends too early.
+    #[error("boot package cut short")]
+    Short,
+    /// Its bytes are not those that the builder wrote.
+    #[error("boot package damaged: checksum {found:#010x}, expected {expected:#010x}")]
+    Checksum {
+        /// What its bytes give.
+        found: u32,
+        /// What its header says.
+        expected: u32,
+    },
+    /// An item is not decodable.
+    #[error("boot package malformed: {0}")]
+    Malformed(&'static str),
+    /// An item refers to something that does not exist or lies where it must not.
+    #[error("boot package inconsistent: {item} {index}: {what}")]
+    Inconsistent {
+        /// Kind of item.
+        item: &'static str,
+        /// Which one.
+        index: u16,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// A checked package.
+#[derive(Clone, Copy, Debug)]
+pub struct Package<'a> {
+    contents: Contents<'a>,
+    devices: &'a [u8],
+    regions: &'a [u8],
+    tasks: &'a [u8],
+}
+
+impl<'a> Package<'a> {
+    /// Checks header, checksum and every item. `bytes` may be longer than the package (a padded section).
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, PackageError> {
+        let stream = stream(bytes)?;
+        let (contents, devices) =
+            postcard::take_from_bytes::<Contents<'_>>(stream).map_err(|_| PackageError::Malformed("contents"))?;
+        check::contents(&contents)?;
+        let regions = skip::<Device<'_>>(devices, contents.devices, "device")?;
+        let tasks = skip::<Region<'_>>(regions, contents.regions, "region")?;
+        let end = skip::<Task<'_>>(tasks, contents.tasks, "task")?;
+        if !end.is_empty() {
+            return Err(PackageError::Malformed("bytes after the last task"));
+        }
+        let package = Self { contents, devices, regions, tasks };
+        check::items(&package)?;
+        Ok(package)
+    }
+
+    /// The system's name and how many of each there are.
+    pub fn contents(&self) -> &Contents<'a> {
+        &self.contents
+    }
+
+    /// Every device, in the order of their indices.
+    pub fn devices(&self) -> impl Iterator<Item = Device<'a>> + use<'a> {
+        Items::new(self.devices, self.contents.devices)
+    }
+
+    /// Every DMA region.
+    pub fn regions(&self) -> impl Iterator<Item = Region<'a>> + use<'a> {
+        Items::new(self.regions, self.contents.regions)
+    }
+
+    /// Every task.
+    pub fn tasks(&self) -> impl Iterator<Item = Task<'a>> + use<'a> {
+        Items::new(self.tasks, self.contents.tasks)
+    }
+}
+
+/// Length of the whole package in bytes, from its header alone.
+///
+/// # Errors
+/// If `bytes` is no package, one of another version, or shorter than it says.
+pub fn length(bytes: &[u8]) -> Result<usize, PackageError> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(PackageError::Short)?;
+    if header[..8] != MAGIC {
+        return Err(PackageError::Magic);
+    }
+    let version = word(header, 8);
+    if version != VERSION {
+        return Err(PackageError::Version(version));
+    }
+    let length = HEADER_BYTES.checked_add(word(header, 12) as usize).ok_or(PackageError::Short)?;
+    if length > bytes.len() { Err(PackageError::Short) } else { Ok(length) }
+}
+
+/// The header for a postcard stream.
+pub fn header(stream: &[u8]) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..16].copy_from_slice(&(stream.len() as u32).to_le_bytes());
+    header[16..20].copy_from_slice(&crc32fast::hash(stream).to_le_bytes());
+    header
+}
+
+fn word(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+fn stream(bytes: &[u8]) -> Result<&[u8], PackageError> {
+    let length = length(bytes)?;
+    let (header, stream) = bytes[..length].split_first_chunk().ok_or(PackageError::Short)?;
+    let (found, expected) = (crc32fast::hash(stream), word(header, 16));
+    if found == expected { Ok(stream) } else { Err(PackageError::Checksum { found, expected }) }
+}
+
+fn skip<'a, T: Deserialize<'a>>(
+    mut bytes: &'a [u8],
+    count: u16,
+    item: &'static str,
+) -> Result<&'a [u8], PackageError> {
+    for _ in 0..count {
+        (_, bytes) = postcard::take_from_bytes::<T>(bytes).map_err(|_| PackageError::Malformed(item))?;
+    }
+    Ok(bytes)
+}
+
+/// Decodes one item after the other. [`Package::open`] has decoded each of them once, so none fails here.
+struct Items<'a, T> {
+    bytes: &'a [u8],
+    left: u16,
+    item: core::marker::PhantomData<T>,
+}
+
+impl<'a, T> Items<'a, T> {
+    fn new(bytes: &'a [u8], left: u16) -> Self {
+        Self { bytes, left, item: core::marker::PhantomData }
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.left = self.left.checked_sub(1)?;
+        let (item, rest) = postcard::take_from_bytes(self.bytes).ok()?;
+        self.bytes = rest;
+        Some(item)
+    }
+}
+
+mod check;
+#[cfg(test)]
+mod tests;

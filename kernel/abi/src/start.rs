@@ -1,0 +1,124 @@
+//! What a task finds at its entry: who it is and its grants by name.
+//!
+//! The image builder writes it, the kernel maps it read-only at [`START_INFO`](crate::layout::START_INFO) and enters
+//! the task with `rdi` = its address and `rsi` = its length in bytes. Handles are small numbers that mean nothing
+//! outside this task; addresses are the task's own virtual ones.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Most grants of one task.
+pub const GRANTS_MAX: usize = 32;
+/// Most clients of one task.
+pub const CLIENTS_MAX: usize = 16;
+/// Most settings of one task.
+pub const SETTINGS_MAX: usize = 16;
+
+/// What a task finds at its entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartInfo<'a> {
+    /// The task's name in the charter.
+    pub task: &'a str,
+    /// Its grants.
+    #[serde(borrow)]
+    pub grants: Vec<Grant<'a>, GRANTS_MAX>,
+    /// Who may call the endpoints that this task receives on.
+    #[serde(borrow)]
+    pub clients: Vec<Client<'a>, CLIENTS_MAX>,
+    /// The `settings` of the task in the charter, key and value.
+    #[serde(borrow)]
+    pub settings: Vec<(&'a str, &'a str), SETTINGS_MAX>,
+}
+
+impl<'a> StartInfo<'a> {
+    /// The grant of this name.
+    pub fn grant(&self, name: &str) -> Option<&Granted> {
+        self.grants.iter().find(|grant| grant.name == name).map(|grant| &grant.granted)
+    }
+
+    /// The setting of this key.
+    pub fn setting(&self, key: &str) -> Option<&'a str> {
+        self.settings.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+    }
+}
+
+/// One grant and the name by which the task asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant<'a> {
+    /// The name in the charter, and in the task's needs.
+    pub name: &'a str,
+    /// What was granted.
+    pub granted: Granted,
+}
+
+/// What was granted, and how the task uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Granted {
+    /// May call an endpoint. The server knows this task by a badge.
+    Call {
+        /// For `Call`.
+        handle: u32,
+    },
+    /// May receive on an endpoint.
+    Receive {
+        /// For `ReplyReceive`.
+        handle: u32,
+    },
+    /// May set bits in another task's notification word.
+    Signal {
+        /// For `Signal`.
+        handle: u32,
+    },
+    /// May use a device's registers and queues, through its broker.
+    Registers {
+        /// For the device calls.
+        handle: u32,
+    },
+    /// Is told of a device's interrupt.
+    Interrupt {
+        /// The MSI-X table entry to give to the device.
+        vector: u16,
+        /// The notification bit that it sets.
+        bits: u64,
+    },
+    /// May ask what a device is.
+    DeviceInformation {
+        /// For `DeviceInformation`.
+        handle: u32,
+    },
+    /// Owns a DMA region, mapped here. A device command names memory in it by `region` and an offset.
+    Dma {
+        /// The region's number in the commands of its device.
+        region: u16,
+        /// Where it is mapped.
+        address: u64,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// May use a part of another task's DMA region, mapped here.
+    Window {
+        /// Where it is mapped.
+        address: u64,
+        /// Its size in bytes.
+        bytes: u64,
+        /// Whether it may be written.
+        writable: bool,
+    },
+    /// May write to the log under a component name.
+    Log {
+        /// For `Log`.
+        handle: u32,
+    },
+}
+
+/// A task that may call an endpoint of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client<'a> {
+    /// The badge that its messages carry.
+    pub badge: u32,
+    /// Its name in the charter.
+    pub task: &'a str,
+    /// What the charter grants it at this server: a postcard message that the server's protocol defines
+    /// (`protocol::block::DiskGrant` at the block server), empty where the server knows no parameters.
+    pub parameters: &'a [u8],
+}
