@@ -1,0 +1,101 @@
+//! What a task was granted, by name, as types.
+
+use abi::needs::Kind;
+use abi::start::{Client, Granted, StartInfo};
+
+use crate::device::{Device, Interrupt, Registers};
+use crate::ipc::{Call, Receive, Signal};
+use crate::log::Log;
+use crate::memory::{Dma, Window};
+
+/// A grant that a task cannot go on without. The builder finds it first, if the task says what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no grant {name} of kind {kind}", kind = .kind.key())]
+pub struct Missing {
+    /// The grant's name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+}
+
+/// What a task finds at its entry.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    start: StartInfo<'static>,
+}
+
+impl Environment {
+    #[cfg(target_os = "none")]
+    pub(crate) fn new(start: StartInfo<'static>) -> Self {
+        Self { start }
+    }
+
+    /// For tests: the windows in it get memory of their own.
+    #[cfg(not(target_os = "none"))]
+    pub fn new(start: StartInfo<'static>) -> Self {
+        Self { start }
+    }
+
+    /// The task's name in the charter.
+    pub fn task(&self) -> &'static str {
+        self.start.task
+    }
+
+    /// The grant of this name and kind.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is none of that kind.
+    pub fn grant<G: Grant>(&self, name: &'static str) -> Result<G, Missing> {
+        self.optional(name).ok_or(Missing { name, kind: G::KIND })
+    }
+
+    /// The grant of this name and kind, if there is one.
+    pub fn optional<G: Grant>(&self, name: &str) -> Option<G> {
+        self.start.grant(name).and_then(G::from_granted)
+    }
+
+    /// Who may call this task's endpoints.
+    pub fn clients(&self) -> &[Client<'static>] {
+        &self.start.clients
+    }
+
+    /// A setting of the charter.
+    pub fn setting(&self, key: &str) -> Option<&'static str> {
+        self.start.setting(key)
+    }
+}
+
+/// A type for a kind of grant.
+pub trait Grant: Sized {
+    /// Which kind.
+    const KIND: Kind;
+    /// The grant, if it is of this kind.
+    fn from_granted(granted: &Granted) -> Option<Self>;
+}
+
+macro_rules! grants {
+    ($($type:ident: $kind:ident, $pattern:pat => $value:expr;)*) => {$(
+        impl Grant for $type {
+            const KIND: Kind = Kind::$kind;
+            fn from_granted(granted: &Granted) -> Option<Self> {
+                match *granted {
+                    $pattern => Some($value),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+grants! {
+    Call: Call, Granted::Call { handle } => Call { handle };
+    Receive: Receive, Granted::Receive { handle } => Receive { handle };
+    Signal: Signal, Granted::Signal { handle } => Signal { handle };
+    Registers: Registers, Granted::Registers { handle } => Registers { handle };
+    Interrupt: Interrupt, Granted::Interrupt { vector, bits } => Interrupt { vector, bits };
+    Device: DeviceInformation, Granted::DeviceInformation { handle } => Device { handle };
+    Dma: Dma, Granted::Dma { region, address, bytes } =>
+        Dma { region, window: Window::granted(address, bytes, true) };
+    Window: Window, Granted::Window { address, bytes, writable } => Window::granted(address, bytes, writable);
+    Log: Log, Granted::Log { handle } => Log { handle };
+}

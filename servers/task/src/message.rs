@@ -1,0 +1,127 @@
+//! Messages as bytes: postcard, in registers up to
+//! [`MESSAGE_REGISTER_BYTES`](abi::system_call::MESSAGE_REGISTER_BYTES), else through the IPC buffer.
+
+use core::mem::MaybeUninit;
+
+use abi::layout::IPC_BUFFER_BYTES;
+use abi::system_call::{MESSAGE_REGISTER_BYTES, MESSAGE_WORDS};
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize};
+
+use crate::buffer;
+
+/// The bytes of a message are not those of the type that was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message")]
+pub struct Malformed;
+
+/// A message is longer than the IPC buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("message longer than {IPC_BUFFER_BYTES} bytes")]
+pub struct TooLong;
+
+/// A message ready to be sent: its words, or what lies in the IPC buffer, and its length.
+pub(crate) struct Outgoing {
+    pub(crate) words: [u64; MESSAGE_WORDS],
+    pub(crate) length: u64,
+}
+
+/// Encodes a message, into words if it is short, else into the IPC buffer.
+pub(crate) fn encode<T: Serialize + ?Sized>(message: &T) -> Result<Outgoing, TooLong> {
+    postcard::serialize_with_flavor(message, Encoder { head: [0; MESSAGE_REGISTER_BYTES], length: 0 })
+        .map_err(|_| TooLong)
+}
+
+/// Keeps the first bytes and writes the further ones to the IPC buffer.
+struct Encoder {
+    head: [u8; MESSAGE_REGISTER_BYTES],
+    length: usize,
+}
+
+impl Flavor for Encoder {
+    type Output = Outgoing;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if let Some(place) = self.head.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+            Ok(())
+        } else {
+            self.try_extend(&[byte])
+        }
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > IPC_BUFFER_BYTES - self.length {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        let (head, tail) = bytes.split_at(bytes.len().min(MESSAGE_REGISTER_BYTES.saturating_sub(self.length)));
+        if !head.is_empty() {
+            self.head[self.length..self.length + head.len()].copy_from_slice(head);
+        }
+        if !tail.is_empty() {
+            buffer::write(self.length + head.len(), tail);
+        }
+        self.length += bytes.len();
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Outgoing> {
+        let mut words = [0; MESSAGE_WORDS];
+        if self.length > MESSAGE_REGISTER_BYTES {
+            buffer::write(0, &self.head);
+        } else {
+            for (word, bytes) in words.iter_mut().zip(self.head.as_chunks().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+        }
+        Ok(Outgoing { words, length: self.length as u64 })
+    }
+}
+
+/// Room for a message that came. Making one costs nothing; it takes 4 KiB of stack.
+pub struct Inbox {
+    bytes: [MaybeUninit<u8>; IPC_BUFFER_BYTES],
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inbox {
+    /// An empty one.
+    pub const fn new() -> Self {
+        Self { bytes: [MaybeUninit::uninit(); IPC_BUFFER_BYTES] }
+    }
+
+    /// Takes over what the kernel delivered: `length` bytes in words, or in the IPC buffer. A length that no kernel
+    /// delivers gives an empty message.
+    #[inline]
+    pub(crate) fn take(&mut self, length: u64, words: &[u64; MESSAGE_WORDS]) -> &[u8] {
+        let length = usize::try_from(length).ok().filter(|length| *length <= IPC_BUFFER_BYTES).unwrap_or(0);
+        if length <= MESSAGE_REGISTER_BYTES {
+            for (place, word) in self.bytes.as_chunks_mut().0.iter_mut().zip(words) {
+                *place = word.to_le_bytes().map(MaybeUninit::new);
+            }
+        } else {
+            buffer::read(&mut self.bytes[..length]);
+        }
+        // SAFETY: the first `length` bytes were initialized just now: up to 48 of them from the six words, more of
+        // them by `buffer::read`, which fills the whole slice that it is given.
+        unsafe { core::slice::from_raw_parts(self.bytes.as_ptr().cast(), length) }
+    }
+}
+
+/// Decodes a whole message; bytes left over make it malformed.
+///
+/// # Errors
+/// [`Malformed`].
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(Malformed),
+    }
+}
