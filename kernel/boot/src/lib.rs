@@ -1,1 +1,18 @@
+//! The UEFI application that starts the kernel: the parts that need no firmware, so that they are tested on the host.
+//!
+//! One PE file carries everything: this application, and as two further sections the kernel's ELF file and the boot
+//! package. The application finds them in its own image ([`image`]), checks the kernel's segments ([`kernel`]), builds
+//! the page tables that [`abi::handoff`] describes ([`paging`], [`layout`]), turns firmware's memory map into the
+//! kernel's ([`memory`]), and leaves firmware. What talks to firmware and to the processor is the binary beside this
+//! library.
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod image;
+pub mod kernel;
+pub mod layout;
+pub mod memory;
+pub mod paging;
+
+/// Bytes of a page, as an index type.
+pub const PAGE: usize = abi::layout::PAGE_BYTES as usize;
