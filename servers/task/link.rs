@@ -1,5 +1,5 @@
-// The whole build script of a task: `include!("../task/link.rs");`. It hands the linker the task's link script, and
-// only where the task is built to run, not on the host.
+// The build script of a task: `include!("../task/link.rs");` below one line of documentation. It hands the linker the
+// task's link script, and only where the task is built to run, not on the host.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -87,3 +87,29 @@ pub enum Failure {
         code: u8,
     },
 }
+
+impl Failure {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+            Self::DeadPeer => "dead-peer",
+            Self::TimedOut => "timed-out",
+            Self::Busy => "busy",
+            Self::NoDisk => "no-disk",
+            Self::Device { .. } => "device",
+        }
+    }
+}
+
+impl core::fmt::Display for Failure {
+    /// As the value of a log line; the device's own codes follow as further keys.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Device { kind, code } => write!(f, " status_type={kind:#x} status_code={code:#04x}"),
+            _ => Ok(()),
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub const NAMESPACES_MAX: usize = 32;
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a message is encoded at once, never stored")]
 pub enum Request {
     /// What controller is this? Answered with [`Answer::Controller`].
     Controller,

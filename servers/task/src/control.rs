@@ -53,7 +53,7 @@ pub fn idle() -> ! {
 /// Why a task's `run` ended: the reason goes to the kernel's log line. Made from anything with a short text, so that
 /// `?` works; what is longer is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stop(heapless::String<120>);
+pub struct Stop(heapless::String<96>);
 
 impl<T: fmt::Display> From<T> for Stop
 where
@@ -80,7 +80,7 @@ impl Stop {
 }
 
 /// Keeps as much as fits.
-struct Cut(heapless::String<120>);
+struct Cut(heapless::String<96>);
 
 impl fmt::Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
