@@ -1,1 +1,20 @@
+//! The one place that knows QEMU: how it is started, what a machine consists of, and how to talk to it.
+//!
+//! - [`firmware`]: where OVMF lies on this computer, and the two ways of giving it to QEMU;
+//! - [`machine`]: a typed description of a virtual machine, and QEMU's command line for it;
+//! - [`nvme`]: its NVMe controllers and namespaces;
+//! - [`process`]: a running QEMU, its serial output as it comes, bounded in time;
+//! - [`serial`]: the one parser of the serial log;
+//! - [`outcome`]: what a log line means for a run: complete, failed, or go on;
+//! - [`qmp`]: QEMU's control socket, and guest memory read from outside;
+//! - [`disk`]: disk images with known contents;
+#![forbid(unsafe_code)]
 
+pub mod disk;
+pub mod firmware;
+pub mod machine;
+pub mod nvme;
+pub mod outcome;
+pub mod process;
+pub mod qmp;
+pub mod serial;

@@ -1,0 +1,65 @@
+# A thin front: `make help` says what there is. Underneath are cargo, ./toolchain.sh and the two host tools.
+
+MANIFEST ?= system.toml
+OUT ?= build
+DISK ?= $(OUT)/disk.img
+KEEP ?=
+# Further options of `qemu run`, for example RUN="--memory 1G --cpus 4".
+RUN ?=
+
+IMAGE = $(OUT)/charter.img
+CARGO ?= cargo
+# Where rustup puts cargo, for shells that have not read its profile yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+keep = $(if $(filter-out 0 no,$(KEEP)),--keep)
+
+.PHONY: help
+help:
+	@echo 'make run            build everything, boot it in QEMU, show the serial log; 0 once the system is up'
+	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
+	@echo 'make test           every test: host, lint, system'
+	@echo 'make image          write the image only; MANIFEST=system.toml OUT=build'
+	@echo 'make build          compile kernel, tasks and host tools'
+	@echo 'make setup          install what is missing (Debian, root), or say what to install'
+	@echo 'make check-format   is everything formatted?'
+	@echo 'make clean          remove everything that was built'
+
+.PHONY: run
+run: image
+	@$(CARGO) run -q -p qemu -- disk $(DISK)
+	@$(CARGO) run -q -p qemu -- run --image $(IMAGE) --disk $(DISK) $(keep) $(RUN)
+
+.PHONY: image
+image: build
+	@$(CARGO) run -q -p image-builder -- build $(MANIFEST) --out $(OUT)
+
+.PHONY: build
+build: setup
+	@echo '== kernel and tasks' >&2
+	@./toolchain.sh build
+	@echo '== host tools' >&2
+	@$(CARGO) build -p image-builder -p qemu
+
+.PHONY: setup
+setup:
+	@./toolchain.sh setup
+
+# What fails quickly comes first; the system tests come last.
+.PHONY: test
+test: setup
+	@echo '== host tests' >&2
+	@$(CARGO) test --workspace --exclude qemu
+	@$(MAKE) --no-print-directory build
+	@echo '== lint' >&2
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@./toolchain.sh clippy
+	@echo '== system tests' >&2
+	@$(CARGO) test -p qemu --lib --bins --tests
+
+.PHONY: check-format
+check-format:
+	@$(CARGO) fmt --all --check
+
+.PHONY: clean
+clean:
+	@rm -rf target $(OUT)

@@ -1,0 +1,96 @@
+//! `qemu run`: boots an image, shows its log, and says how it ended.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use qemu::outcome::Outcome;
+use qemu::process::{Polled, RunError, Running};
+use qemu::serial::Event;
+
+use crate::command_line::RunOptions;
+
+/// How long the log may go on after the line that ends the run.
+const SETTLE: Duration = Duration::from_millis(300);
+/// How often a wait looks whether the user wants to quit.
+const STEP: Duration = Duration::from_millis(100);
+
+/// How a run ended, but for errors.
+enum End {
+    /// The system came up.
+    Complete,
+    /// The user wanted no more.
+    Interrupted,
+}
+
+/// Runs, tells the reason if it fails, and returns the exit code.
+pub fn run(options: &RunOptions) -> ExitCode {
+    match attempt(options) {
+        Ok(End::Complete) => ExitCode::SUCCESS,
+        Ok(End::Interrupted) => {
+            eprintln!("qemu: interrupted before the system was up");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("qemu: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn attempt(options: &RunOptions) -> Result<End, Box<dyn std::error::Error>> {
+    for file in [Some(&options.image), options.disk.as_ref()].into_iter().flatten() {
+        if !options.show_command && !file.is_file() {
+            return Err(format!("{} does not exist (make image, make run)", file.display()).into());
+        }
+    }
+    let machine = options.machine()?;
+    if options.show_command {
+        let arguments = machine.arguments("QMP-SOCKET".as_ref());
+        println!("{} {}", options.qemu.display(), arguments.join(" "));
+        return Ok(End::Complete);
+    }
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let mut running = Running::start_with(&options.qemu, &machine, options.timeout)?;
+    let outcome = loop {
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(End::Interrupted);
+        }
+        if running.left().is_zero() {
+            return Err(running.timed_out("`charter: boot complete` line").into());
+        }
+        match running.poll(STEP.min(running.left())) {
+            Polled::Line(line) => {
+                println!("{line}");
+                if let Some(outcome) = Event::parse(&line).ok().as_ref().and_then(Outcome::of) {
+                    break outcome;
+                }
+            }
+            Polled::Nothing => {}
+            Polled::End => return Err(running.exited("`charter: boot complete` line").into()),
+        }
+    };
+    if outcome == Outcome::Complete && options.keep {
+        eprintln!("qemu: the system is up and goes on; Ctrl-C ends it");
+        while !interrupted.load(Ordering::Relaxed) {
+            match running.poll(STEP) {
+                Polled::Line(line) => println!("{line}"),
+                Polled::Nothing => {}
+                // Ctrl-C reaches QEMU as well.
+                Polled::End => break,
+            }
+        }
+        return Ok(End::Complete);
+    }
+    running.settle(SETTLE, |line| println!("{line}"));
+    if let Outcome::Failed(line) = outcome {
+        return Err(RunError::Failed(line).into());
+    }
+    running.quit()?;
+    Ok(End::Complete)
+}
