@@ -121,6 +121,11 @@ pub trait Broker {
     /// Whether the driver has switched the device on and it may master the bus.
     fn is_enabled(&self) -> bool;
 
+    /// How often the device answered what nobody had asked; such answers are dropped, and change nothing.
+    fn anomalies(&self) -> u64 {
+        0
+    }
+
     /// A register read by the driver: 4 or 8 bytes.
     ///
     /// # Errors

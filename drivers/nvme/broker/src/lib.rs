@@ -1,1 +1,227 @@
+//! The trusted half of the NVMe driver: decides what an NVMe controller may be told, and tells it.
+//!
+//! A controller without an IOMMU before it reads and writes wherever a command says. So no command of the driver
+//! reaches it: the driver says what it wants, with memory named by region and offset ([`nvme_spec::brokered`]), and the
+//! broker authors the command that the controller sees, in rings that are mapped into no task. What it does not know
+//! by a rule it refuses, with a [`Reason`].
+//!
+//! - `controller`: register lists, the reset and enable transactions, quiescing.
+//! - `admin`: the rules of the admin queue; what its completions change.
+//! - `io`: the rules of I/O queues.
+//! - `queue`: rings, slots, doorbells.
+//! - `facts`: what was learned of controller and namespaces.
+//! - `grant`: what the ledger allows.
+//! - `prp`: addresses of data.
+//! - [`layout`]: where things lie in hidden memory.
+//!
+//! What each of the design's nine rules for brokers means here, and which tests hold it, is in `tests/README.md`.
 #![no_std]
+#![forbid(unsafe_code)]
+
+mod admin;
+mod controller;
+mod facts;
+mod grant;
+mod io;
+pub mod layout;
+mod prp;
+mod queue;
+mod reason;
+
+use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
+use broker::{Broker, Device, Ledger, Progress, Refusal, Submitted};
+use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
+use nvme_spec::{CompletionEntry, SubmissionEntry};
+
+use crate::admin::Admin;
+use crate::controller::Controller;
+use crate::facts::Facts;
+use crate::io::Pair;
+use crate::layout::PAGE;
+use crate::queue::Queue;
+pub use crate::reason::Reason;
+
+/// The broker of one NVMe controller.
+#[derive(Debug)]
+pub struct NvmeBroker {
+    ledger: Ledger,
+    controller: Controller,
+    admin: Admin,
+    pairs: [Pair; IO_QUEUES_MAX as usize],
+    facts: Facts,
+    anomalies: u64,
+}
+
+impl NvmeBroker {
+    /// After an observed reset: nothing is in flight, no I/O queue exists, nothing is known.
+    fn forget(&mut self) {
+        self.admin.forget();
+        for pair in &mut self.pairs {
+            pair.forget();
+        }
+        self.facts.forget();
+    }
+
+    fn pair(&mut self, queue: u16) -> Result<&mut Pair, Reason> {
+        let index = queue.checked_sub(1).ok_or(Reason::NoSuchQueue)?;
+        self.pairs.get_mut(usize::from(index)).ok_or(Reason::NoSuchQueue)
+    }
+
+    /// The queue, if it takes commands.
+    fn queue_for_commands(&mut self, queue: u16) -> Result<&mut Queue, Reason> {
+        if queue == 0 { Ok(&mut self.admin.queue) } else { self.pair(queue)?.for_commands() }
+    }
+
+    /// The queue, if the controller may put completions into it; `None` while it is created or deleted.
+    fn queue_for_completions(&mut self, queue: u16) -> Result<Option<&mut Queue>, Reason> {
+        if queue == 0 { Ok(Some(&mut self.admin.queue)) } else { self.pair(queue)?.for_completions() }
+    }
+
+    fn author(
+        &mut self,
+        device: &mut impl Device,
+        queue: u16,
+        command: &SubmissionEntry,
+    ) -> Result<SubmissionEntry, Reason> {
+        if queue == 0 {
+            self.author_admin(device, command)
+        } else {
+            let index = usize::from(queue) - 1;
+            self.pairs[index].author(device, &self.ledger, &self.facts, index, command)
+        }
+    }
+}
+
+impl Broker for NvmeBroker {
+    type Reason = Reason;
+
+    const HIDDEN_BYTES: u32 = layout::BYTES;
+
+    fn new(ledger: Ledger) -> Self {
+        let controller = Controller::new(&ledger);
+        Self {
+            ledger,
+            controller,
+            admin: Admin::new(),
+            pairs: core::array::from_fn(|index| Pair::new(index as u16 + 1)),
+            facts: Facts::new(),
+            anomalies: 0,
+        }
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.controller.is_enabled()
+    }
+
+    fn anomalies(&self) -> u64 {
+        self.anomalies
+    }
+
+    fn read(&mut self, device: &mut impl Device, offset: u32, bytes: u8) -> Result<u64, Refusal<Reason>> {
+        Ok(self.read_register(device, offset, bytes)?)
+    }
+
+    fn write(&mut self, device: &mut impl Device, offset: u32, bytes: u8, value: u64) -> Result<(), Refusal<Reason>> {
+        Ok(self.write_register(device, offset, bytes, value)?)
+    }
+
+    fn submit(
+        &mut self,
+        device: &mut impl Device,
+        queue: u16,
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+    ) -> Submitted<Reason> {
+        let ready = self.takes_commands(device).and_then(|()| self.queue_for_commands(queue).map(|_| ()));
+        if let Err(reason) = ready {
+            return Submitted { accepted: 0, refused: (!commands.is_empty()).then(|| reason.into()) };
+        }
+        let mut accepted = 0;
+        let mut refused = None;
+        for command in commands {
+            if !self.queue_for_commands(queue).is_ok_and(|queue| queue.has_room()) {
+                break;
+            }
+            let entry = match self.author(device, queue, &SubmissionEntry::from_bytes(*command)) {
+                Ok(entry) => entry,
+                Err(reason) => {
+                    refused = Some(reason.into());
+                    break;
+                }
+            };
+            if let Ok(queue) = self.queue_for_commands(queue) {
+                queue.push(device, entry);
+                accepted += 1;
+            }
+        }
+        if accepted > 0
+            && let Ok(queue) = self.queue_for_commands(queue)
+        {
+            queue.ring_tail(device);
+        }
+        Submitted { accepted, refused }
+    }
+
+    fn complete(
+        &mut self,
+        device: &mut impl Device,
+        queue: u16,
+        completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
+    ) -> Result<usize, Refusal<Reason>> {
+        self.gives_completions(device)?;
+        let Some(entries) = self.queue_for_completions(queue)?.map(|queue| queue.shape().entries) else {
+            return Ok(0);
+        };
+        let (mut given, mut taken) = (0, 0);
+        // A controller that writes faster than we read must not keep us here.
+        while given < completions.len() && taken < entries {
+            let Some(Some(arrival)) = self.queue_for_completions(queue)?.map(|queue| queue.take(device)) else {
+                break;
+            };
+            taken += 1;
+            if arrival.head_is_impossible {
+                self.anomalies += 1;
+            }
+            match arrival.retired {
+                None => self.anomalies += 1,
+                Some((identifier, entry)) => {
+                    let dword0 = if queue == 0 { self.settle(device, identifier, &entry) } else { 0 };
+                    let mut told = CompletionEntry {
+                        dword0: dword0.into(),
+                        submission_queue: queue.into(),
+                        identifier: identifier.into(),
+                        ..CompletionEntry::default()
+                    };
+                    told.set_status(entry.status(), false);
+                    completions[given] = told.to_bytes();
+                    given += 1;
+                }
+            }
+        }
+        if taken > 0
+            && let Some(queue) = self.queue_for_completions(queue)?
+        {
+            queue.ring_head(device);
+        }
+        Ok(given)
+    }
+
+    fn collect(
+        &mut self,
+        device: &mut impl Device,
+        queue: u16,
+        identifier: u16,
+        data: &mut [u8],
+    ) -> Result<usize, Refusal<Reason>> {
+        if queue != 0 || identifier >= ADMIN_COMMANDS || !self.admin.has_data(identifier) {
+            return Err(Reason::NoData.into());
+        }
+        let data = data.get_mut(..PAGE as usize).ok_or(Reason::BufferTooShort)?;
+        device.read_hidden(layout::admin_page(identifier), data);
+        self.admin.drop_data(identifier);
+        Ok(data.len())
+    }
+
+    fn quiesce(&mut self, device: &mut impl Device) -> Progress {
+        self.quiesce_step(device)
+    }
+}

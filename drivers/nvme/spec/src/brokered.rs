@@ -8,6 +8,10 @@
 //!   others, and not in flight. Its completion carries it again.
 //! - Metadata pointer, flags and all reserved fields are zero.
 //!
+//! Only these are let through: Identify (controller, active namespaces, and namespaces that the grant names: others are
+//! denied), Set Features (Number of Queues, for at most [`IO_QUEUES_MAX`]), creation and deletion of I/O queues, Read
+//! and Flush.
+//!
 //! Queues: I/O submission queue *n* belongs to I/O completion queue *n*, from 1 to what Set Features (Number of
 //! Queues) was granted and at most [`IO_QUEUES_MAX`]; both have [`io_queue_entries`] entries, completions interrupt on
 //! any granted vector. A queue is deleted only when none of its commands is in flight, and a completion queue after

@@ -69,11 +69,9 @@ pub struct Controller {
     unused_540: [u8; 3556],
 }
 
-impl Controller {
-    /// VWC says in so many words that Flush with the broadcast identifier flushes every namespace.
-    pub const fn flush_takes_broadcast(&self) -> bool {
-        (self.volatile_write_cache >> 1) & 0b11 == 0b11
-    }
+/// Whether VWC says in so many words (bits 2:1 are 11b) that Flush with the broadcast identifier flushes every namespace.
+pub const fn flush_takes_broadcast(volatile_write_cache: u8) -> bool {
+    (volatile_write_cache >> 1) & 0b11 == 0b11
 }
 
 /// An LBA format (NVM command set 1.0, figure 98).

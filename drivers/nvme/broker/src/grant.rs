@@ -1,0 +1,55 @@
+//! What the ledger grants: memory, and ranges of namespaces.
+
+use broker::{Ledger, Region};
+use nvme_spec::nvm::BlockRange;
+
+use crate::reason::Reason;
+
+/// Whether some limit grants any of this namespace.
+pub fn namespace(ledger: &Ledger, nsid: u32) -> Result<(), Reason> {
+    let granted = ledger.limits.iter().any(|limit| limit.namespace.is_none_or(|granted| granted == nsid));
+    if granted { Ok(()) } else { Err(Reason::NamespaceNotGranted) }
+}
+
+/// Whether some limit grants every namespace.
+pub fn every_namespace(ledger: &Ledger) -> bool {
+    ledger.limits.iter().any(|limit| limit.namespace.is_none() && limit.first_block == 0 && limit.blocks.is_none())
+}
+
+/// Whether one limit grants reading these blocks. Every limit grants reading; `writable` is for commands that write.
+pub fn read(ledger: &Ledger, nsid: u32, range: BlockRange) -> Result<(), Reason> {
+    namespace(ledger, nsid)?;
+    let end = range.first.checked_add(u64::from(range.count)).ok_or(Reason::BlocksBeyondEnd)?;
+    let granted = ledger.limits.iter().any(|limit| {
+        limit.namespace.is_none_or(|granted| granted == nsid)
+            && limit.first_block <= range.first
+            && limit.blocks.is_none_or(|blocks| end <= limit.first_block.saturating_add(blocks))
+    });
+    if granted { Ok(()) } else { Err(Reason::BlocksNotGranted) }
+}
+
+/// The physical address of `bytes` at an offset in a region.
+pub fn memory(ledger: &Ledger, region: u64, offset: u64, bytes: u32) -> Result<u64, Reason> {
+    let index = usize::try_from(region).map_err(|_| Reason::RegionUnknown)?;
+    let Region { base, bytes: size } = *ledger.regions.get(index).ok_or(Reason::RegionUnknown)?;
+    if offset & 0b11 != 0 {
+        return Err(Reason::OffsetUnaligned);
+    }
+    match offset.checked_add(u64::from(bytes)) {
+        Some(end) if end <= size => Ok(base + offset),
+        _ => Err(Reason::BeyondRegion),
+    }
+}
+
+/// Whether a register write of `bytes` at `offset` stays inside the BAR and off the MSI-X table.
+pub fn register(ledger: &Ledger, offset: u64, bytes: u32) -> Result<u32, Reason> {
+    let end = offset + u64::from(bytes);
+    let reserved = ledger
+        .reserved
+        .iter()
+        .any(|(first, length)| offset < u64::from(*first) + u64::from(*length) && u64::from(*first) < end);
+    if reserved || end > u64::from(ledger.register_bytes) {
+        return Err(Reason::DoorbellOutside);
+    }
+    u32::try_from(offset).map_err(|_| Reason::DoorbellOutside)
+}

@@ -1,0 +1,220 @@
+//! Rings and slots: one queue pair as the broker keeps it.
+//!
+//! Tails and heads are computed here alone. A command occupies its slot from submission until it is retired, and only
+//! [`Slots::retire`] (a completion for exactly this use of the slot) and [`Slots::forget`] (an observed reset) retire.
+
+use broker::Device;
+use nvme_spec::{CompletionEntry, SubmissionEntry};
+
+use crate::reason::Reason;
+
+/// What a queue's rings are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Hidden offset of the submission ring.
+    pub submission: u32,
+    /// Hidden offset of the completion ring.
+    pub completion: u32,
+    /// Register offset of the submission tail doorbell.
+    pub tail_doorbell: u32,
+    /// Register offset of the completion head doorbell.
+    pub head_doorbell: u32,
+    /// Entries of either ring, at least 2.
+    pub entries: u16,
+}
+
+/// A submission queue and its completion queue.
+#[derive(Debug)]
+pub struct Queue {
+    number: u16,
+    shape: Shape,
+    tail: u16,
+    head: u16,
+    completion_head: u16,
+    phase: bool,
+    slots: Slots,
+}
+
+/// What a completion entry turned out to be.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The driver's identifier of the command that it retired; `None` if it was for no command in flight on this queue.
+    pub retired: Option<(u16, CompletionEntry)>,
+    /// It says that the controller fetched what was never submitted.
+    pub head_is_impossible: bool,
+}
+
+impl Queue {
+    /// Queue `number`, not yet of any shape, for `limit` commands at a time, at most 64.
+    pub const fn new(number: u16, limit: u16) -> Self {
+        let shape = Shape { submission: 0, completion: 0, tail_doorbell: 0, head_doorbell: 0, entries: 2 };
+        Self { number, shape, tail: 0, head: 0, completion_head: 0, phase: true, slots: Slots::new(limit) }
+    }
+
+    /// Begins anew with empty rings. The controller knows no ring of this queue.
+    pub fn begin(&mut self, device: &mut impl Device, shape: Shape) {
+        self.shape = shape;
+        self.begin_submission();
+        self.completion_head = 0;
+        self.phase = true;
+        // Entries of an earlier life would carry a phase tag that reads as new.
+        let bytes = u32::from(shape.entries) * CompletionEntry::BYTES as u32;
+        clear_hidden(device, shape.completion, bytes);
+    }
+
+    /// Begins the submission ring anew; the controller knows no submission ring of this queue.
+    pub fn begin_submission(&mut self) {
+        self.tail = 0;
+        self.head = 0;
+    }
+
+    /// The rings' shape.
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The slots.
+    pub const fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Retires everything: the controller's reset was observed.
+    pub fn forget(&mut self) {
+        self.slots.forget();
+    }
+
+    /// Whether one more command fits: into the submission ring, and its completion into the completion ring.
+    pub const fn has_room(&self) -> bool {
+        let used =
+            if self.tail >= self.head { self.tail - self.head } else { self.tail + self.shape.entries - self.head };
+        used + 1 < self.shape.entries && self.slots.count + 1 < self.shape.entries
+    }
+
+    /// Puts a command, whose identifier [`Slots::check`] found good, into the ring. The doorbell is yet to be rung.
+    pub fn push(&mut self, device: &mut impl Device, mut entry: SubmissionEntry) {
+        entry.identifier = self.slots.pin(entry.identifier.get()).into();
+        let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
+        device.write_hidden(offset, &entry.to_bytes());
+        self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
+    }
+
+    /// Tells the controller of new commands.
+    pub fn ring_tail(&self, device: &mut impl Device) {
+        device.write_u32(self.shape.tail_doorbell, u32::from(self.tail));
+    }
+
+    /// Takes the next entry of the completion ring, if the controller has written one, and retires its command. The
+    /// doorbell is yet to be rung.
+    pub fn take(&mut self, device: &mut impl Device) -> Option<Arrival> {
+        let offset = self.shape.completion + u32::from(self.completion_head) * CompletionEntry::BYTES as u32;
+        let phase = device.hidden_u32(offset + 12) >> 16 & 1 != 0;
+        if phase != self.phase {
+            return None;
+        }
+        let mut bytes = [0; CompletionEntry::BYTES];
+        device.read_hidden(offset, &mut bytes);
+        let entry = CompletionEntry::from_bytes(bytes);
+        if self.completion_head + 1 == self.shape.entries {
+            self.completion_head = 0;
+            self.phase = !self.phase;
+        } else {
+            self.completion_head += 1;
+        }
+        let ours = entry.submission_queue.get() == self.number;
+        let retired = if ours { self.slots.retire(entry.identifier.get()) } else { None };
+        let head_is_impossible = retired.is_some() && !self.advance(entry.submission_head.get());
+        Some(Arrival { retired: retired.map(|identifier| (identifier, entry)), head_is_impossible })
+    }
+
+    /// Tells the controller that completions were taken.
+    pub fn ring_head(&self, device: &mut impl Device) {
+        device.write_u32(self.shape.head_doorbell, u32::from(self.completion_head));
+    }
+
+    /// Frees what the controller has fetched, if `head` lies between our head and our tail.
+    fn advance(&mut self, head: u16) -> bool {
+        let possible = if self.head <= self.tail {
+            self.head <= head && head <= self.tail
+        } else {
+            head < self.shape.entries && (self.head <= head || head <= self.tail)
+        };
+        if possible {
+            self.head = head;
+        }
+        possible
+    }
+}
+
+/// The commands in flight on one queue, by the driver's identifier.
+///
+/// The controller sees another identifier: the slot in the low byte, and in the high one how often the slot was used,
+/// so that a completion that comes twice does not retire the slot's next command.
+#[derive(Debug)]
+pub struct Slots {
+    limit: u16,
+    count: u16,
+    in_flight: u64,
+    uses: [u8; 64],
+}
+
+impl Slots {
+    const fn new(limit: u16) -> Self {
+        assert!(limit <= 64);
+        Self { limit, count: 0, in_flight: 0, uses: [0; 64] }
+    }
+
+    /// Whether no command is in flight.
+    pub const fn is_empty(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Whether a command may take this identifier.
+    pub const fn check(&self, identifier: u16) -> Result<(), Reason> {
+        if identifier >= self.limit {
+            Err(Reason::IdentifierOutOfRange)
+        } else if self.in_flight & 1 << identifier != 0 {
+            Err(Reason::IdentifierInFlight)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Pins a slot and returns the identifier for the controller; never 0xffff, which error logs use for none.
+    fn pin(&mut self, identifier: u16) -> u16 {
+        self.in_flight |= 1 << identifier;
+        self.count += 1;
+        let uses = &mut self.uses[usize::from(identifier & 63)];
+        *uses = (*uses + 1) & 0x7f;
+        identifier | u16::from(*uses) << 8
+    }
+
+    /// Retires the command with the controller's identifier, and returns the driver's.
+    fn retire(&mut self, seen: u16) -> Option<u16> {
+        let (identifier, uses) = (seen & 0xff, (seen >> 8) as u8);
+        if identifier >= self.limit
+            || self.in_flight & 1 << identifier == 0
+            || self.uses[usize::from(identifier & 63)] != uses
+        {
+            return None;
+        }
+        self.in_flight &= !(1 << identifier);
+        self.count -= 1;
+        Some(identifier)
+    }
+
+    fn forget(&mut self) {
+        self.in_flight = 0;
+        self.count = 0;
+    }
+}
+
+/// Zeroes hidden memory; both are multiples of 16.
+pub fn clear_hidden(device: &mut impl Device, offset: u32, bytes: u32) {
+    const ZEROES: [u8; 512] = [0; 512];
+    let mut done = 0;
+    while done < bytes {
+        let piece = (bytes - done).min(ZEROES.len() as u32);
+        device.write_hidden(offset + done, &ZEROES[..piece as usize]);
+        done += piece;
+    }
+}
