@@ -12,8 +12,9 @@
 //! | [`DYNAMIC`] | what the kernel maps itself: IPC buffers, device registers, hidden memory, further stacks |
 //!
 //! The application enters the kernel with `rdi` = [`HANDOFF`], `rsp` = [`BOOT_STACK_TOP`] − 8, interrupts off, paging as
-//! above, CR0.WP and EFER.NXE set. The application's own pages are also mapped, one to one, in the lower half; the
-//! kernel drops that half first of all.
+//! above, CR0.WP and EFER.NXE set, CR4.PGE clear (image, stack and scratch table are marked global all the same). The
+//! application's code that switches is also mapped, one to one, in the lower half; the kernel drops that half first of
+//! all. Firmware's descriptor tables are not mapped: until the kernel has loaded its own, any fault resets the machine.
 
 use crate::layout::PAGE_BYTES;
 

@@ -32,8 +32,10 @@ enum Refusal {
     PackageTooLong(usize),
     #[error("kernel refused: {0}")]
     Kernel(#[from] KernelError),
-    #[error("image refused: {0}")]
-    Image(#[from] ImageError),
+    #[error("package refused: {0}")]
+    NoPackage(ImageError),
+    #[error("kernel refused: {0}")]
+    NoKernel(ImageError),
     #[error("machine refused: {0}")]
     Processor(&'static str),
     #[error("no memory for the kernel: {0}")]
@@ -47,7 +49,9 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> Status {
         match self {
-            Self::Package(_) | Self::PackageTooLong(_) | Self::Kernel(_) | Self::Image(_) => Status::COMPROMISED_DATA,
+            Self::Package(_) | Self::PackageTooLong(_) | Self::NoPackage(_) | Self::Kernel(_) | Self::NoKernel(_) => {
+                Status::COMPROMISED_DATA
+            }
             Self::Processor(_) => Status::UNSUPPORTED,
             Self::Memory(status) | Self::LoadedImage(status) => *status,
             Self::Paging(_) => Status::LOAD_ERROR,
@@ -74,13 +78,13 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
         return Err(Refusal::Processor(missing));
     }
     let image = Image::find()?;
-    let package = image.section(PACKAGE_SECTION)?;
+    let package = image.section(PACKAGE_SECTION).map_err(Refusal::NoPackage)?;
     let package_bytes = package::length(package)?;
     if package_bytes as u64 > PACKAGE_BYTES_MAX {
         return Err(Refusal::PackageTooLong(package_bytes));
     }
     Package::open(&package[..package_bytes])?;
-    let kernel = Kernel::read(image.section(KERNEL_SECTION)?)?;
+    let kernel = Kernel::read(image.section(KERNEL_SECTION).map_err(Refusal::NoKernel)?)?;
 
     let package = layout::pages_of(package.as_ptr() as u64, package_bytes);
     let switch = layout::pages_of(processor::enter as *const () as u64, processor::ENTER_BYTES);
@@ -139,7 +143,7 @@ impl Image {
     }
 
     /// Contents of a section, which begins on a page.
-    fn section(&self, name: &'static str) -> Result<&'static [u8], Refusal> {
+    fn section(&self, name: &'static str) -> Result<&'static [u8], ImageError> {
         // SAFETY: firmware loaded the image there, its headers first. Nothing writes them.
         let headers = unsafe { core::slice::from_raw_parts(self.start, self.bytes.min(PAGE)) };
         let range = image::section(headers, self.bytes, name)?;
