@@ -1,1 +1,32 @@
+//! The NVMe driver: an untrusted task that reads and flushes NVMe namespaces for its clients.
+//!
+//! It decides what is sent to the controller and when; the kernel's NVMe broker decides what the controller may see.
+//! So this half holds no physical address, maps no register and no data, and can do no harm that its grants do not
+//! allow. It speaks [`protocol::nvme`] to its clients.
+//!
+//! Grants, by name: `registers` (the controller), `admin` and `completion` (its interrupts: vector 0 and that of the
+//! I/O queue), `data` (the DMA region that transfers lie in), `requests` (where clients call), `client` (whom to
+//! signal when transfers have ended; optional), `log`. Settings: `timeout_seconds`, how long a command may take (30;
+//! on Azure the host itself tries for 120 s, and guests wait 240), and `transfers`, the tasks that may exchange
+//! transfers (any client, if it is not given).
+//!
+//! - [`hardware`]: what the driver needs of its surroundings.
+//! - [`bring_up`]: from any state of the controller to one that takes I/O commands.
+//! - [`admin`], [`identify`]: single admin commands, and what Identify returns.
+//! - [`transfers`], [`io`], [`slots`]: transfers, cut into commands; the queue; the commands in flight.
+//! - [`driver`]: all of it together; [`trouble`]: why a controller does not work.
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod bring_up;
+pub mod driver;
+pub mod hardware;
+pub mod identify;
+pub mod io;
+pub mod slots;
+pub mod transfers;
+pub mod trouble;
+
+pub use driver::{Driver, Interrupts, Settings, State};
+pub use hardware::{Hardware, Submission};

@@ -1,0 +1,2 @@
+//! Links the task's program as every task's.
+include!("../../servers/task/link.rs");

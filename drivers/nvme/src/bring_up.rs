@@ -1,0 +1,320 @@
+//! Takes a controller from any state to one that takes I/O commands, or to a stop.
+//!
+//! A state machine that never waits: [`BringUp::advance`] goes as far as it can and tells when to ask again. It is
+//! asked when an interrupt came and when [`BringUp::wake`] has passed. Registers are polled with growing pauses until
+//! the controller's own limit (CAP.TO); admin commands end by interrupt. The order is that of base 2.0, 3.5.1.
+
+use core::time::Duration;
+
+use abi::Error;
+use heapless::Vec;
+use nvme_spec::admin::QueueCounts;
+use nvme_spec::identify::{NamespaceList, Structure};
+use nvme_spec::registers::{
+    CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus, ShutdownNotification, VS, Version,
+};
+use nvme_spec::{PAGE_BYTES, SubmissionEntry, brokered};
+use protocol::nvme::{NAMESPACES_MAX, Namespace};
+use zerocopy::FromBytes;
+
+use crate::admin::{self, Admin};
+use crate::hardware::Hardware;
+use crate::identify::{self, Controller, Unusable};
+use crate::io;
+use crate::trouble::Trouble;
+
+/// First pause between two looks at CSTS; each one is twice as long, up to [`PAUSE_MAX`].
+const PAUSE_MIN: u64 = Duration::from_micros(100).as_nanos() as u64;
+const PAUSE_MAX: u64 = Duration::from_millis(10).as_nanos() as u64;
+/// Most active namespace lists asked for: 65,536 namespaces.
+const LISTS_MAX: u32 = 64;
+/// The first version with active namespace lists (base 1.1).
+const LISTS_SINCE: Version = Version(0x0001_0100);
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// CC.EN = 0 is to be written.
+    Disable,
+    /// CSTS.RDY = 0 is awaited.
+    Stopping,
+    /// CC.EN = 1 is to be written.
+    Enable,
+    /// CSTS.RDY = 1 is awaited.
+    Starting,
+    IdentifyController,
+    NumberOfQueues,
+    /// The active namespaces with identifiers above this; `list` counts them.
+    ActiveNamespaces {
+        above: u32,
+        list: u32,
+    },
+    /// The namespace at this place of the list.
+    IdentifyNamespace(usize),
+    CreateCompletionQueue {
+        vector: u16,
+    },
+    CreateSubmissionQueue,
+    /// Nothing: it runs, it has failed, or it was only to stop.
+    Over,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Ask again at an interrupt or at [`BringUp::wake`].
+    Waiting,
+    /// CSTS.RDY = 0 was seen: nothing is in flight any more. Ask again at once.
+    Stopped,
+    /// The controller takes I/O commands.
+    Running,
+    /// It does not work.
+    Failed(Trouble),
+}
+
+/// Everything that is known of the controller, and where its bring-up stands.
+#[derive(Debug)]
+pub struct BringUp {
+    step: Step,
+    /// Whether to go on after the stop.
+    restart: bool,
+    /// When the step is overdue; admin commands have a deadline of their own.
+    deadline: u64,
+    pause: u64,
+    wake: u64,
+    /// Nanoseconds that an admin command may take.
+    timeout: u64,
+    /// The vector wished for completions, and the one in use.
+    wished_vector: u16,
+    vector: u16,
+    capabilities: Capabilities,
+    version: Version,
+    controller: Controller,
+    admin: Admin,
+    /// Identifiers of active namespaces, as many as there is room for.
+    listed: Vec<u32, NAMESPACES_MAX>,
+    /// How many there are in all.
+    active: u32,
+    /// The namespaces told of, and those of the bring-up under way: clients ask meanwhile.
+    namespaces: Vec<Namespace, NAMESPACES_MAX>,
+    found: Vec<Namespace, NAMESPACES_MAX>,
+}
+
+impl BringUp {
+    /// A controller of which nothing is known; its completions are wished on this vector. `timeout` is in nanoseconds.
+    pub fn new(timeout: u64, wished_vector: u16) -> Self {
+        Self {
+            step: Step::Over,
+            restart: false,
+            deadline: 0,
+            pause: PAUSE_MIN,
+            wake: u64::MAX,
+            timeout,
+            wished_vector,
+            vector: 0,
+            capabilities: Capabilities(0),
+            version: Version(0),
+            controller: Controller::default(),
+            admin: Admin::default(),
+            listed: Vec::new(),
+            active: 0,
+            namespaces: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// Begins by stopping the controller, and starts it again if `restart` is set.
+    pub fn begin(&mut self, hardware: &mut impl Hardware, restart: bool) {
+        self.restart = restart;
+        self.enter(hardware, Step::Disable);
+    }
+
+    /// When to ask again if no interrupt comes before, in nanoseconds.
+    pub fn wake(&self) -> u64 {
+        self.wake
+    }
+
+    /// The version register.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What Identify Controller told.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// Active namespaces in all, told of or not.
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
+    /// The namespaces told of.
+    pub fn namespaces(&self) -> &Vec<Namespace, NAMESPACES_MAX> {
+        &self.namespaces
+    }
+
+    /// The vector that I/O completions interrupt on.
+    pub fn vector(&self) -> u16 {
+        self.vector
+    }
+
+    /// Most commands in flight on the I/O queue: a queue with one entry left is full (base 2.0, 3.3.1.2).
+    pub fn depth(&self) -> usize {
+        (self.queue_entries() as usize - 1).min(usize::from(brokered::IO_COMMANDS))
+    }
+
+    /// Largest single command, in bytes: what controller and lane allow.
+    pub fn transfer_bytes_max(&self) -> u32 {
+        brokered::transfer_bytes_max(self.controller.transfer_shift_max)
+    }
+
+    /// Goes as far as it can.
+    pub fn advance(&mut self, hardware: &mut impl Hardware) -> Progress {
+        let result = match self.step {
+            Step::Disable | Step::Enable => self.configure(hardware),
+            Step::Stopping | Step::Starting => self.observe(hardware),
+            Step::Over => Ok(Progress::Waiting),
+            _ => self.command(hardware),
+        };
+        result.unwrap_or_else(|trouble| {
+            self.step = Step::Over;
+            self.wake = u64::MAX;
+            self.admin.forget();
+            Progress::Failed(trouble)
+        })
+    }
+
+    /// Takes admin completions that nobody waits for; they are told to the log.
+    ///
+    /// # Errors
+    /// If the kernel no longer knows the queue.
+    pub fn unexpected(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        self.admin.complete(hardware).map(|_| ())
+    }
+
+    fn enter(&mut self, hardware: &mut impl Hardware, step: Step) {
+        self.step = step;
+        self.pause = PAUSE_MIN;
+        let now = hardware.now();
+        self.deadline = now.saturating_add(self.capabilities.timeout().as_nanos() as u64);
+        self.wake = now;
+    }
+
+    /// Asks again a little later.
+    fn pause(&mut self, now: u64) -> Progress {
+        self.wake = now.saturating_add(self.pause).min(self.deadline);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        Progress::Waiting
+    }
+
+    /// Writes CC.EN.
+    fn configure(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
+        let enable = self.step == Step::Enable;
+        if !enable {
+            self.read_capabilities(hardware)?;
+        }
+        match hardware.write_u32(CC, Configuration::new(enable, ShutdownNotification::None).0) {
+            Ok(()) => {
+                self.enter(hardware, if enable { Step::Starting } else { Step::Stopping });
+                self.observe(hardware)
+            }
+            Err(Error::Busy) => {
+                let now = hardware.now();
+                if now >= self.deadline {
+                    return Err(Trouble::NotReady { enable });
+                }
+                Ok(self.pause(now))
+            }
+            Err(Error::Invalid) => Err(Trouble::Gone),
+            Err(error) => Err(Trouble::NotGranted(error)),
+        }
+    }
+
+    fn read_capabilities(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        let capabilities = Capabilities(hardware.read_u64(CAP).map_err(|_| Trouble::Gone)?);
+        let version = Version(hardware.read_u32(VS).map_err(|_| Trouble::Gone)?);
+        if capabilities.0 == u64::MAX {
+            return Err(Trouble::Gone);
+        }
+        let first = self.capabilities.0 == 0;
+        (self.capabilities, self.version) = (capabilities, version);
+        if first {
+            // Only now is it known how long the controller may take.
+            self.enter(hardware, self.step);
+        }
+        if !self.restart {
+            return Ok(());
+        }
+        if !capabilities.nvm_command_set() {
+            return Err(Trouble::Unsupported("nvm-command-set"));
+        }
+        if capabilities.page_shift_min() > 0 {
+            return Err(Trouble::Unsupported("4-kib-pages"));
+        }
+        if capabilities.queue_entries_max() < 2 {
+            return Err(Trouble::Unsupported("queue-entries"));
+        }
+        Ok(())
+    }
+
+    /// Looks at CSTS.
+    fn observe(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
+        let enable = self.step == Step::Starting;
+        let now = hardware.now();
+        let status = ControllerStatus::from_bits_retain(hardware.read_u32(CSTS).map_err(|_| Trouble::Gone)?);
+        if status.is_gone() {
+            return Err(Trouble::Gone);
+        }
+        if status.contains(ControllerStatus::READY) == enable {
+            if enable {
+                self.enter(hardware, Step::IdentifyController);
+                return self.command(hardware);
+            }
+            self.admin.forget();
+            self.enter(hardware, if self.restart { Step::Enable } else { Step::Over });
+            return Ok(Progress::Stopped);
+        }
+        if enable && status.contains(ControllerStatus::FATAL) {
+            return Err(Trouble::Fatal);
+        }
+        if now >= self.deadline {
+            return Err(Trouble::NotReady { enable });
+        }
+        Ok(self.pause(now))
+    }
+
+    /// Takes the completion of the step's command, and submits the next one.
+    fn command(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
+        loop {
+            if self.admin.is_pending() {
+                let Some(completion) = self.admin.complete(hardware)? else { return Ok(Progress::Waiting) };
+                let mut page = [0; PAGE_BYTES];
+                let status = completion.status();
+                if self.is_identify() && status.is_success() {
+                    let length = hardware.collect(admin::QUEUE, completion.identifier.get(), &mut page);
+                    if length != Ok(PAGE_BYTES) {
+                        return Err(Trouble::Malformed("identify-length"));
+                    }
+                }
+                let outcome = if status.is_success() { Ok(completion.dword0.get()) } else { Err(status) };
+                self.step = self.next(hardware, outcome, &page)?;
+                if self.step == Step::Over {
+                    self.wake = u64::MAX;
+                    self.namespaces.clone_from(&self.found);
+                    return Ok(Progress::Running);
+                }
+            }
+            self.submit(hardware)?;
+            if let Some(deadline) = self.admin.deadline() {
+                self.wake = deadline;
+            }
+        }
+    }
+
+    fn is_identify(&self) -> bool {
+        matches!(self.step, Step::IdentifyController | Step::ActiveNamespaces { .. } | Step::IdentifyNamespace(_))
+    }
+}
+
+mod steps;

@@ -1,0 +1,185 @@
+//! The NVMe driver task: the driver bound to the kernel's calls.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+use core::fmt::Arguments;
+use core::time::Duration;
+
+use abi::Error;
+use abi::system_call::DeviceInformation;
+use nvme::{Driver, Hardware, Interrupts, Settings, State, Submission};
+use nvme_spec::{CompletionEntry, SubmissionEntry};
+use protocol::nvme::{Answer, Completion, Failure, Request};
+use task::{Completions, Deadline, Environment, Event, Inbox, Instant, Message, Reply, Started, Stop, log};
+use zerocopy::IntoBytes;
+
+task::needs! {
+    registers: registers,
+    admin: interrupt,
+    completion: interrupt,
+    data: dma,
+    requests: receive,
+    optional client: signal,
+    log: log,
+}
+task::main!(run);
+
+/// How long a command may take if the charter does not say: as Linux takes it.
+const TIMEOUT_SECONDS: u64 = 30;
+/// The longest timeout that the charter may set: a day.
+const TIMEOUT_SECONDS_MAX: u64 = 86_400;
+
+/// The kernel's calls.
+struct Kernel {
+    registers: task::Registers,
+    log: task::Log,
+    completions: Completions,
+}
+
+impl Hardware for Kernel {
+    fn information(&mut self) -> Result<DeviceInformation, Error> {
+        self.registers.information()
+    }
+
+    fn read_u32(&mut self, offset: u32) -> Result<u32, Error> {
+        self.registers.read_u32(offset)
+    }
+
+    fn read_u64(&mut self, offset: u32) -> Result<u64, Error> {
+        self.registers.read_u64(offset)
+    }
+
+    fn write_u32(&mut self, offset: u32, value: u32) -> Result<(), Error> {
+        self.registers.write_u32(offset, value)
+    }
+
+    fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
+        let task::Submission { accepted, refused } = self.registers.submit(queue, commands.as_bytes().as_chunks().0);
+        Submission { accepted, refused: refused.map(|(error, reason)| (error, reason as u16)) }
+    }
+
+    fn complete(&mut self, queue: u16, completions: &mut [CompletionEntry]) -> Result<usize, Error> {
+        let taken = self.registers.complete(queue, &mut self.completions)?;
+        let count = taken.len().min(completions.len());
+        for (place, bytes) in completions.iter_mut().zip(taken) {
+            *place = CompletionEntry::from_bytes(*bytes);
+        }
+        Ok(count)
+    }
+
+    fn collect(&mut self, queue: u16, identifier: u16, data: &mut [u8]) -> Result<usize, Error> {
+        self.registers.collect(queue, identifier, data)
+    }
+
+    fn now(&mut self) -> u64 {
+        Instant::now().nanoseconds()
+    }
+
+    fn log(&mut self, line: Arguments<'_>) {
+        log!(self.log, "{line}");
+    }
+}
+
+/// Which clients may exchange transfers.
+struct Clients {
+    environment: Environment,
+}
+
+impl Clients {
+    /// Whether this one may: the setting `transfers` names its task, or is not given.
+    fn may_transfer(&self, badge: u32) -> bool {
+        let Some(names) = self.environment.setting("transfers") else { return true };
+        let client = self.environment.clients().iter().find(|client| client.badge == badge);
+        client.is_some_and(|client| names.split_whitespace().any(|name| name == client.task))
+    }
+}
+
+fn run(environment: Environment) -> Result<(), Stop> {
+    let grants = Grants::find(&environment)?;
+    let timeout = timeout(&environment)?;
+    let settings = Settings {
+        region: grants.data.region,
+        region_bytes: grants.data.window.bytes(),
+        vector: grants.completion.vector,
+        timeout,
+    };
+    let clients = Clients { environment };
+    let mut kernel = Kernel { registers: grants.registers, log: grants.log, completions: Completions::new() };
+    let mut driver = Driver::new(settings);
+    driver.start(&mut kernel);
+    // Clients wait until there is something to answer.
+    while driver.state() == State::Starting {
+        let bits = match task::wait(Deadline::at(Instant::at(driver.deadline()))) {
+            Ok(bits) => bits,
+            Err(Error::TimedOut) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        driver.wake(&mut kernel, interrupts(&grants, bits));
+    }
+    task::ready(if driver.state() == State::Gone { Started::Failed } else { Started::Well });
+    serve(&grants, &clients, &mut kernel, &mut driver)
+}
+
+fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut Driver) -> Result<(), Stop> {
+    let mut inbox = Inbox::new();
+    let mut answer: Option<(Reply, Answer)> = None;
+    loop {
+        if driver.take_news()
+            && let Some(client) = grants.client
+        {
+            // A client that has stopped takes nothing any more.
+            let _ = client.send();
+        }
+        let deadline = Deadline::at(Instant::at(driver.deadline()));
+        let event = match answer.take() {
+            Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
+            None => grants.requests.receive(deadline, &mut inbox),
+        };
+        match event {
+            Ok(Event::Message(message)) => answer = respond(clients, kernel, driver, message),
+            Ok(Event::Notification(bits)) => driver.wake(kernel, interrupts(grants, bits)),
+            Err(Error::TimedOut) => driver.wake(kernel, Interrupts::default()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn interrupts(grants: &Grants, bits: u64) -> Interrupts {
+    Interrupts { admin: bits & grants.admin.bits != 0, io: bits & grants.completion.bits != 0 }
+}
+
+/// What to answer to a message.
+fn respond(
+    clients: &Clients,
+    kernel: &mut Kernel,
+    driver: &mut Driver,
+    message: Message<'_>,
+) -> Option<(Reply, Answer)> {
+    let answer = match message.decode::<Request>() {
+        Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => Answer::Exchanged {
+            accepted: transfers.len() as u8,
+            completions: transfers
+                .iter()
+                .map(|transfer| Completion { tag: transfer.tag, outcome: Err(Failure::Denied) })
+                .collect(),
+        },
+        Ok(request) => driver.answer(kernel, message.badge, &request),
+        Err(_) => {
+            // An empty answer is none that a client expects: it learns that its request was malformed.
+            let _ = message.reply.send(&());
+            return None;
+        }
+    };
+    Some((message.reply, answer))
+}
+
+/// Nanoseconds that a command may take.
+fn timeout(environment: &Environment) -> Result<u64, Stop> {
+    let Some(setting) = environment.setting("timeout_seconds") else {
+        return Ok(Duration::from_secs(TIMEOUT_SECONDS).as_nanos() as u64);
+    };
+    match setting.parse() {
+        Ok(seconds @ 1..=TIMEOUT_SECONDS_MAX) => Ok(Duration::from_secs(seconds).as_nanos() as u64),
+        _ => Err(Stop::new(format_args!("timeout_seconds is \"{setting}\", not 1 to {TIMEOUT_SECONDS_MAX}"))),
+    }
+}

@@ -1,0 +1,267 @@
+//! The clients' transfers, from their acceptance until the client takes the outcome.
+//!
+//! A transfer is cut into parts, one device command each. Transfers with parts left to issue take turns, a part at a
+//! time, so that a short one does not wait behind a long one. A transfer has ended when none of its parts is in
+//! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: it leaves
+//! [`State::Open`] in one place, [`Transfers::settle`].
+
+use heapless::{Deque, Vec};
+use protocol::nvme::{BATCH_MAX, Completion, Failure, Operation, Transfer};
+
+/// Most transfers accepted and not yet taken back, over all clients.
+pub const TRANSFERS_MAX: usize = 128;
+
+/// One device command's share of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which transfer, for [`Transfers::part_ended`].
+    pub transfer: u16,
+    /// What to do.
+    pub operation: Operation,
+    /// Which namespace.
+    pub nsid: u32,
+    /// First logical block.
+    pub first_block: u64,
+    /// Number of logical blocks; 0 for operations without data.
+    pub blocks: u32,
+    /// Where the data lies: byte offset in the region.
+    pub offset: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Parts are left or in flight.
+    Open,
+    /// Over; the client has not taken the outcome yet.
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    state: State,
+    /// Who asked.
+    badge: u32,
+    /// What was asked; `first_block` and `offset` advance as parts are issued.
+    transfer: Transfer,
+    /// Commands left to issue: blocks for a read, 1 or 0 for a flush.
+    left: u32,
+    /// Most blocks in one part.
+    part_blocks: u32,
+    block_bytes: u32,
+    /// Parts in flight.
+    in_flight: u16,
+    /// Whether it stands in the queue of transfers with parts left.
+    queued: bool,
+    outcome: Result<(), Failure>,
+}
+
+/// All transfers.
+#[derive(Debug)]
+pub struct Transfers {
+    entries: [Option<Entry>; TRANSFERS_MAX],
+    free: Deque<u16, TRANSFERS_MAX>,
+    /// Those with parts left to issue, in the order of their turns. Each stands here at most once.
+    waiting: Deque<u16, TRANSFERS_MAX>,
+    /// Those that have ended, in the order in which they did.
+    ended: Deque<u16, TRANSFERS_MAX>,
+    /// Whether one has ended since [`Transfers::take_news`].
+    news: bool,
+}
+
+impl Default for Transfers {
+    fn default() -> Self {
+        let mut free = Deque::new();
+        for number in 0..TRANSFERS_MAX {
+            let _ = free.push_back(number as u16);
+        }
+        Self { entries: [const { None }; TRANSFERS_MAX], free, waiting: Deque::new(), ended: Deque::new(), news: false }
+    }
+}
+
+impl Transfers {
+    /// How many more can be accepted.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Whether outcomes wait to be taken.
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Whether one has ended since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
+    }
+
+    /// Accepts a transfer that has been checked: its parts have at most `part_blocks` blocks (at least 1) of
+    /// `block_bytes`. Returns whether there was room.
+    pub fn accept(&mut self, badge: u32, transfer: Transfer, block_bytes: u32, part_blocks: u32) -> bool {
+        let left = match transfer.operation {
+            Operation::Read => transfer.blocks,
+            Operation::Flush => 1,
+        };
+        let Some(number) = self.insert(badge, transfer, left, block_bytes, part_blocks.max(1)) else { return false };
+        if let Some(entry) = self.entry(number) {
+            entry.queued = true;
+        }
+        let _ = self.waiting.push_back(number);
+        true
+    }
+
+    /// Accepts a transfer that has failed already. Returns whether there was room.
+    pub fn accept_failed(&mut self, badge: u32, transfer: Transfer, failure: Failure) -> bool {
+        let Some(number) = self.insert(badge, transfer, 0, 0, 1) else { return false };
+        self.fail(number, failure);
+        self.settle(number);
+        true
+    }
+
+    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, block_bytes: u32, part_blocks: u32) -> Option<u16> {
+        let number = self.free.pop_front()?;
+        let entry = Entry {
+            state: State::Open,
+            badge,
+            transfer,
+            left,
+            part_blocks,
+            block_bytes,
+            in_flight: 0,
+            queued: false,
+            outcome: Ok(()),
+        };
+        self.entries[usize::from(number)] = Some(entry);
+        Some(number)
+    }
+
+    /// The next part to issue, which is in flight from now on; [`Transfers::part_ended`] or
+    /// [`Transfers::part_postponed`] must follow.
+    pub fn next_part(&mut self) -> Option<Part> {
+        loop {
+            let number = self.waiting.pop_front()?;
+            let Some(entry) = self.entry(number) else { continue };
+            if entry.left == 0 {
+                // It failed while it waited for its turn.
+                entry.queued = false;
+                self.settle(number);
+                continue;
+            }
+            let part = entry.cut(number);
+            entry.queued = entry.left > 0;
+            if entry.queued {
+                let _ = self.waiting.push_back(number);
+            }
+            return Some(part);
+        }
+    }
+
+    /// A part has ended. A failure keeps the transfer's further parts from being issued.
+    pub fn part_ended(&mut self, transfer: u16, outcome: Result<(), Failure>) {
+        let Some(entry) = self.entry(transfer) else { return };
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        if let Err(failure) = outcome {
+            self.fail(transfer, failure);
+        }
+        self.settle(transfer);
+    }
+
+    /// A part could not be issued now: its transfer's next turn begins with it. Only for the last part that
+    /// [`Transfers::next_part`] gave of that transfer, or several from the last backwards.
+    pub fn part_postponed(&mut self, part: &Part) {
+        let Some(entry) = self.entry(part.transfer) else { return };
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        if entry.outcome.is_ok() {
+            entry.left += part.blocks.max(1);
+            entry.transfer.first_block = part.first_block;
+            entry.transfer.offset = part.offset;
+        }
+        if entry.left > 0 && !entry.queued {
+            entry.queued = true;
+            let _ = self.waiting.push_front(part.transfer);
+        }
+        self.settle(part.transfer);
+    }
+
+    /// Fails those with parts left that `check` refuses; it is given what is left of each.
+    pub fn fail_waiting(&mut self, check: impl Fn(&Transfer) -> Result<(), Failure>) {
+        for _ in 0..self.waiting.len() {
+            let Some(number) = self.waiting.pop_front() else { return };
+            let Some(entry) = self.entry(number) else { continue };
+            let rest = Transfer { blocks: entry.left, ..entry.transfer };
+            if entry.left > 0
+                && let Err(failure) = check(&rest)
+            {
+                self.fail(number, failure);
+            }
+            let Some(entry) = self.entry(number) else { continue };
+            if entry.left > 0 {
+                let _ = self.waiting.push_back(number);
+            } else {
+                entry.queued = false;
+                self.settle(number);
+            }
+        }
+    }
+
+    /// Moves outcomes of this client's transfers into `completions`, as many as there is room for.
+    pub fn take_ended(&mut self, badge: u32, completions: &mut Vec<Completion, BATCH_MAX>) {
+        for _ in 0..self.ended.len() {
+            if completions.is_full() {
+                return;
+            }
+            let Some(number) = self.ended.pop_front() else { return };
+            match self.entries.get(usize::from(number)).copied().flatten() {
+                Some(entry) if entry.badge == badge => {
+                    let _ = completions.push(Completion { tag: entry.transfer.tag, outcome: entry.outcome });
+                    self.entries[usize::from(number)] = None;
+                    let _ = self.free.push_back(number);
+                }
+                Some(_) => {
+                    let _ = self.ended.push_back(number);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn entry(&mut self, number: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(number))?.as_mut()
+    }
+
+    fn fail(&mut self, number: u16, failure: Failure) {
+        if let Some(entry) = self.entry(number) {
+            entry.left = 0;
+            entry.outcome = entry.outcome.and(Err(failure));
+        }
+    }
+
+    /// Ends a transfer that has nothing left and nothing in flight.
+    fn settle(&mut self, number: u16) {
+        let Some(entry) = self.entry(number) else { return };
+        if entry.state == State::Open && entry.left == 0 && entry.in_flight == 0 && !entry.queued {
+            entry.state = State::Ended;
+            let _ = self.ended.push_back(number);
+            self.news = true;
+        }
+    }
+}
+
+impl Entry {
+    /// Cuts the next part off what is left.
+    fn cut(&mut self, number: u16) -> Part {
+        let blocks = self.left.min(self.part_blocks);
+        let part = Part {
+            transfer: number,
+            operation: self.transfer.operation,
+            nsid: self.transfer.nsid,
+            first_block: self.transfer.first_block,
+            blocks: if self.transfer.operation == Operation::Flush { 0 } else { blocks },
+            offset: self.transfer.offset,
+        };
+        self.left -= blocks;
+        self.in_flight += 1;
+        self.transfer.first_block = self.transfer.first_block.wrapping_add(u64::from(blocks));
+        self.transfer.offset = self.transfer.offset.wrapping_add(u64::from(blocks) * u64::from(self.block_bytes));
+        part
+    }
+}
