@@ -8,10 +8,12 @@
 //! - [`outcome`]: what a log line means for a run: complete, failed, or go on;
 //! - [`qmp`]: QEMU's control socket, and guest memory read from outside;
 //! - [`disk`]: disk images with known contents;
+//! - [`harness`]: "boot this charter with these devices", for system tests.
 #![forbid(unsafe_code)]
 
 pub mod disk;
 pub mod firmware;
+pub mod harness;
 pub mod machine;
 pub mod nvme;
 pub mod outcome;

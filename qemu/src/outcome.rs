@@ -13,46 +13,45 @@ pub enum Outcome {
 
 impl Outcome {
     /// What this line decides, if anything.
-    pub fn of(event: &Event) -> Option<Self> {
-        match (event.component.as_str(), event.event.as_str()) {
-            ("charter", "boot complete") => Some(Self::Complete),
-            ("charter", "boot incomplete") => Some(Self::Failed(event.to_string())),
-            // The UEFI application refused the package or this machine.
-            ("boot", words) if starts_with_word(words, "refused") => Some(Self::Failed(event.to_string())),
-            ("kernel", words) if starts_with_word(words, "panic") => Some(Self::Failed(event.to_string())),
-            _ => None,
+    pub fn of(line: &str) -> Option<Self> {
+        let failed = || Some(Self::Failed(line.to_owned()));
+        // A panic's text is whatever it is, so these two are not parsed. The UEFI application speaks only when it
+        // starts nothing.
+        if line.starts_with("kernel: panic") || line.starts_with("boot: ") {
+            return failed();
+        }
+        let event = Event::parse(line).ok()?;
+        if event.is("charter", "boot complete") {
+            Some(Self::Complete)
+        } else if event.is("charter", "boot incomplete") {
+            failed()
+        } else {
+            None
         }
     }
-}
-
-fn starts_with_word(words: &str, word: &str) -> bool {
-    words.split(' ').next() == Some(word)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcome(line: &str) -> Option<Outcome> {
-        Outcome::of(&Event::parse(line).unwrap())
-    }
-
     #[test]
     fn only_the_right_component_decides() {
-        assert_eq!(outcome("charter: boot complete tasks=4"), Some(Outcome::Complete));
-        assert_eq!(outcome("reader: boot complete tasks=4"), None);
-        assert_eq!(outcome("charter: boot"), None);
-        assert_eq!(outcome("nvme: panic message=x"), None);
+        assert_eq!(Outcome::of("charter: boot complete tasks=4"), Some(Outcome::Complete));
+        assert_eq!(Outcome::of("reader: boot complete tasks=4"), None);
+        assert_eq!(Outcome::of("charter: boot"), None);
+        assert_eq!(Outcome::of("nvme: kernel: panic"), None);
+        assert_eq!(Outcome::of("BdsDxe: starting Boot0001"), None);
     }
 
     #[test]
     fn a_failure_carries_its_line() {
         for line in [
-            "charter: boot incomplete waiting=nvme",
-            "kernel: panic message=\"no memory\"",
-            "boot: refused reason=\"boot package damaged\"",
+            "charter: boot incomplete task=nvme reason=could-not-start",
+            "kernel: panic panicked at kernel/src/start.rs:1:2: a=\"b",
+            "boot: package refused: boot package damaged: checksum 0x00000001, expected 0x00000002",
         ] {
-            assert_eq!(outcome(line), Some(Outcome::Failed(line.into())));
+            assert_eq!(Outcome::of(line), Some(Outcome::Failed(line.into())));
         }
     }
 }

@@ -194,7 +194,7 @@ impl Running {
         loop {
             let line = self.next_line("`charter: boot complete` line")?;
             observe(&line);
-            if let Some(outcome) = Event::parse(&line).ok().as_ref().and_then(Outcome::of) {
+            if let Some(outcome) = Outcome::of(&line) {
                 return Ok(outcome);
             }
         }

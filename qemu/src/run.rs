@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use qemu::outcome::Outcome;
 use qemu::process::{Polled, RunError, Running};
-use qemu::serial::Event;
 
 use crate::command_line::RunOptions;
 
@@ -67,7 +66,7 @@ fn attempt(options: &RunOptions) -> Result<End, Box<dyn std::error::Error>> {
         match running.poll(STEP.min(running.left())) {
             Polled::Line(line) => {
                 println!("{line}");
-                if let Some(outcome) = Event::parse(&line).ok().as_ref().and_then(Outcome::of) {
+                if let Some(outcome) = Outcome::of(&line) {
                     break outcome;
                 }
             }

@@ -1,0 +1,341 @@
+//! "Boot this charter with these devices and expect these lines": what system tests are made of.
+//!
+//! ```no_run
+//! use qemu::harness::Bench;
+//! use qemu::nvme::Namespace;
+//!
+//! let bench = Bench::new("reads");                         // builds qemu/tests/charters/reads.toml
+//! let disk = bench.disk("data.img", 16 << 20);             // pseudo-random contents
+//! let machine = bench.machine([Namespace::file(2, &disk)]); // as Azure: system image, then these
+//! let log = bench.boot(&machine).complete();
+//! log.check_reads(&[(2, &disk)]);
+//! ```
+//!
+//! Everything here panics with the log's end when the system does not do what is expected. At most two machines run at
+//! a time on this computer, whoever starts them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use crate::disk;
+use crate::firmware::{Firmware, Style};
+use crate::machine::Machine;
+use crate::nvme::{Controller, Namespace};
+use crate::outcome::Outcome;
+use crate::process::Running;
+use crate::serial::Event;
+
+/// Longest run of one machine.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Most machines at a time.
+const MACHINES: usize = 2;
+/// How long the log may go on after the line that was waited for.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// A charter's image, and a directory for one test's files.
+#[derive(Debug)]
+pub struct Bench {
+    image: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Builds the charter `qemu/tests/charters/NAME.toml`.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn new(name: &str) -> Self {
+        Self::build(&root().join(format!("qemu/tests/charters/{name}.toml")))
+    }
+
+    /// Builds the charter in this file.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn build(manifest: &Path) -> Self {
+        build_programs();
+        let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
+        let image = build_image(manifest, directory.path()).unwrap_or_else(|error| panic!("{error}"));
+        Self { image, directory }
+    }
+
+    /// Builds a charter from its text.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn from_text(text: &str) -> Self {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+        fs::write(file.path(), text).expect("the charter is written");
+        Self::build(file.path())
+    }
+
+    /// The system image.
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// A path for a file of this test, removed at its end.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A disk image of this name with pseudo-random contents, which follow from the name.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn disk(&self, name: &str, bytes: u64) -> PathBuf {
+        let path = self.path(name);
+        disk::random(&path, seed(name), bytes).expect("a disk image");
+        path
+    }
+
+    /// A machine laid out as Azure does: one NVMe controller, whose namespace 1 is the system image, and these
+    /// further namespaces.
+    pub fn machine(&self, namespaces: impl IntoIterator<Item = Namespace>) -> Machine {
+        let mut machine = bare_machine(Style::Any);
+        let mut controller = Controller::new("charter-0").with(Namespace::file(1, &self.image).bootable());
+        controller.namespaces.extend(namespaces);
+        machine.controllers.push(controller);
+        machine
+    }
+
+    /// Starts a machine.
+    ///
+    /// # Panics
+    /// If QEMU cannot be started.
+    pub fn boot(&self, machine: &Machine) -> System {
+        let slot = take_slot();
+        let running = Running::start(machine, LIMIT).unwrap_or_else(|error| panic!("{error}"));
+        System { running, _slot: slot }
+    }
+}
+
+/// A machine without any disk.
+///
+/// # Panics
+/// If no firmware of that style is installed.
+pub fn bare_machine(style: Style) -> Machine {
+    Machine::new(Firmware::find(style).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The seed of [`Bench::disk`]'s contents for a name.
+pub fn seed(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A started machine.
+pub struct System {
+    running: Running,
+    _slot: File,
+}
+
+impl System {
+    /// Waits for `charter: boot complete` and a little longer, and ends the machine.
+    ///
+    /// # Panics
+    /// If the system does not come up.
+    pub fn complete(mut self) -> Log {
+        self.wait_complete();
+        self.end()
+    }
+
+    /// Waits for `charter: boot complete` and leaves the machine running.
+    ///
+    /// # Panics
+    /// If the system does not come up.
+    pub fn wait_complete(&mut self) {
+        match self.running.wait_for_outcome(|_| {}) {
+            Ok(Outcome::Complete) => {}
+            Ok(Outcome::Failed(line)) => self.fail(&format!("the system failed: {line}")),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Waits until the system says that it will not come up, and ends the machine.
+    ///
+    /// # Panics
+    /// If it comes up.
+    pub fn incomplete(mut self) -> Log {
+        match self.running.wait_for_outcome(|_| {}) {
+            Ok(Outcome::Failed(line)) if line.starts_with("charter: boot incomplete") => self.end(),
+            Ok(outcome) => self.fail(&format!("expected an incomplete boot: {outcome:?}")),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Waits for an event, which may have come already.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn expect(&mut self, component: &str, event: &str) -> Event {
+        self.expect_where(&format!("`{component}: {event}`"), |found| found.is(component, event))
+    }
+
+    /// Waits for an event that `wanted` accepts, which may have come already.
+    ///
+    /// # Panics
+    /// If it does not come, or if the kernel panics first.
+    pub fn expect_where(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        if let Some(found) = self.running.events().find(&wanted) {
+            return found;
+        }
+        loop {
+            let line = self.running.next_line(what).unwrap_or_else(|error| self.fail(&error.to_string()));
+            if line.starts_with("kernel: panic") {
+                self.fail(&format!("{line} while waiting for {what}"));
+            }
+            match Event::parse(&line) {
+                Ok(event) if wanted(&event) => return event,
+                _ => {}
+            }
+        }
+    }
+
+    /// The running QEMU, for its control socket.
+    pub fn running(&mut self) -> &mut Running {
+        &mut self.running
+    }
+
+    /// Takes in what still comes, and ends the machine.
+    ///
+    /// # Panics
+    /// If QEMU does not end.
+    pub fn end(mut self) -> Log {
+        self.running.settle(SETTLE, |_| {});
+        Log::new(self.running.quit().unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn fail(&mut self, reason: &str) -> ! {
+        self.running.settle(SETTLE, |_| {});
+        panic!("{reason}\n--- the whole log:\n{}\n---", self.running.log().join("\n"))
+    }
+}
+
+/// The log of a machine that has ended.
+#[derive(Clone, Debug)]
+pub struct Log {
+    lines: Vec<String>,
+    events: Vec<Event>,
+}
+
+impl Log {
+    /// Takes a log's lines.
+    pub fn new(lines: Vec<String>) -> Self {
+        let events = lines.iter().filter_map(|line| Event::parse(line).ok()).collect();
+        Self { lines, events }
+    }
+
+    /// Every line, firmware's too.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Every event, in order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Every event of this kind.
+    pub fn all<'a>(&'a self, component: &'a str, event: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().filter(move |found| found.is(component, event))
+    }
+
+    /// The one event of this kind.
+    ///
+    /// # Panics
+    /// If there is none or more than one.
+    pub fn one<'a>(&'a self, component: &'a str, event: &'a str) -> &'a Event {
+        let found: Vec<_> = self.all(component, event).collect();
+        match found[..] {
+            [one] => one,
+            _ => self.fail(&format!("{} lines `{component}: {event}` instead of one", found.len())),
+        }
+    }
+
+    /// Checks every logged read against the bytes of the disk files, given by namespace, and returns how many there
+    /// were.
+    ///
+    /// # Panics
+    /// If there is no read, a read of another namespace, or one whose hash is not that of the file's bytes.
+    pub fn check_reads(&self, disks: &[(u64, &Path)]) -> usize {
+        let mut count = 0;
+        for read in self.all("block", "read") {
+            let number = |key| read.number(key).unwrap_or_else(|error| self.fail(&error.to_string()));
+            let nsid = number("nsid");
+            let Some((_, path)) = disks.iter().find(|(identifier, _)| *identifier == nsid) else {
+                self.fail(&format!("unexpected `{read}`"))
+            };
+            let block_bytes = number("block_bytes");
+            let expected = disk::sha256(path, number("lba") * block_bytes, number("blocks") * block_bytes)
+                .unwrap_or_else(|error| self.fail(&format!("`{read}`: {error}")));
+            if read.get("sha256") != Some(&expected) {
+                self.fail(&format!("`{read}`: the disk's bytes have {expected}"));
+            }
+            count += 1;
+        }
+        if count == 0 {
+            self.fail("no `block: read` line");
+        }
+        count
+    }
+
+    /// Panics with the whole log.
+    pub fn fail(&self, reason: &str) -> ! {
+        panic!("{reason}\n--- the whole log:\n{}\n---", self.lines.join("\n"))
+    }
+}
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is where it was built")
+}
+
+/// Brings kernel and tasks up to date, once a test process.
+fn build_programs() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let output = Command::new(root().join("toolchain.sh")).arg("build").output().expect("toolchain.sh is started");
+        let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kernel and tasks do not build:\n{messages}");
+    });
+}
+
+/// Runs the image builder as a user does; returns the image, or what the builder said.
+///
+/// # Errors
+/// The builder's message.
+pub fn build_image(manifest: &Path, out: &Path) -> Result<PathBuf, String> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root())
+        .args(["run", "-q", "-p", "image-builder", "--", "build"])
+        .arg(manifest)
+        .arg("--out")
+        .arg(out)
+        .output()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if output.status.success() {
+        Ok(out.join("charter.img"))
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Waits for one of the places for a running machine. It is free again when the file is closed.
+fn take_slot() -> File {
+    let directory = std::env::temp_dir();
+    loop {
+        for index in 0..MACHINES {
+            let path = directory.join(format!("charter-machine-{index}.lock"));
+            let file = File::options().create(true).append(true).open(&path);
+            let file = file.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            if file.try_lock().is_ok() {
+                return file;
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
