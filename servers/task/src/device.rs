@@ -164,3 +164,67 @@ fn information(handle: u32) -> Result<DeviceInformation, Error> {
     let after = system_call(Frame::new(Number::DeviceInformation, [handle.into(), 0, 0, 0])).result()?;
     Ok(DeviceInformation::from_words(after.words))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host;
+
+    const REGISTERS: Registers = Registers { handle: 4 };
+
+    #[test]
+    fn a_submission_that_stops_half_way_says_where_and_why() {
+        let kernel = |frame: &mut Frame, buffer: &mut [u8]| {
+            assert_eq!((frame.code, frame.arguments), (Number::DeviceSubmit as u64, [4, 1, 3, 0]));
+            assert_eq!((buffer[0], buffer[64], buffer[128]), (1, 2, 3));
+            frame.arguments[0] = 2;
+            frame.arguments[1] = 17;
+            host::fail(frame, Error::Denied);
+        };
+        let commands = [[1; DEVICE_COMMAND_BYTES], [2; DEVICE_COMMAND_BYTES], [3; DEVICE_COMMAND_BYTES]];
+        let submission = host::with(kernel, || REGISTERS.submit(1, &commands));
+        assert_eq!(submission, Submission { accepted: 2, refused: Some((Error::Denied, 17)) });
+    }
+
+    #[test]
+    fn no_more_commands_go_along_than_fit() {
+        let kernel = |frame: &mut Frame, _: &mut [u8]| frame.arguments[0] = frame.arguments[2];
+        let commands = [[0; DEVICE_COMMAND_BYTES]; DEVICE_COMMANDS_MAX + 5];
+        let submission = host::with(kernel, || REGISTERS.submit(0, &commands));
+        assert_eq!(submission, Submission { accepted: DEVICE_COMMANDS_MAX, refused: None });
+    }
+
+    #[test]
+    fn completions_and_data_are_copied_out() {
+        let kernel = |frame: &mut Frame, buffer: &mut [u8]| {
+            buffer[..32].copy_from_slice(&[[5; 16], [6; 16]].concat());
+            frame.arguments[0] = if frame.code == Number::DeviceComplete as u64 { 2 } else { 32 };
+        };
+        host::with(kernel, || {
+            let mut completions = Completions::new();
+            assert_eq!(REGISTERS.complete(1, &mut completions), Ok(&[[5; 16], [6; 16]][..]));
+            let mut data = [0; 20];
+            assert_eq!(REGISTERS.collect(1, 9, &mut data), Ok(32));
+            assert_eq!((data[15], data[16], data[19]), (5, 6, 6));
+        });
+    }
+
+    #[test]
+    fn registers_are_read_and_written_by_width() {
+        let kernel = |frame: &mut Frame, _: &mut [u8]| {
+            let [handle, offset, bytes, value] = frame.arguments;
+            match (Number::new(frame.code), handle, offset, bytes) {
+                (Some(Number::DeviceRead), 4, 0x1c, 4) => frame.arguments[0] = 1,
+                (Some(Number::DeviceRead), 4, 0, 8) => frame.arguments[0] = 1 << 40,
+                (Some(Number::DeviceWrite), 4, 0x14, 4) if value == 0x46_0001 => frame.arguments = [0; 4],
+                _ => host::fail(frame, Error::Denied),
+            }
+        };
+        host::with(kernel, || {
+            assert_eq!(REGISTERS.read_u32(0x1c), Ok(1));
+            assert_eq!(REGISTERS.read_u64(0), Ok(1 << 40));
+            assert_eq!(REGISTERS.write_u32(0x14, 0x46_0001), Ok(()));
+            assert_eq!(REGISTERS.write_u64(0x28, 1), Err(Error::Denied));
+        });
+    }
+}

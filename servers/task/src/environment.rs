@@ -99,3 +99,62 @@ grants! {
     Window: Window, Granted::Window { address, bytes, writable } => Window::granted(address, bytes, writable);
     Log: Log, Granted::Log { handle } => Log { handle };
 }
+
+#[cfg(test)]
+mod tests {
+    use abi::needs::{Need, decode_all};
+    use abi::start::{Grant as Named, StartInfo};
+    use heapless::Vec;
+
+    use super::*;
+
+    crate::needs! { disk: call, data: window, completion: interrupt, optional log: log }
+
+    fn environment(grants: &[(&'static str, Granted)]) -> Environment {
+        let mut start = StartInfo { task: "test", grants: Vec::new(), clients: Vec::new(), settings: Vec::new() };
+        for (name, granted) in grants {
+            start.grants.push(Named { name, granted: *granted }).unwrap();
+        }
+        start.settings.push(("reads", "first+1")).unwrap();
+        Environment::new(start)
+    }
+
+    const DISK: (&str, Granted) = ("disk", Granted::Call { handle: 1 });
+    const DATA: (&str, Granted) = ("data", Granted::Window { address: 0x4000_0000, bytes: 4096, writable: true });
+    const COMPLETION: (&str, Granted) = ("completion", Granted::Interrupt { vector: 1, bits: 2 });
+
+    #[test]
+    fn grants_are_found_by_name_and_kind() {
+        let grants = Grants::find(&environment(&[DATA, DISK, COMPLETION])).unwrap();
+        assert_eq!(grants.disk, Call { handle: 1 });
+        assert_eq!((grants.data.bytes(), grants.data.is_writable()), (4096, true));
+        assert_eq!(grants.completion, Interrupt { vector: 1, bits: 2 });
+        assert_eq!(grants.log, None);
+        assert_eq!(environment(&[]).setting("reads"), Some("first+1"));
+    }
+
+    #[test]
+    fn a_missing_grant_is_named() {
+        let missing = Grants::find(&environment(&[DISK, DATA])).unwrap_err();
+        assert_eq!(missing, Missing { name: "completion", kind: Kind::Interrupt });
+        let other_kind = ("disk", Granted::Log { handle: 1 });
+        let missing = Grants::find(&environment(&[other_kind, DATA, COMPLETION])).unwrap_err();
+        assert_eq!(std::string::ToString::to_string(&missing), "no grant disk of kind call");
+    }
+
+    #[test]
+    fn the_builder_reads_the_same_list() {
+        let found: std::vec::Vec<_> =
+            decode_all(CHARTER_NEEDS.as_flattened()).collect::<Option<_>>().expect("all are records");
+        let need = |name, kind, optional| Need { kind, optional, name };
+        assert_eq!(
+            found,
+            [
+                need("disk", Kind::Call, false),
+                need("data", Kind::Window, false),
+                need("completion", Kind::Interrupt, false),
+                need("log", Kind::Log, true),
+            ]
+        );
+    }
+}

@@ -96,3 +96,56 @@ impl fmt::Display for Quoted<'_> {
         f.write_char('"')
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    use core::cell::RefCell;
+
+    use super::*;
+    use crate::host;
+
+    /// The lines that a test writes.
+    fn lines(test: impl FnOnce(Log)) -> Vec<String> {
+        let lines = Rc::new(RefCell::new(Vec::new()));
+        let kept = lines.clone();
+        let kernel = move |frame: &mut Frame, buffer: &mut [u8]| {
+            assert_eq!((frame.code, frame.arguments[0]), (Number::Log as u64, 3));
+            let text = &buffer[..frame.arguments[1] as usize];
+            kept.borrow_mut().push(String::from_utf8(text.to_vec()).expect("a line is UTF-8"));
+        };
+        host::with(kernel, || test(Log { handle: 3 }));
+        Rc::into_inner(lines).unwrap().into_inner()
+    }
+
+    #[test]
+    fn a_line_is_its_formatted_text() {
+        let nsid = 2;
+        assert_eq!(lines(|log| log!(log, "ready nsid={nsid} blocks={}", 77)), ["ready nsid=2 blocks=77"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_on_a_character() {
+        let told = lines(|log| {
+            log!(log, "{}", "x".repeat(5000));
+            log!(log, "{}{}é{}", "x".repeat(1000), "y".repeat(23), "never");
+        });
+        assert_eq!(told[0].len(), LOG_BYTES_MAX);
+        assert!(told[1].ends_with('y') && told[1].len() == 1023, "what follows a cut is not told either");
+    }
+
+    #[test]
+    fn a_line_that_is_dropped_is_an_error() {
+        let refuse = |frame: &mut Frame, _: &mut [u8]| host::fail(frame, abi::Error::Busy);
+        assert_eq!(host::with(refuse, || Log { handle: 3 }.line(format_args!("x"))), Err(abi::Error::Busy));
+    }
+
+    #[test]
+    fn quoted_values_stay_on_their_line() {
+        assert_eq!(Quoted("QEMU NVMe Ctrl").to_string(), "\"QEMU NVMe Ctrl\"");
+        assert_eq!(Quoted("a\" b=\\\n\x1b[0m").to_string(), "\"a\\\" b=\\\\??[0m\"");
+    }
+}

@@ -125,3 +125,60 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malfo
         _ => Err(Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Encodes and decodes as a kernel would carry it, and checks the length.
+    fn carry<'i, T: Serialize + Deserialize<'i>>(message: &T, inbox: &'i mut Inbox) -> (u64, Result<T, Malformed>) {
+        let outgoing = encode(message).unwrap();
+        (outgoing.length, decode(inbox.take(outgoing.length, &outgoing.words)))
+    }
+
+    #[test]
+    fn messages_of_every_length_arrive() {
+        for length in (0..300).chain([4000, IPC_BUFFER_BYTES - 2]) {
+            let text: Vec<u8> = (0..length).map(|index| index as u8 ^ 0x5a).collect();
+            let mut inbox = Inbox::new();
+            let message = text.as_slice();
+            let (bytes, arrived) = carry(&message, &mut inbox);
+            assert_eq!(arrived, Ok(message), "length {length}");
+            assert_eq!(bytes as usize, length + if length < 128 { 1 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn a_short_message_travels_in_words_that_are_zero_beyond_it() {
+        let outgoing = encode(&(0x11_u8, 0x22_u8)).unwrap();
+        assert_eq!((outgoing.words, outgoing.length), ([0x2211, 0, 0, 0, 0, 0], 2));
+        let outgoing = encode(&([7_u8; 32], [7_u8; 16])).unwrap();
+        assert_eq!(outgoing.words, [0x0707_0707_0707_0707; MESSAGE_WORDS]);
+        let outgoing = encode(&([7_u8; 32], [7_u8; 17])).unwrap();
+        assert_eq!((outgoing.words, outgoing.length), ([0; MESSAGE_WORDS], 49));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_too_long() {
+        let bytes = std::vec![0_u8; IPC_BUFFER_BYTES - 1];
+        assert_eq!(encode(bytes.as_slice()).err(), Some(TooLong));
+    }
+
+    #[test]
+    fn what_is_no_message_is_malformed() {
+        assert_eq!(decode::<(u8, bool)>(&[1, 2]), Err(Malformed));
+        assert_eq!(decode::<u8>(&[]), Err(Malformed));
+        assert_eq!(decode::<u8>(&[1, 2]), Err(Malformed), "bytes left over");
+        assert_eq!(decode::<&str>(&[2, 0xff, 0xff]), Err(Malformed));
+        assert_eq!(decode::<&[u8]>(&[200, 1, 0]), Err(Malformed));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_gives_an_empty_message() {
+        let mut inbox = Inbox::new();
+        assert!(inbox.take(IPC_BUFFER_BYTES as u64 + 1, &[1; MESSAGE_WORDS]).is_empty());
+        assert!(inbox.take(u64::MAX, &[1; MESSAGE_WORDS]).is_empty());
+    }
+}
