@@ -1,1 +1,141 @@
+//! Builds one bootable image from one charter.
+//!
+//! `system.toml` names every task of a system and grants each one what it may use. [`build`] reads it, proves it
+//! consistent with itself and with what the tasks' programs ask for, and writes it down for the kernel:
+//!
+//! | step | module |
+//! |---|---|
+//! | the text becomes a typed model, malformed parts are pointed at | [`manifest`], [`charter`] |
+//! | the parts are held against each other and against the programs | [`check`], [`executable`] |
+//! | names become numbers, the boot package is written and read back | [`compile`] |
+//! | UEFI application, kernel and package become one EFI file | [`efi`] |
+//! | the EFI file becomes a disk image | [`image`] |
+//!
+//! The same inputs give the same bytes.
+#![forbid(unsafe_code)]
 
+pub mod charter;
+pub mod check;
+pub mod compile;
+pub mod efi;
+pub mod executable;
+pub mod image;
+pub mod inputs;
+pub mod manifest;
+pub mod output;
+pub mod problem;
+
+use std::path::{Path, PathBuf};
+
+use abi::handoff::{KERNEL_SECTION, PACKAGE_SECTION};
+
+pub use check::Checked;
+pub use inputs::Inputs;
+use inputs::{FileError, Programs};
+use problem::{Problems, Report};
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The charter has mistakes.
+    #[error("{0}")]
+    Charter(Report),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The kernel's file cannot be used.
+    #[error("{} cannot be used as the kernel", .path.display())]
+    Kernel {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: executable::ExecutableError,
+    },
+    /// The UEFI application's file cannot be used.
+    #[error("{} cannot be used as the UEFI application", .path.display())]
+    Boot {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: efi::EfiError,
+    },
+    /// The package could not be made.
+    #[error(transparent)]
+    Package(#[from] compile::CompileError),
+    /// The image could not be made.
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+}
+
+/// A charter's text, and what messages call it.
+#[derive(Clone, Copy, Debug)]
+pub struct Manifest<'a> {
+    /// Its path, as the user knows it.
+    pub name: &'a str,
+    /// Its contents.
+    pub text: &'a str,
+}
+
+/// What [`build`] makes.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// The boot package alone.
+    pub package: Vec<u8>,
+    /// The unified EFI file, with the package in it.
+    pub efi: Vec<u8>,
+    /// The disk image, with the EFI file in it.
+    pub image: Vec<u8>,
+    /// What the charter could do better.
+    pub warnings: Report,
+}
+
+/// Checks a charter, with the programs that it names.
+///
+/// The checked charter is there unless the report has errors; the report may hold warnings beside it.
+///
+/// # Errors
+/// If a program's file is there but cannot be read.
+pub fn check(manifest: Manifest<'_>, programs: &[PathBuf]) -> Result<(Option<Checked>, Report), FileError> {
+    let problems = Problems::default();
+    let mut checked = None;
+    if let Some(charter) = manifest::read(manifest.text, &problems) {
+        let files = Programs::find(charter.tasks.iter().map(|task| &task.program.value), programs)?;
+        let folders: Vec<_> = programs.iter().map(|folder| folder.display().to_string()).collect();
+        checked = check::check(charter, &files, &folders.join(", "), &problems);
+    }
+    Ok((checked, Report::new(manifest.name, manifest.text, problems.into_sorted())))
+}
+
+/// Builds everything in memory.
+///
+/// # Errors
+/// The charter's mistakes, or what is wrong with one of the other inputs.
+pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildError> {
+    let (checked, warnings) = check(manifest, &inputs.programs)?;
+    let Some(checked) = checked else { return Err(BuildError::Charter(warnings)) };
+    let package = compile::package(&checked)?;
+    let kernel = executable::read(&inputs::read(&inputs.kernel)?, executable::Room::Kernel)
+        .map_err(|source| BuildError::Kernel { path: inputs.kernel.clone(), source })?;
+    let kernel = executable::strip(&kernel);
+    let efi = efi::unify(&inputs::read(&inputs.boot)?, &[(KERNEL_SECTION, &kernel), (PACKAGE_SECTION, &package)])
+        .map_err(|source| BuildError::Boot { path: inputs.boot.clone(), source })?;
+    let image = image::image(&efi)?;
+    Ok(Build { package, efi, image, warnings })
+}
+
+/// Builds from the manifest at this path, with inputs where `make` puts them.
+///
+/// # Errors
+/// As [`build`], or if the manifest cannot be read.
+pub fn build_file(manifest: &Path, inputs: &Inputs) -> Result<Build, BuildError> {
+    let text = read_manifest(manifest)?;
+    build(Manifest { name: &manifest.display().to_string(), text: &text }, inputs)
+}
+
+/// Reads a manifest's text.
+///
+/// # Errors
+/// If the file cannot be read, or is not UTF-8.
+pub fn read_manifest(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|source| FileError { action: "read", path: path.to_owned(), source })
+}

@@ -1,0 +1,295 @@
+//! The charter as a typed model: what `system.toml` says, once it is known to be well formed.
+//!
+//! Values are of types that cannot hold a wrong one ([`values`]); every one of them knows where it was written, so that
+//! later checks can point at it. References are still names: [`crate::check`] resolves them.
+
+pub mod values;
+
+use values::{Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, Size, Vector};
+
+/// A range of bytes in the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// First byte after it.
+    pub end: usize,
+}
+
+impl From<std::ops::Range<usize>> for Span {
+    fn from(range: std::ops::Range<usize>) -> Self {
+        Self { start: range.start, end: range.end }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// What was written.
+    pub value: T,
+    /// Where.
+    pub span: Span,
+}
+
+impl<T> std::ops::Deref for Located<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A whole charter.
+#[derive(Clone, Debug)]
+pub struct Charter {
+    /// The system's name.
+    pub name: Name,
+    /// PCI functions that may be granted, in the manifest's order.
+    pub devices: Vec<Device>,
+    /// DMA regions.
+    pub regions: Vec<Region>,
+    /// Tasks.
+    pub tasks: Vec<Task>,
+    /// Every name that the manifest declares, also of items that were too malformed for the model: a reference to one
+    /// of those is not unknown.
+    pub declared: Declared,
+}
+
+/// Names that the manifest declares.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// Names of devices.
+    pub devices: Vec<String>,
+    /// Names of regions.
+    pub regions: Vec<String>,
+    /// Names of tasks.
+    pub tasks: Vec<String>,
+    /// Whether a grant somewhere is too malformed for the model, so that what nobody seems to hold may be held.
+    pub unread_grants: bool,
+}
+
+impl Charter {
+    /// The device of this name, and its place in [`Self::devices`].
+    pub fn device(&self, name: &Name) -> Option<(usize, &Device)> {
+        self.devices.iter().enumerate().find(|(_, device)| device.name.value == *name)
+    }
+
+    /// The region of this name.
+    pub fn region(&self, name: &Name) -> Option<(usize, &Region)> {
+        self.regions.iter().enumerate().find(|(_, region)| region.name.value == *name)
+    }
+
+    /// The task of this name.
+    pub fn task(&self, name: &Name) -> Option<(usize, &Task)> {
+        self.tasks.iter().enumerate().find(|(_, task)| task.name.value == *name)
+    }
+
+    /// Every grant of every task, with its task, in the manifest's order.
+    pub fn grants(&self) -> impl Iterator<Item = (&Task, &Grant)> {
+        self.tasks.iter().flat_map(|task| task.grants.iter().map(move |grant| (task, grant)))
+    }
+
+    /// The task that receives on this endpoint, and the grant that says so.
+    pub fn receiver(&self, endpoint: &Name) -> Option<(&Task, &Grant)> {
+        self.grants()
+            .find(|(_, grant)| matches!(&grant.kind, GrantKind::Receive { endpoint: own } if own.value == *endpoint))
+    }
+
+    /// The task that holds this device's registers, and the grant that says so.
+    pub fn driver(&self, device: &Name) -> Option<(&Task, &Grant)> {
+        self.grants()
+            .find(|(_, grant)| matches!(&grant.kind, GrantKind::Registers { device: own, .. } if own.value == *device))
+    }
+}
+
+/// A PCI function that may be granted.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its name.
+    pub name: Located<Name>,
+    /// Class, subclass and programming interface.
+    pub class: Option<Located<Class>>,
+    /// Vendor identifier.
+    pub vendor: Option<Located<u16>>,
+    /// Device identifier.
+    pub device: Option<Located<u16>>,
+    /// Where the function is.
+    pub address: Option<Located<PciAddress>>,
+    /// Which broker checks its commands.
+    pub broker: Option<Located<Broker>>,
+    /// Whether `broker` was written, well formed or not.
+    pub broker_is_named: bool,
+}
+
+/// Memory that a device can be told to read or write.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Its name.
+    pub name: Located<Name>,
+    /// The device.
+    pub device: Located<Name>,
+    /// Its size.
+    pub size: Located<Size>,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its name.
+    pub name: Located<Name>,
+    /// Its program's file name.
+    pub program: Located<ProgramName>,
+    /// Its priority.
+    pub priority: Located<Priority>,
+    /// Size of its stack.
+    pub stack: Size,
+    /// Whether `boot complete` waits for it.
+    pub required: bool,
+    /// Text that it finds at its start, by key.
+    pub settings: Vec<(Located<Name>, String)>,
+    /// What it may use.
+    pub grants: Vec<Grant>,
+    /// Names of all its grants, also of those too malformed for the model.
+    pub declared_grants: Vec<String>,
+}
+
+/// One grant of a task.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The name by which the task asks for it.
+    pub name: Located<Name>,
+    /// What is granted.
+    pub kind: GrantKind,
+    /// Where that is written.
+    pub span: Span,
+}
+
+/// What is granted.
+#[derive(Clone, Debug)]
+pub enum GrantKind {
+    /// Calls an endpoint.
+    Call {
+        /// Which.
+        endpoint: Located<Name>,
+        /// The disk that it is granted there, if its server is a block server.
+        disk: Option<Disk>,
+    },
+    /// Receives on an endpoint, which this grant makes.
+    Receive {
+        /// Its name.
+        endpoint: Located<Name>,
+    },
+    /// Sets a notification bit of another task.
+    Signal {
+        /// Which task.
+        task: Located<Name>,
+    },
+    /// Uses a device's registers and queues.
+    Registers {
+        /// Which device.
+        device: Located<Name>,
+        /// Which base address register.
+        bar: Bar,
+        /// What the device may be used for; `None` if the charter does not say.
+        limits: Option<Vec<Limit>>,
+    },
+    /// Is told of a device's interrupt.
+    Interrupt {
+        /// Which device.
+        device: Located<Name>,
+        /// Which entry of its MSI-X table.
+        vector: Located<Vector>,
+    },
+    /// Asks what a device is.
+    Information {
+        /// Which device.
+        device: Located<Name>,
+    },
+    /// Owns a DMA region.
+    Dma {
+        /// Which region.
+        region: Located<Name>,
+    },
+    /// Uses a part of a region that another task owns.
+    Window {
+        /// Which region.
+        region: Located<Name>,
+        /// Where it begins in the region.
+        offset: Located<Offset>,
+        /// Its size.
+        size: Located<Size>,
+        /// In which direction.
+        access: Access,
+    },
+    /// Writes to the log.
+    Log {
+        /// Under which component name.
+        component: Located<Name>,
+    },
+}
+
+impl GrantKind {
+    /// The kind, as a need names it.
+    pub fn kind(&self) -> abi::needs::Kind {
+        use abi::needs::Kind;
+        match self {
+            Self::Call { .. } => Kind::Call,
+            Self::Receive { .. } => Kind::Receive,
+            Self::Signal { .. } => Kind::Signal,
+            Self::Registers { .. } => Kind::Registers,
+            Self::Interrupt { .. } => Kind::Interrupt,
+            Self::Information { .. } => Kind::DeviceInformation,
+            Self::Dma { .. } => Kind::Dma,
+            Self::Window { .. } => Kind::Window,
+            Self::Log { .. } => Kind::Log,
+        }
+    }
+}
+
+/// A range of logical blocks and a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blocks {
+    /// First logical block.
+    pub first: u64,
+    /// How many, `None` up to the end. First block and number together never exceed 2^64.
+    pub count: Option<u64>,
+    /// In which direction.
+    pub access: Access,
+}
+
+impl Blocks {
+    /// Every block, only to be read: what is granted where the charter does not say otherwise.
+    pub const WHOLE_READ_ONLY: Self = Self { first: 0, count: None, access: Access::ReadOnly };
+
+    /// Whether every use that `other` allows is one that this allows.
+    pub fn covers(&self, other: &Self) -> bool {
+        let end_is_covered = match (self.count, other.count) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => other.first.saturating_add(others) <= self.first.saturating_add(own),
+        };
+        other.first >= self.first && end_is_covered && self.access >= other.access
+    }
+}
+
+/// What a device may be used for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Which namespace; `None` for every one.
+    pub namespace: Option<Namespace>,
+    /// Which blocks.
+    pub blocks: Blocks,
+    /// Where that is written.
+    pub span: Span,
+}
+
+/// The disk that a `call` grant gives a client at its block server.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Which namespace.
+    pub namespace: Located<Namespace>,
+    /// Which blocks.
+    pub blocks: Blocks,
+    /// The name of the client's own window grant that data passes through.
+    pub window: Located<Name>,
+}

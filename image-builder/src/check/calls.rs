@@ -1,0 +1,23 @@
+//! Do calls go only towards higher priority? Then no circle of tasks can wait for each other.
+
+use crate::charter::{Charter, GrantKind};
+use crate::problem::{Kind, Problem, Problems};
+
+pub fn check(charter: &Charter, problems: &Problems) {
+    for (task, grant) in charter.grants() {
+        let GrantKind::Call { endpoint, .. } = &grant.kind else { continue };
+        let Some((server, _)) = charter.receiver(endpoint) else { continue };
+        if task.priority.value < server.priority.value {
+            continue;
+        }
+        let (caller, callee) = (&task.name.value, &server.name.value);
+        let message = format!("task `{caller}` calls task `{callee}`, whose priority is not higher");
+        let mut problem = Problem::new(Kind::CallAgainstPriority, message, endpoint.span, "this call");
+        if caller != callee {
+            problem = problem
+                .and(task.priority.span, format!("`{caller}` has {}", task.priority.get()))
+                .and(server.priority.span, format!("`{callee}` has {}", server.priority.get()));
+        }
+        problems.add(problem.help("calls go to strictly higher priority; the other way, grant a `signal`"));
+    }
+}

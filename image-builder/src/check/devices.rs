@@ -1,0 +1,120 @@
+//! Can every device be told from the others, and is everything that it does to memory checked?
+
+use crate::charter::{Charter, Device, GrantKind, Span};
+use crate::problem::{Kind, Problem, Problems};
+
+pub fn check(charter: &Charter, problems: &Problems) {
+    for (position, device) in charter.devices.iter().enumerate() {
+        checked(charter, device, problems);
+        charter.devices[..position].iter().for_each(|earlier| distinct(earlier, device, problems));
+        used(charter, device, problems);
+    }
+    owners_drive(charter, problems);
+}
+
+/// A device that masters the bus can write anywhere, unless its commands are checked or an IOMMU is between.
+fn checked(charter: &Charter, device: &Device, problems: &Problems) {
+    if device.broker_is_named {
+        return;
+    }
+    let name = &device.name;
+    let mut problem = Problem::new(
+        Kind::UncheckedDevice,
+        format!("device `{}` has neither a broker nor an IOMMU", name.value),
+        name.span,
+        "nothing checks which memory it reads and writes",
+    );
+    for (task, grant) in charter.grants() {
+        let span = match &grant.kind {
+            GrantKind::Registers { device, .. } if device.value == name.value => device.span,
+            GrantKind::Dma { region } => match charter.region(region) {
+                Some((_, owned)) if owned.device.value == name.value => region.span,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        let given = grant.kind.kind().key();
+        problem = problem.and(span, format!("task `{}` is given its {given} here", task.name.value));
+    }
+    problems.add(problem.help("add `broker = \"nvme\"` to the device if it is an NVMe controller; no other kind can be granted yet"));
+}
+
+/// Two devices with one selector would be told apart by their order alone.
+fn distinct(first: &Device, second: &Device, problems: &Problems) {
+    let address = |device: &Device| device.address.map(|address| address.value);
+    let rest = |device: &Device| {
+        (device.class.map(|class| class.value), device.vendor.map(|v| v.value), device.device.map(|d| d.value))
+    };
+    let same_address = address(first).is_some() && address(first) == address(second);
+    if !same_address && (address(first), rest(first)) != (address(second), rest(second)) {
+        return;
+    }
+    let span = |device: &Device| device.address.map_or(device.name.span, |address| address.span);
+    let message = format!("devices `{}` and `{}` are the same function", first.name.value, second.name.value);
+    problems.add(
+        Problem::new(Kind::AmbiguousDevice, message, span(second), "this selects the same")
+            .and(span(first), "as this")
+            .help("tell them apart by `pci = \"SSSS:BB:DD.F\"`, or remove one"),
+    );
+}
+
+fn used(charter: &Charter, device: &Device, problems: &Problems) {
+    let name = &device.name.value;
+    let uses = |kind: &GrantKind| match kind {
+        GrantKind::Registers { device, .. }
+        | GrantKind::Interrupt { device, .. }
+        | GrantKind::Information { device } => device.value == *name,
+        _ => false,
+    };
+    if !charter.declared.unread_grants && !charter.grants().any(|(_, grant)| uses(&grant.kind)) {
+        let message = format!("device `{name}` is granted to nobody");
+        problems.add(
+            Problem::new(Kind::Unused, message, device.name.span, "no task uses it")
+                .help("remove it, or grant a task its `registers` or `information`"),
+        );
+    }
+}
+
+/// A region belongs to its device's driver: only commands of that device can name memory in it.
+fn owners_drive(charter: &Charter, problems: &Problems) {
+    for (task, grant) in charter.grants() {
+        let GrantKind::Dma { region } = &grant.kind else { continue };
+        let Some((_, declared)) = charter.region(region) else { continue };
+        if charter.device(&declared.device).is_none() {
+            continue;
+        }
+        let message = |driver: &str| {
+            let device = &declared.device.value;
+            format!("region `{}` belongs to device `{device}`, which {driver}", region.value)
+        };
+        let here = format!("owned by task `{}`", task.name.value);
+        let help = "the task with a device's `registers` owns its regions; grant others a `window`";
+        match charter.driver(&declared.device) {
+            Some((driver, _)) if driver.name.value == task.name.value => {}
+            Some((driver, registers)) => {
+                let span: Span = registers.span;
+                let message = message(&format!("task `{}` drives", driver.name.value));
+                let problem = Problem::new(Kind::ForeignRegion, message, region.span, here);
+                problems.add(problem.and(span, format!("task `{}` drives it", driver.name.value)).help(help));
+            }
+            None if charter.declared.unread_grants => {}
+            None => {
+                let problem = Problem::new(Kind::ForeignRegion, message("nobody drives"), region.span, here);
+                problems.add(problem.and(declared.device.span, "no task has its registers").help(help));
+            }
+        }
+    }
+    for region in &charter.regions {
+        let uses = |kind: &GrantKind| match kind {
+            GrantKind::Dma { region: own } => own.value == region.name.value,
+            _ => false,
+        };
+        if !charter.declared.unread_grants && !charter.grants().any(|(_, grant)| uses(&grant.kind)) {
+            let message = format!("region `{}` has no owner", region.name.value);
+            problems.add(
+                Problem::new(Kind::Unused, message, region.name.span, "no device is given addresses in it")
+                    .help("grant it to the driver with `dma`, or remove it"),
+            );
+        }
+    }
+}

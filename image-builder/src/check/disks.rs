@@ -1,0 +1,137 @@
+//! Can every disk that a `call` grants be served: does its data pass through memory that the driver's device reaches,
+//! and does the device's own grant allow it?
+
+use super::did_you_mean;
+use crate::charter::values::Name;
+use crate::charter::{Charter, Disk, GrantKind, Limit, Located, Task};
+use crate::problem::{Kind, Problem, Problems};
+
+pub fn check(charter: &Charter, problems: &Problems) {
+    for (task, grant) in charter.grants() {
+        let GrantKind::Call { endpoint, disk: Some(disk) } = &grant.kind else { continue };
+        let Some(region) = window(task, disk, problems) else { continue };
+        let Some((server, _)) = charter.receiver(endpoint) else { continue };
+        if charter.declared.unread_grants {
+            continue;
+        }
+        let drivers = drivers(charter, server);
+        data_passes(charter, disk, region, server, &drivers, problems);
+        if let Some(driver) = owner(charter, &region.value).filter(|owner| is_among(owner, &drivers)) {
+            allowed(charter, disk, &region.value, driver, problems);
+        }
+    }
+}
+
+fn is_among(task: &Task, tasks: &[&Task]) -> bool {
+    tasks.iter().any(|other| other.name.value == task.name.value)
+}
+
+/// The region of the window that the disk names.
+fn window<'a>(task: &'a Task, disk: &Disk, problems: &Problems) -> Option<&'a Located<Name>> {
+    let windows = || {
+        task.grants.iter().filter_map(|grant| match &grant.kind {
+            GrantKind::Window { region, .. } => Some((&grant.name.value, region)),
+            _ => None,
+        })
+    };
+    let found = windows().find(|(name, _)| **name == disk.window.value);
+    if found.is_none() && !task.declared_grants.iter().any(|name| name == disk.window.as_str() && !is_read(task, name)) {
+        let message = format!("task `{}` has no window `{}`", task.name.value, disk.window.value);
+        let help = did_you_mean(disk.window.as_str(), windows().map(|(name, _)| name.as_str()), "windows of this task");
+        let here = "the disk's data would go nowhere";
+        problems.add(Problem::new(Kind::UnknownWindow, message, disk.window.span, here).help(help));
+    }
+    found.map(|(_, region)| region)
+}
+
+fn is_read(task: &Task, name: &str) -> bool {
+    task.grants.iter().any(|grant| grant.name.as_str() == name)
+}
+
+/// The server, and every task that it reaches by calls, as far as they drive a device.
+fn drivers<'a>(charter: &'a Charter, server: &'a Task) -> Vec<&'a Task> {
+    let mut reached = vec![server];
+    let mut position = 0;
+    while let Some(task) = reached.get(position).copied() {
+        for grant in &task.grants {
+            let GrantKind::Call { endpoint, .. } = &grant.kind else { continue };
+            if let Some((next, _)) = charter.receiver(endpoint).filter(|(next, _)| !is_among(next, &reached)) {
+                reached.push(next);
+            }
+        }
+        position += 1;
+    }
+    reached.retain(|task| task.grants.iter().any(|grant| matches!(grant.kind, GrantKind::Registers { .. })));
+    reached
+}
+
+fn owner<'a>(charter: &'a Charter, region: &Name) -> Option<&'a Task> {
+    charter
+        .grants()
+        .find(|(_, grant)| matches!(&grant.kind, GrantKind::Dma { region: own } if own.value == *region))
+        .map(|(task, _)| task)
+}
+
+fn regions(task: &Task) -> impl Iterator<Item = &Located<Name>> {
+    task.grants.iter().filter_map(|grant| match &grant.kind {
+        GrantKind::Dma { region } => Some(region),
+        _ => None,
+    })
+}
+
+/// The driver's messages name memory by an offset in *the* region of the driver: the window must be in that one.
+fn data_passes(
+    charter: &Charter,
+    disk: &Disk,
+    region: &Located<Name>,
+    server: &Task,
+    drivers: &[&Task],
+    problems: &Problems,
+) {
+    let served = owner(charter, &region.value).filter(|owner| is_among(owner, drivers));
+    let Some(driver) = served else {
+        let message = format!("the disk's window is in region `{}`, which its driver does not own", region.value);
+        let names: Vec<_> = drivers.iter().copied().flat_map(regions).map(|region| region.value.to_string()).collect();
+        let help = match &names[..] {
+            [] => format!("task `{}` reaches no driver that owns a region", server.name.value),
+            names => format!("the driver behind task `{}` owns: {}", server.name.value, names.join(", ")),
+        };
+        let problem = Problem::new(Kind::DiskWindow, message, disk.window.span, "this window");
+        problems.add(problem.and(region.span, "is in this region").help(help));
+        return;
+    };
+    if let Some(second) = regions(driver).nth(1) {
+        let name = &driver.name.value;
+        let message = format!("driver `{name}` owns several regions, so an offset does not name the disk's memory");
+        problems.add(
+            Problem::new(Kind::DiskWindow, message, disk.window.span, "this window")
+                .and(second.span, "a second region of its driver")
+                .help("a driver with disks owns one region"),
+        );
+    }
+}
+
+/// What the kernel will not let the driver do, no server can grant.
+fn allowed(charter: &Charter, disk: &Disk, region: &Name, driver: &Task, problems: &Problems) {
+    let Some((_, region)) = charter.region(region) else { return };
+    let registers = driver.grants.iter().find_map(|grant| match &grant.kind {
+        GrantKind::Registers { device, limits, .. } if device.value == region.device.value => Some((device, limits)),
+        _ => None,
+    });
+    let Some((device, limits)) = registers else { return };
+    let default = [Limit { namespace: None, blocks: crate::charter::Blocks::WHOLE_READ_ONLY, span: device.span }];
+    let limits = limits.as_deref().unwrap_or(&default);
+    let covers = |limit: &Limit| {
+        limit.namespace.is_none_or(|namespace| namespace == disk.namespace.value) && limit.blocks.covers(&disk.blocks)
+    };
+    if limits.is_empty() || limits.iter().any(covers) {
+        return;
+    }
+    let message = format!("the disk is more than the charter lets device `{}` do", device.value);
+    let problem = Problem::new(Kind::DiskBeyondLimits, message, disk.namespace.span, "this disk");
+    let problem = match limits {
+        [limit] if limit.span == device.span => problem.and(device.span, "no `limits`: all of it, but read-only"),
+        limits => limits.iter().fold(problem, |problem, limit| problem.and(limit.span, "does not cover it")),
+    };
+    problems.add(problem.help("one limit must cover the disk's namespace, its blocks and its access"));
+}

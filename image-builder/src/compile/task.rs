@@ -1,0 +1,222 @@
+//! One task of the package: its capabilities, its windows, and what it finds at its start.
+
+use abi::layout::{WINDOW_START, WINDOW_STRIDE};
+use abi::package::{Capability, LOG_NAMES_MAX, Segment, Task, WINDOWS_MAX, Window};
+use abi::start::{Client, Grant, Granted, StartInfo};
+use heapless::Vec as Bounded;
+use protocol::block::DiskGrant;
+
+use super::{CompileError, Numbers, bounded};
+use crate::charter::values::Name;
+use crate::charter::{self, Disk, GrantKind};
+use crate::executable::Executable;
+
+/// The task as the kernel takes it.
+pub fn task<'a>(
+    numbers: &Numbers<'a>,
+    task: &'a charter::Task,
+    program: &'a Executable,
+    start_info: &'a [u8],
+) -> Result<Task<'a>, CompileError> {
+    let capabilities = task.grants.iter().filter_map(|grant| capability(numbers, task, grant).transpose());
+    let segments = program.segments.iter().map(|segment| {
+        Ok(Segment {
+            address: segment.address,
+            bytes: segment.bytes,
+            access: segment.access,
+            data: &segment.data,
+        })
+    });
+    Ok(Task {
+        name: task.name.as_str(),
+        priority: task.priority.get(),
+        required: task.required,
+        entry: program.entry,
+        stack_bytes: task.stack.bytes(),
+        log_names: log_names(task)?,
+        segments: bounded(segments, "too many segments")?,
+        windows: windows(numbers, task)?,
+        capabilities: bounded(capabilities, "too many grants")?,
+        start_info,
+    })
+}
+
+/// The task's start information, as postcard.
+pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>, CompileError> {
+    let windows = windows(numbers, task)?;
+    let (mut handles, mut mapped) = (1.., windows.iter());
+    let mut grants = Bounded::new();
+    for grant in &task.grants {
+        let mut handle = || handles.next().ok_or(CompileError::Unchecked("too many grants"));
+        let mut window = || mapped.next().ok_or(CompileError::Unchecked("too many windows"));
+        let granted = match &grant.kind {
+            GrantKind::Call { .. } => Granted::Call { handle: handle()? },
+            GrantKind::Receive { .. } => Granted::Receive { handle: handle()? },
+            GrantKind::Signal { .. } => Granted::Signal { handle: handle()? },
+            GrantKind::Registers { .. } => Granted::Registers { handle: handle()? },
+            GrantKind::Information { .. } => Granted::DeviceInformation { handle: handle()? },
+            GrantKind::Log { .. } => Granted::Log { handle: handle()? },
+            GrantKind::Interrupt { vector, .. } => {
+                // The kernel sets the bits; the capability takes a handle all the same.
+                handle()?;
+                Granted::Interrupt { vector: vector.get(), bits: interrupt_bits(task, grant)? }
+            }
+            GrantKind::Dma { region } => {
+                let Window { region: number, address, bytes, .. } = *window()?;
+                let device = &numbers.region(region)?.1.device.value;
+                let order = numbers.device_regions(device).position(|own| own == number);
+                let region = order.ok_or(CompileError::Unchecked("a region of no device"))? as u16;
+                Granted::Dma { region, address, bytes }
+            }
+            GrantKind::Window { .. } => {
+                let Window { address, bytes, writable, .. } = *window()?;
+                Granted::Window { address, bytes, writable }
+            }
+        };
+        let grant = Grant { name: grant.name.as_str(), granted };
+        grants.push(grant).map_err(|_| CompileError::Unchecked("too many grants"))?;
+    }
+    let calls: Vec<_> = calls(numbers, &task.name.value).map(|(client, grant)| (client, parameters(numbers, client, grant))).collect();
+    let mut clients = Bounded::new();
+    for (position, (client, parameters)) in calls.iter().enumerate() {
+        let parameters = match parameters {
+            Ok(parameters) => parameters.as_slice(),
+            Err(_) => return Err(CompileError::Unchecked("a disk without a window")),
+        };
+        let client = Client { badge: badge(position), task: client.name.as_str(), parameters };
+        clients.push(client).map_err(|_| CompileError::Unchecked("too many clients"))?;
+    }
+    let settings = task.settings.iter().map(|(key, value)| Ok((key.as_str(), value.as_str())));
+    let settings = bounded(settings, "too many settings")?;
+    Ok(postcard::to_stdvec(&StartInfo { task: task.name.as_str(), grants, clients, settings })?)
+}
+
+fn capability(
+    numbers: &Numbers<'_>,
+    task: &charter::Task,
+    grant: &charter::Grant,
+) -> Result<Option<Capability>, CompileError> {
+    Ok(Some(match &grant.kind {
+        GrantKind::Call { endpoint, .. } => {
+            Capability::Call { endpoint: numbers.endpoint(endpoint)?, badge: badge_of(numbers, endpoint, grant)? }
+        }
+        GrantKind::Receive { endpoint } => Capability::Receive { endpoint: numbers.endpoint(endpoint)? },
+        GrantKind::Signal { task: target } => {
+            Capability::Signal { task: numbers.task(target)?, bits: signal_bits(numbers, target, grant)? }
+        }
+        GrantKind::Registers { device, .. } => Capability::Registers { device: numbers.device(device)? },
+        GrantKind::Interrupt { device, vector } => Capability::Interrupt {
+            device: numbers.device(device)?,
+            vector: vector.get(),
+            bits: interrupt_bits(task, grant)?,
+        },
+        GrantKind::Information { device } => Capability::DeviceInformation { device: numbers.device(device)? },
+        GrantKind::Log { component } => {
+            let name = log_names(task)?.iter().position(|name| *name == component.as_str());
+            Capability::Log { name: name.ok_or(CompileError::Unchecked("too many log names"))? as u8 }
+        }
+        GrantKind::Dma { .. } | GrantKind::Window { .. } => return Ok(None),
+    }))
+}
+
+/// The `call` grants to one server's endpoints.
+fn calls<'a>(
+    numbers: &Numbers<'a>,
+    server: &'a Name,
+) -> impl Iterator<Item = (&'a charter::Task, &'a charter::Grant)> + use<'a> {
+    let charter = numbers.charter;
+    charter.grants().filter(move |(_, grant)| match &grant.kind {
+        GrantKind::Call { endpoint, .. } => {
+            charter.receiver(endpoint).is_some_and(|(task, _)| task.name.value == *server)
+        }
+        _ => false,
+    })
+}
+
+/// The badge of a server's client at this position among its `call` grants.
+fn badge(position: usize) -> u32 {
+    position as u32 + 1
+}
+
+fn badge_of(numbers: &Numbers<'_>, endpoint: &Name, grant: &charter::Grant) -> Result<u32, CompileError> {
+    let server = numbers.charter.receiver(endpoint).ok_or(CompileError::Unchecked("a call to nobody"))?.0;
+    let position = calls(numbers, &server.name.value).position(|(_, own)| std::ptr::eq(own, grant));
+    position.map(badge).ok_or(CompileError::Unchecked("a call without a client"))
+}
+
+/// What the charter grants a client at this server, as postcard; nothing where it grants no parameters.
+fn parameters(
+    numbers: &Numbers<'_>,
+    client: &charter::Task,
+    grant: &charter::Grant,
+) -> Result<Vec<u8>, CompileError> {
+    let GrantKind::Call { disk: Some(disk), .. } = &grant.kind else { return Ok(Vec::new()) };
+    let Disk { namespace, blocks, window } = disk;
+    let window = client.grants.iter().find(|grant| grant.name.value == window.value).map(|grant| &grant.kind);
+    let Some(GrantKind::Window { region, offset, size, .. }) = window else {
+        return Err(CompileError::Unchecked("a disk without a window"));
+    };
+    numbers.region(region)?;
+    Ok(postcard::to_stdvec(&DiskGrant {
+        nsid: namespace.get(),
+        first_block: blocks.first,
+        blocks: blocks.count,
+        writable: blocks.access.is_writable(),
+        window_offset: offset.bytes(),
+        window_bytes: size.bytes(),
+    })?)
+}
+
+fn is_interrupt(grant: &charter::Grant) -> bool {
+    matches!(grant.kind, GrantKind::Interrupt { .. })
+}
+
+fn interrupt_bits(task: &charter::Task, grant: &charter::Grant) -> Result<u64, CompileError> {
+    bit(task.grants.iter().filter(|own| is_interrupt(own)).position(|own| std::ptr::eq(own, grant)))
+}
+
+fn signal_bits(numbers: &Numbers<'_>, target: &Name, grant: &charter::Grant) -> Result<u64, CompileError> {
+    let (_, task) = numbers.charter.task(target).ok_or(CompileError::Unchecked("a signal to nobody"))?;
+    let interrupts = task.grants.iter().filter(|own| is_interrupt(own)).count();
+    let to_target = |grant: &&charter::Grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *target);
+    let mut signals = numbers.charter.grants().map(|(_, grant)| grant).filter(to_target);
+    bit(signals.position(|own| std::ptr::eq(own, grant)).map(|position| interrupts + position))
+}
+
+/// Bit 63 is the kernel's own: a peer has stopped.
+fn bit(position: Option<usize>) -> Result<u64, CompileError> {
+    match position {
+        Some(position @ 0..63) => Ok(1 << position),
+        _ => Err(CompileError::Unchecked("too many notifications")),
+    }
+}
+
+fn log_names(task: &charter::Task) -> Result<Bounded<&str, LOG_NAMES_MAX>, CompileError> {
+    let mut names: Bounded<&str, LOG_NAMES_MAX> = Bounded::new();
+    for grant in &task.grants {
+        if let GrantKind::Log { component } = &grant.kind
+            && !names.contains(&component.as_str())
+        {
+            names.push(component.as_str()).map_err(|_| CompileError::Unchecked("too many log names"))?;
+        }
+    }
+    Ok(names)
+}
+
+/// Every mapping of DMA memory into the task: whole regions that it owns, parts of those that it does not.
+fn windows(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Bounded<Window, WINDOWS_MAX>, CompileError> {
+    let mut windows = Bounded::new();
+    for grant in &task.grants {
+        let (region, offset, bytes, writable) = match &grant.kind {
+            GrantKind::Dma { region } => (region, 0, numbers.region(region)?.1.size.bytes(), true),
+            GrantKind::Window { region, offset, size, access } => {
+                (region, offset.bytes(), size.bytes(), access.is_writable())
+            }
+            _ => continue,
+        };
+        let address = WINDOW_START + windows.len() as u64 * WINDOW_STRIDE;
+        let window = Window { region: numbers.region(region)?.0, offset, bytes, address, writable };
+        windows.push(window).map_err(|_| CompileError::Unchecked("too many windows"))?;
+    }
+    Ok(windows)
+}

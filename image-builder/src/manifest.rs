@@ -1,0 +1,97 @@
+//! Reads `system.toml` into the typed model, and points at everything in it that is malformed.
+//!
+//! Only one thing at a time is looked at here; what must hold between the parts is for [`crate::check`]. A malformed
+//! part is left out of the model and reading goes on, so that one run tells of every mistake.
+
+mod devices;
+mod grants;
+mod reader;
+mod tasks;
+
+use reader::Table;
+use toml::de::DeTable;
+
+use crate::charter::values::Name;
+use crate::charter::{Charter, Declared, Located, Span};
+use crate::problem::{Kind, Problem, Problems};
+
+/// The version of the charter's form that this builder reads.
+pub const VERSION: u64 = 1;
+
+/// Reads a manifest's text. `None` if there is nothing that further checks could look at; the reason is in `problems`
+/// then.
+pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        errors.into_iter().for_each(|error| problems.add(syntax(text, error)));
+        return None;
+    }
+    let start = Span { start: 0, end: text.lines().next().map_or(0, str::len) };
+    let mut root = Table::new("the charter".into(), start, root.get_ref(), problems);
+    version(&mut root)?;
+    let mut declared = Declared::default();
+    let name = root.optional_table("system", |mut system| {
+        let name = system.required("name", "name = \"charter\"", |value| value.text(Name::new));
+        system.finish();
+        name
+    });
+    let devices = root.named_tables("devices", "device", &mut declared.devices, devices::device);
+    let regions = root.named_tables("regions", "region", &mut declared.regions, devices::region);
+    let tasks = root.named_tables("tasks", "task", &mut declared.tasks, tasks::task);
+    declared.unread_grants =
+        tasks.len() < declared.tasks.len() || tasks.iter().any(|task| task.grants.len() < task.declared_grants.len());
+    if declared.tasks.is_empty() && !root.has("tasks") {
+        let problem = Problem::new(Kind::MissingKey, "the charter has no tasks", start, "there is no [tasks.…] in this file");
+        problems.add(problem.help("every system has at least one task: add [tasks.NAME]"));
+    }
+    root.finish();
+    let name = match name {
+        Some(Some(name)) => name.value,
+        _ => Name::new("charter").ok()?,
+    };
+    Some(Charter { name, devices, regions, tasks, declared })
+}
+
+/// Reads the version before anything else: in another version, other keys may mean other things.
+fn version(root: &mut Table<'_>) -> Option<()> {
+    let version = root.required("version", "version = 1", |value| value.number(Ok))?;
+    if version.value == VERSION {
+        return Some(());
+    }
+    let message = format!("version {} of the charter is not supported", version.value);
+    root.problem(
+        Problem::new(Kind::Version, message, version.span, "written for another image builder")
+            .help(format!("this image builder reads `version = {VERSION}`")),
+    );
+    None
+}
+
+fn syntax(text: &str, error: toml::de::Error) -> Problem {
+    let span = error.span().map_or(Span { start: 0, end: 0 }, |span| visible(text, span.into()));
+    let mut lines = error.message().lines();
+    let here = lines.next().unwrap_or("malformed").to_owned();
+    let more: Vec<&str> = lines.collect();
+    let help = if more.is_empty() { None } else { Some(more.join("; ")) };
+    Problem::new(Kind::Syntax, "not TOML", span, here).maybe_help(help)
+}
+
+/// A span that can be underlined: inside the text, on character boundaries.
+fn visible(text: &str, span: Span) -> Span {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    Span { start, end }
+}
+
+/// A table key as a name.
+fn name_of(key: &Located<String>, subject: &str) -> Result<Located<Name>, Problem> {
+    match Name::new(&key.value) {
+        Ok(value) => Ok(Located { value, span: key.span }),
+        Err(error) => Err(Problem::value(&format!("the name of {subject}"), key.span, error)),
+    }
+}

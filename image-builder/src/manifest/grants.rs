@@ -1,0 +1,154 @@
+//! `[tasks.NAME.grants]`: the name that the task asks for, and what it is granted.
+//!
+//! The key that names the kind ([`abi::needs::Kind::key`]) also names what is granted: `{ dma = "disk-data" }`.
+
+use abi::layout;
+use abi::needs;
+
+use super::reader::Table;
+use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
+use crate::charter::{Blocks, Disk, Grant, GrantKind, Limit, Located, Span};
+use crate::problem::{Kind, Problem, closest};
+
+/// Keys that make a `call` grant a disk.
+const DISK_KEYS: [&str; 5] = ["namespace", "first_block", "blocks", "access", "window"];
+
+/// Reads a grant.
+pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
+    let kind = kind(table)?;
+    let named = |table: &mut Table<'_>| {
+        table.required(kind.key(), &example(kind), |value| value.text(Name::new))
+    };
+    let target = named(table);
+    let kind = match kind {
+        needs::Kind::Call => {
+            let disk = if DISK_KEYS.iter().any(|key| table.has(key)) { Some(disk(table)) } else { None };
+            known(table, &DISK_KEYS);
+            GrantKind::Call { endpoint: target?, disk: disk.map_or(Some(None), |disk| disk.map(Some))? }
+        }
+        needs::Kind::Receive => GrantKind::Receive { endpoint: target? },
+        needs::Kind::Signal => GrantKind::Signal { task: target? },
+        needs::Kind::Registers => registers(target, table)?,
+        needs::Kind::Interrupt => {
+            let vector = table.required("vector", "vector = 0", |value| value.number(Vector::new));
+            GrantKind::Interrupt { device: target?, vector: vector? }
+        }
+        needs::Kind::DeviceInformation => GrantKind::Information { device: target? },
+        needs::Kind::Dma => GrantKind::Dma { region: target? },
+        needs::Kind::Window => window(target, table)?,
+        needs::Kind::Log => GrantKind::Log { component: target? },
+    };
+    let span = Span { start: name.span.start, end: name.span.end };
+    Some(Grant { span, name, kind })
+}
+
+/// Which kind of grant it is: the one key that names a kind. `call` comes first, since the disk that it may grant has a
+/// `window` too.
+fn kind(table: &mut Table<'_>) -> Option<needs::Kind> {
+    let named: Vec<_> = needs::Kind::ALL
+        .into_iter()
+        .filter_map(|kind| table.keys().find(|key| key.value == kind.key()).map(|key| (kind, key.span)))
+        .collect();
+    let beside_call = |kind: needs::Kind| kind == needs::Kind::Window;
+    match named[..] {
+        [] => {
+            let kinds = needs::Kind::ALL.map(needs::Kind::key);
+            let slip = table.keys().find_map(|key| Some((closest(&key.value, kinds)?.to_owned(), key)));
+            let message = format!("{} grants nothing", table.subject());
+            table.problem(match slip {
+                Some((meant, key)) => Problem::new(Kind::BadGrant, message, key.span, "not a kind of grant")
+                    .help(format!("did you mean `{meant}`?")),
+                None => Problem::new(Kind::BadGrant, message, table.span(), "no kind of grant is named")
+                    .help(format!("a grant names one of: {}", kinds.join(", "))),
+            });
+            table.allow_all();
+            None
+        }
+        [(kind, _)] => Some(kind),
+        [(needs::Kind::Call, _), (other, _)] if beside_call(other) => Some(needs::Kind::Call),
+        [(first, here), (second, there), ..] => {
+            let message = format!("{} grants two things", table.subject());
+            table.problem(
+                Problem::new(Kind::BadGrant, message, here, format!("`{}` here", first.key()))
+                    .and(there, format!("and `{}` here", second.key()))
+                    .help("a grant is one thing; give each a name of its own"),
+            );
+            table.allow_all();
+            None
+        }
+    }
+}
+
+fn example(kind: needs::Kind) -> String {
+    format!("{} = \"…\"", kind.key())
+}
+
+fn known(table: &mut Table<'_>, keys: &[&'static str]) {
+    keys.iter().for_each(|key| table.allow(key));
+}
+
+fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantKind> {
+    let bar = table.optional("bar", |value| value.number(Bar::new)).map_or(Bar::default(), |bar| bar.value);
+    let subject = format!("a limit of {}", table.subject());
+    let limits = table.optional_tables("limits", &subject, |mut table| {
+        let namespace = table.optional("namespace", |value| value.number(Namespace::new));
+        let blocks = blocks(&mut table);
+        table.finish();
+        Some(Limit { namespace: namespace.map(|namespace| namespace.value), blocks: blocks?, span: table.span() })
+    });
+    if let Some((span, 0)) = table.list("limits") {
+        let message = format!("{} allows nothing", table.subject());
+        table.problem(
+            Problem::new(Kind::BadGrant, message, span, "an empty list of limits")
+                .help("leave `limits` out to allow reading all of it, or list what is allowed: [{ namespace = 2 }]"),
+        );
+    }
+    Some(GrantKind::Registers { device: device?, bar, limits })
+}
+
+fn window(region: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantKind> {
+    let offset = table.optional("offset", |value| value.text(Offset::new));
+    let size = table.required("size", "size = \"64 KiB\"", |value| {
+        value.text(|text| Size::new(text, layout::WINDOW_STRIDE))
+    });
+    let access = table.optional("access", |value| value.text(Access::new));
+    let region = region?;
+    Some(GrantKind::Window {
+        offset: offset.unwrap_or(Located { value: Offset::default(), span: region.span }),
+        region,
+        size: size?,
+        access: access.map_or(Access::default(), |access| access.value),
+    })
+}
+
+fn disk(table: &mut Table<'_>) -> Option<Disk> {
+    let namespace = table.required("namespace", "namespace = 1", |value| value.number(Namespace::new));
+    let blocks = blocks(table);
+    let window = table.required("window", "window = \"data\"", |value| value.text(Name::new));
+    Some(Disk { namespace: namespace?, blocks: blocks?, window: window? })
+}
+
+/// `first_block`, `blocks` and `access`: all blocks, read-only, where nothing else is said.
+fn blocks(table: &mut Table<'_>) -> Option<Blocks> {
+    let first = table.optional("first_block", |value| value.number(Ok));
+    let count = table.optional("blocks", |value| value.number(Ok));
+    let access = table.optional("access", |value| value.text(Access::new));
+    let first_block = first.map_or(0, |first| first.value);
+    if let Some(count) = count {
+        let beyond = first_block.checked_add(count.value).is_none();
+        if count.value == 0 || beyond {
+            let here = if beyond { "ends beyond 2^64 blocks" } else { "no blocks at all" };
+            let message = format!("`blocks` of {} is not valid", table.subject());
+            table.problem(
+                Problem::new(Kind::OutOfRange, message, count.span, here)
+                    .help("leave `blocks` out for everything up to the end"),
+            );
+            return None;
+        }
+    }
+    Some(Blocks {
+        first: first_block,
+        count: count.map(|count| count.value),
+        access: access.map_or(Access::default(), |access| access.value),
+    })
+}

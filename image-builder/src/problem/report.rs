@@ -1,0 +1,94 @@
+//! Problems as people read them: file, line, column, the text underlined, and what to do.
+
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan,
+};
+
+use super::Problem;
+
+/// Columns of a rendered report where the caller does not know better.
+const WIDTH: usize = 120;
+
+/// Problems together with the manifest that they are in.
+#[derive(Clone, Debug)]
+pub struct Report {
+    source: Arc<NamedSource<String>>,
+    problems: Vec<Problem>,
+}
+
+impl Report {
+    /// `name` is the manifest's path as the user knows it, `text` its contents.
+    pub fn new(name: &str, text: &str, problems: Vec<Problem>) -> Self {
+        Self { source: Arc::new(NamedSource::new(name, text.to_owned())), problems }
+    }
+
+    /// The problems, in the order of their places.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// How many keep the charter from being used.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| !problem.kind.is_warning()).count()
+    }
+
+    /// The whole text, in colour or not; empty if there are no problems.
+    pub fn render(&self, colour: bool) -> String {
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(0).with_links(false);
+        let mut text = String::new();
+        for problem in &self.problems {
+            // A String takes all that is written to it.
+            let _ = handler.render_report(&mut text, &Shown { problem, source: &*self.source });
+        }
+        text
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// One problem and its source, in the form that the renderer takes.
+#[derive(Debug)]
+struct Shown<'a> {
+    problem: &'a Problem,
+    source: &'a NamedSource<String>,
+}
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.problem.kind.code()))
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        Some(if self.problem.kind.is_warning() { Severity::Warning } else { Severity::Error })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<_>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.problem.places.iter().map(|(span, here)| {
+            let span = SourceSpan::new(span.start.into(), span.end - span.start);
+            LabeledSpan::new_with_span(Some(here.clone()), span)
+        })))
+    }
+}
