@@ -1,0 +1,244 @@
+//! The devices that the charter grants: each is a PCI function, its broker, and the state that they are in.
+//!
+//! A device is found by its selector ([`Devices::find`], [`Devices::add`]), made to stop whatever firmware left it
+//! doing ([`State::Starting`]), and then used by its driver through the calls of this module, which hand everything
+//! to the broker ([`broker::Broker`]). When its driver stops, the device is made to stop as well ([`Devices::stop`]);
+//! a device that does not is put under quarantine until power-off.
+//!
+//! Nothing here waits: [`Devices::service`] takes a step and says when to come again.
+//!
+//! Indices are those of the boot package's devices, arguments those of the system calls, unchecked.
+
+use abi::package::{DEVICE_VECTORS_MAX, DEVICES_MAX};
+use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES, DeviceInformation, Lane, PciAddress};
+use broker::Submitted;
+use core::ptr::NonNull;
+use heapless::Vec;
+use nvme_broker::NvmeBroker;
+
+use crate::platform::pci::{Handle, Inventory};
+
+mod hardware;
+mod reason;
+mod start;
+mod unit;
+
+pub use reason::Because;
+pub use start::hidden_bytes;
+pub use unit::State;
+
+use unit::Unit;
+
+/// Interrupt vector of the first device's first granted MSI-X entry. Each device has [`DEVICE_VECTORS_MAX`] of them.
+pub const FIRST_VECTOR: u8 = 0x40;
+/// First interrupt vector after those of the devices.
+pub const END_VECTOR: u8 = FIRST_VECTOR + (DEVICES_MAX * DEVICE_VECTORS_MAX) as u8;
+
+/// Why a device did not do what its driver asked: what the driver is told, and why, for the log.
+pub type Refusal = broker::Refusal<Because>;
+
+/// Memory for a broker that is mapped into no task: contiguous, zeroed, [`hidden_bytes`] long.
+#[derive(Clone, Copy, Debug)]
+pub struct Hidden {
+    /// Physical address of its first byte, on a page.
+    pub physical: u64,
+    /// Where the kernel has mapped it, for ever: cacheable, writable, no-execute, used by nothing else.
+    pub start: NonNull<u8>,
+}
+
+/// Every granted device, in the order of the boot package.
+#[derive(Debug)]
+pub struct Devices {
+    entries: Vec<Entry, DEVICES_MAX>,
+    inventory: Inventory,
+}
+
+/// A granted device.
+#[derive(Debug)]
+struct Entry {
+    /// Its name in the charter, for the log.
+    name: heapless::String<{ abi::package::NAME_BYTES_MAX }>,
+    /// Its configuration space, if a function matched.
+    function: Option<Handle>,
+    /// The granted MSI-X table entries.
+    vectors: Vec<u16, DEVICE_VECTORS_MAX>,
+    unit: AnyUnit,
+}
+
+/// A device and its broker, by the kind of broker.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap to box in, and most devices have a broker")]
+enum AnyUnit {
+    /// It cannot be used: no function matched, or what matched has no usable registers.
+    Missing(State),
+    /// `drivers/nvme/broker`.
+    Nvme(Unit<NvmeBroker>),
+}
+
+/// Calls `$body` with the unit of an entry as `$unit` and its function as `$function`, whatever its broker is.
+macro_rules! with_unit {
+    ($entry:expr, $missing:ident => $otherwise:expr, $unit:ident, $function:ident => $body:expr) => {
+        match ($entry.function.as_mut(), &mut $entry.unit) {
+            (Some($function), AnyUnit::Nvme($unit)) => $body,
+            (None, AnyUnit::Nvme(_)) => {
+                let $missing = State::Absent;
+                $otherwise
+            }
+            (_, AnyUnit::Missing(state)) => {
+                let $missing = *state;
+                $otherwise
+            }
+        }
+    };
+}
+
+impl Devices {
+    /// No devices yet.
+    pub const fn new() -> Self {
+        Self { entries: Vec::new(), inventory: Inventory::new() }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The device's name in the charter; `?` for an index that does not exist.
+    pub fn name(&self, index: usize) -> &str {
+        self.entries.get(index).map_or("?", |entry| &entry.name)
+    }
+
+    /// The device's state; absent for an index that does not exist.
+    pub fn state(&self, index: usize) -> State {
+        self.entries.get(index).map_or(State::Absent, |entry| match &entry.unit {
+            AnyUnit::Missing(state) => *state,
+            AnyUnit::Nvme(unit) => unit.state(),
+        })
+    }
+
+    /// What the device is, read from its configuration space now.
+    pub fn information(&mut self, index: usize) -> DeviceInformation {
+        let nothing = DeviceInformation {
+            present: false,
+            enabled: false,
+            vendor: u16::MAX,
+            device: u16::MAX,
+            class: (u8::MAX, u8::MAX, u8::MAX),
+            address: PciAddress { segment: 0, bus: 0, device: 0, function: 0 },
+            lane: Lane::Brokered,
+        };
+        let Some(entry) = self.entries.get_mut(index) else { return nothing };
+        let enabled = match &entry.unit {
+            AnyUnit::Missing(_) => false,
+            AnyUnit::Nvme(unit) => unit.is_enabled(),
+        };
+        let Some(function) = entry.function.as_mut() else { return nothing };
+        let address = function.address();
+        match crate::platform::pci::identity(function) {
+            None => DeviceInformation { address, ..nothing },
+            Some(identity) => DeviceInformation {
+                present: true,
+                enabled,
+                vendor: identity.vendor,
+                device: identity.device,
+                class: identity.class,
+                address,
+                lane: Lane::Brokered,
+            },
+        }
+    }
+
+    /// A register read by the driver.
+    ///
+    /// # Errors
+    /// See [`abi::system_call::Number::DeviceRead`].
+    pub fn read(&mut self, index: usize, offset: u64, bytes: u64) -> Result<u64, Refusal> {
+        let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
+        with_unit!(entry, state => Err(Because::State(state).into()), unit, function => unit.read(function, offset, bytes))
+    }
+
+    /// A register write by the driver.
+    ///
+    /// # Errors
+    /// See [`abi::system_call::Number::DeviceWrite`].
+    pub fn write(&mut self, index: usize, offset: u64, bytes: u64, value: u64) -> Result<(), Refusal> {
+        let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
+        with_unit!(entry, state => Err(Because::State(state).into()),
+            unit, function => unit.write(function, offset, bytes, value))
+    }
+
+    /// Commands for a queue, already copied to where no task can change them.
+    pub fn submit(
+        &mut self,
+        index: usize,
+        queue: u64,
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+    ) -> Submitted<Because> {
+        let refuse = |state| Submitted { accepted: 0, refused: Some(Because::State(state).into()) };
+        let Some(entry) = self.entries.get_mut(index) else { return refuse(State::Absent) };
+        with_unit!(entry, state => refuse(state), unit, function => unit.submit(function, queue, commands))
+    }
+
+    /// Takes completions of a queue; returns how many were put into `completions`.
+    ///
+    /// # Errors
+    /// See [`abi::system_call::Number::DeviceComplete`].
+    pub fn complete(
+        &mut self,
+        index: usize,
+        queue: u64,
+        completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
+    ) -> Result<usize, Refusal> {
+        let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
+        with_unit!(entry, state => Err(Because::State(state).into()),
+            unit, function => unit.complete(function, queue, completions))
+    }
+
+    /// Copies a finished command's data out of hidden memory; returns its length in bytes.
+    ///
+    /// # Errors
+    /// See [`abi::system_call::Number::DeviceCollect`].
+    pub fn collect(
+        &mut self,
+        index: usize,
+        queue: u64,
+        identifier: u64,
+        data: &mut [u8],
+    ) -> Result<usize, Refusal> {
+        let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
+        with_unit!(entry, state => Err(Because::State(state).into()),
+            unit, function => unit.collect(function, queue, identifier, data))
+    }
+
+    /// Goes on with what takes a device time. Returns when to come again, in nanoseconds of the clock; `None` when
+    /// there is nothing to wait for: [`Devices::state`] then says how it ended.
+    ///
+    /// To be called after [`Devices::add`] and [`Devices::stop`], and again at the time returned, or earlier.
+    pub fn service(&mut self, index: usize, now: u64) -> Option<u64> {
+        let entry = self.entries.get_mut(index)?;
+        let name = entry.name.as_str();
+        with_unit!(entry, _missing => None, unit, function => unit.service(name, function, now))
+    }
+
+    /// The task that used the device has stopped: from now on the device is made to stop, and nothing else is done
+    /// with it. [`Devices::service`] follows; memory of its regions is free only in [`State::Stopped`].
+    pub fn stop(&mut self, index: usize) {
+        if let Some(Entry { unit: AnyUnit::Nvme(unit), .. }) = self.entries.get_mut(index) {
+            unit.stop();
+        }
+    }
+
+    /// Which device and which of its MSI-X table entries an interrupt vector stands for.
+    pub fn interrupt(&self, vector: u8) -> Option<(u16, u16)> {
+        let number = usize::from(vector.checked_sub(FIRST_VECTOR)?);
+        let (index, position) = (number / DEVICE_VECTORS_MAX, number % DEVICE_VECTORS_MAX);
+        let entry = self.entries.get(index)?;
+        entry.vectors.get(position).map(|granted| (index as u16, *granted))
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,256 @@
+//! What firmware's ACPI tables say of the machine, as far as the kernel needs it: no AML, no table kept.
+//!
+//! The tables are bytes that somebody else wrote: every length is checked against what is mapped, every table against
+//! its checksum, and one that is wrong is left out and said so. Layouts: ACPI 6.5, chapter 5; MCFG: PCI Firmware
+//! Specification 3.3, 4.1.2.
+
+use abi::layout::PAGE_BYTES;
+use heapless::Vec;
+
+use super::Mapper;
+use super::clock::calibration::PowerTimer;
+use crate::log;
+
+/// Most ECAM ranges, I/O APICs and tables looked at; further ones are left out.
+const ECAM_RANGES_MAX: usize = 16;
+/// See [`ECAM_RANGES_MAX`].
+pub const IO_APICS_MAX: usize = 16;
+const TABLES_MAX: usize = 128;
+/// Longest table looked at, in bytes.
+const TABLE_BYTES_MAX: u32 = 0x10_0000;
+
+const HEADER_BYTES: usize = 36;
+const ROOT_BYTES: usize = 20;
+const EXTENDED_ROOT_BYTES: usize = 36;
+
+/// Memory through which configuration space of a range of buses is reached (PCI Express Base 5.0, 7.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EcamRange {
+    /// Physical address of bus 0 of the segment, even if the range begins later.
+    pub base: u64,
+    /// PCI segment group.
+    pub segment: u16,
+    /// First bus.
+    pub first_bus: u8,
+    /// Last bus.
+    pub last_bus: u8,
+}
+
+/// What is written where to reset the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetRegister {
+    /// I/O port.
+    pub port: u16,
+    /// Value.
+    pub value: u8,
+}
+
+/// What firmware's tables say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firmware {
+    /// ECAM ranges, from the MCFG; empty on machines without PCI Express.
+    pub ecam: Vec<EcamRange, ECAM_RANGES_MAX>,
+    /// The power-management timer, from the FADT.
+    pub power_timer: Option<PowerTimer>,
+    /// The reset register, from the FADT, if it is an I/O port.
+    pub reset: Option<ResetRegister>,
+    /// Physical address of the local APICs, from the MADT.
+    pub local_apic: Option<u64>,
+    /// Physical addresses of the I/O APICs, from the MADT.
+    pub io_apics: Vec<u64, IO_APICS_MAX>,
+    /// Whether there is a DMAR, which describes an IOMMU.
+    pub has_dmar: bool,
+}
+
+/// Why a table was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum TableError {
+    #[error("its address makes no sense")]
+    Address,
+    #[error("its length makes no sense")]
+    Length,
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("its signature is wrong")]
+    Signature,
+    #[error("there is no room to map it")]
+    Room,
+}
+
+impl Firmware {
+    /// Reads the tables. `root` is the physical address of the root pointer; with 0, or a root that is no good, all is
+    /// absent.
+    pub fn read(mapper: &mut impl Mapper, root: u64) -> Self {
+        let mut firmware = Self::default();
+        if root == 0 {
+            log!("charter", "acpi absent");
+            return firmware;
+        }
+        if let Err(error) = firmware.read_root(mapper, root) {
+            log!("charter", "acpi unusable because=\"{error}\"");
+        }
+        firmware
+    }
+
+    fn read_root(&mut self, mapper: &mut impl Mapper, address: u64) -> Result<(), TableError> {
+        let root = map(mapper, address, ROOT_BYTES)?;
+        if !root.starts_with(b"RSD PTR ") {
+            return Err(TableError::Signature);
+        }
+        check(root)?;
+        let short = u64::from(u32_at(root, 16).unwrap_or(0));
+        let mut long = 0;
+        if root.get(15).is_some_and(|revision| *revision >= 2) {
+            let root = map(mapper, address, EXTENDED_ROOT_BYTES)?;
+            check(root)?;
+            long = u64_at(root, 24).unwrap_or(0);
+        }
+        let (address, signature, width) = if long != 0 { (long, b"XSDT", 8) } else { (short, b"RSDT", 4) };
+        let list = table(mapper, address)?;
+        if !list.starts_with(signature) {
+            return Err(TableError::Signature);
+        }
+        let mut addresses: Vec<u64, TABLES_MAX> = Vec::new();
+        for entry in list[HEADER_BYTES..].chunks_exact(width).take(TABLES_MAX) {
+            let entry = if width == 8 { u64_at(entry, 0) } else { u32_at(entry, 0).map(u64::from) };
+            // There are no more than `TABLES_MAX`.
+            let _ = addresses.push(entry.unwrap_or(0));
+        }
+        for address in addresses {
+            self.read_table(mapper, address);
+        }
+        Ok(())
+    }
+
+    fn read_table(&mut self, mapper: &mut impl Mapper, address: u64) {
+        let Ok(header) = map(mapper, address, HEADER_BYTES) else { return };
+        let Some(signature) = header.first_chunk::<4>().copied() else { return };
+        if !matches!(&signature, b"MCFG" | b"FACP" | b"APIC" | b"DMAR") {
+            return;
+        }
+        match table(mapper, address) {
+            Err(error) => {
+                let name = core::str::from_utf8(&signature).unwrap_or("?");
+                log!("charter", "acpi table ignored signature={name} because=\"{error}\"");
+            }
+            Ok(table) => match &signature {
+                b"MCFG" => self.read_mcfg(table),
+                b"FACP" => self.read_fadt(table),
+                b"APIC" => self.read_madt(table),
+                _ => self.has_dmar = true,
+            },
+        }
+    }
+
+    fn read_mcfg(&mut self, table: &[u8]) {
+        const FIRST: usize = HEADER_BYTES + 8;
+        for entry in table.get(FIRST..).unwrap_or_default().chunks_exact(16) {
+            let (Some(base), Some(segment)) = (u64_at(entry, 0), u16_at(entry, 8)) else { continue };
+            let range = EcamRange { base, segment, first_bus: entry[10], last_bus: entry[11] };
+            let end = base.checked_add((u64::from(range.last_bus) + 1) << 20);
+            let overlaps = |other: &EcamRange| {
+                other.segment == segment && other.first_bus <= range.last_bus && range.first_bus <= other.last_bus
+            };
+            let is_good = base != 0
+                && base.is_multiple_of(1 << 20)
+                && end.is_some_and(|end| end <= 1 << 52)
+                && range.first_bus <= range.last_bus;
+            if is_good && !self.ecam.iter().any(overlaps) {
+                // Beyond the room: the range's devices are not found.
+                let _ = self.ecam.push(range);
+            }
+        }
+    }
+
+    fn read_fadt(&mut self, table: &[u8]) {
+        const RESET_SUPPORTED: u32 = 1 << 10;
+        const WIDE_TIMER: u32 = 1 << 8;
+        const HARDWARE_REDUCED: u32 = 1 << 20;
+        let flags = u32_at(table, 112).unwrap_or(0);
+        if flags & HARDWARE_REDUCED == 0 {
+            let port = io_port(table, 208).or_else(|| u32_at(table, 76)?.try_into().ok());
+            self.power_timer = port
+                .filter(|port| *port != 0)
+                .map(|port| PowerTimer { port, is_wide: flags & WIDE_TIMER != 0 });
+        }
+        if flags & RESET_SUPPORTED != 0
+            && let (Some(port), Some(value)) = (io_port(table, 116), table.get(128))
+        {
+            self.reset = Some(ResetRegister { port, value: *value });
+        }
+    }
+
+    fn read_madt(&mut self, table: &[u8]) {
+        const IO_APIC: u8 = 1;
+        const LOCAL_APIC_ADDRESS: u8 = 5;
+        self.local_apic = u32_at(table, HEADER_BYTES).map(u64::from).filter(|address| *address != 0);
+        let mut rest = table.get(HEADER_BYTES + 8..).unwrap_or_default();
+        while let [kind, length, ..] = *rest {
+            // An entry shorter than its own head would never end.
+            let Some((entry, others)) = rest.split_at_checked(length.max(2).into()) else { break };
+            rest = others;
+            match kind {
+                IO_APIC => {
+                    let address = u32_at(entry, 4).map(u64::from).filter(|address| *address != 0);
+                    // Beyond the room: it is not masked, as if it were not described.
+                    let _ = address.map(|address| self.io_apics.push(address));
+                }
+                LOCAL_APIC_ADDRESS => self.local_apic = u64_at(entry, 4).or(self.local_apic),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Maps bytes of a table.
+fn map<M: Mapper>(mapper: &mut M, address: u64, bytes: usize) -> Result<&[u8], TableError> {
+    let end = address.checked_add(bytes as u64).ok_or(TableError::Address)?;
+    if address < PAGE_BYTES || end > 1 << 52 {
+        return Err(TableError::Address);
+    }
+    let start = mapper.map_firmware(address, bytes as u64).ok_or(TableError::Room)?;
+    // SAFETY: `map_firmware` maps these bytes readable until start-up ends, and while it lasts `mapper` is borrowed.
+    // Nobody writes firmware's tables: they are no free memory, so no task has them, and bus mastering is switched off
+    // before any device is used.
+    Ok(unsafe { core::slice::from_raw_parts(start.as_ptr(), bytes) })
+}
+
+/// Maps a whole table and checks it: at least a header, not absurdly long, its bytes add up.
+fn table<M: Mapper>(mapper: &mut M, address: u64) -> Result<&[u8], TableError> {
+    let length = u32_at(map(mapper, address, HEADER_BYTES)?, 4).ok_or(TableError::Length)?;
+    if length > TABLE_BYTES_MAX || (length as usize) < HEADER_BYTES {
+        return Err(TableError::Length);
+    }
+    let table = map(mapper, address, length as usize)?;
+    check(table)?;
+    Ok(table)
+}
+
+fn check(bytes: &[u8]) -> Result<(), TableError> {
+    let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    if sum == 0 { Ok(()) } else { Err(TableError::Checksum) }
+}
+
+/// The port that a generic address structure names, if it names one (ACPI 6.5, 5.2.3.2).
+fn io_port(table: &[u8], at: usize) -> Option<u16> {
+    const SYSTEM_IO: u8 = 1;
+    if *table.get(at)? != SYSTEM_IO {
+        return None;
+    }
+    u16::try_from(u64_at(table, at.checked_add(4)?)?).ok().filter(|port| *port != 0)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+use super::*;
+use core::ptr::NonNull;
+use proptest::prelude::*;
+
+extern crate std;
+use std::boxed::Box;
+use std::vec::Vec;
+
+/// Firmware's memory: one piece, at an address.
+struct Memory {
+    base: u64,
+    bytes: &'static mut [u8],
+}
+
+const BASE: u64 = 0x7f00_0000;
+
+impl Memory {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { base: BASE, bytes: Box::leak(bytes.into_boxed_slice()) }
+    }
+}
+
+impl Mapper for Memory {
+    fn map_device(&mut self, _: u64, _: u64) -> Option<NonNull<u8>> {
+        None
+    }
+
+    fn map_firmware(&mut self, physical: u64, bytes: u64) -> Option<NonNull<u8>> {
+        let start = usize::try_from(physical.checked_sub(self.base)?).ok()?;
+        let end = start.checked_add(bytes.try_into().ok()?)?;
+        NonNull::new(self.bytes.get_mut(start..end)?.as_mut_ptr())
+    }
+
+    fn map_transient(&mut self, _: u64) -> Option<NonNull<u8>> {
+        None
+    }
+}
+
+fn sum_up(table: &mut [u8], at: usize) {
+    table[at] = 0;
+    table[at] = table.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+}
+
+fn make(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut table = Vec::from([0; HEADER_BYTES]);
+    table[..4].copy_from_slice(signature);
+    table.extend(body);
+    let length = table.len() as u32;
+    table[4..8].copy_from_slice(&length.to_le_bytes());
+    sum_up(&mut table, 9);
+    table
+}
+
+/// Lays out a root, its list and the tables; returns the memory and the root's address.
+fn machine(revision: u8, tables: &[Vec<u8>]) -> (Vec<u8>, u64) {
+    let mut memory = Vec::from([0; 64]);
+    let mut addresses = Vec::new();
+    for table in tables {
+        addresses.push(BASE + memory.len() as u64);
+        memory.extend(table);
+    }
+    let entries: Vec<u8> = if revision >= 2 {
+        addresses.iter().flat_map(|address| address.to_le_bytes()).collect()
+    } else {
+        addresses.iter().flat_map(|address| (*address as u32).to_le_bytes()).collect()
+    };
+    let list = BASE + memory.len() as u64;
+    memory.extend(make(if revision >= 2 { b"XSDT" } else { b"RSDT" }, &entries));
+    memory[..8].copy_from_slice(b"RSD PTR ");
+    memory[15] = revision;
+    if revision >= 2 {
+        memory[20..24].copy_from_slice(&36u32.to_le_bytes());
+        memory[24..32].copy_from_slice(&list.to_le_bytes());
+    } else {
+        memory[16..20].copy_from_slice(&(list as u32).to_le_bytes());
+    }
+    sum_up(&mut memory[..20], 8);
+    if revision >= 2 {
+        sum_up(&mut memory[..36], 32);
+    }
+    (memory, BASE)
+}
+
+fn read(revision: u8, tables: &[Vec<u8>]) -> Firmware {
+    let (memory, root) = machine(revision, tables);
+    Firmware::read(&mut Memory::new(memory), root)
+}
+
+fn mcfg(ranges: &[(u64, u16, u8, u8)]) -> Vec<u8> {
+    let mut body = Vec::from([0; 8]);
+    for (base, segment, first, last) in ranges {
+        body.extend(base.to_le_bytes());
+        body.extend(segment.to_le_bytes());
+        body.extend([*first, *last, 0, 0, 0, 0]);
+    }
+    make(b"MCFG", &body)
+}
+
+fn fadt(flags: u32) -> Vec<u8> {
+    let mut body = Vec::from([0; 244 - HEADER_BYTES]);
+    let mut put = |at: usize, bytes: &[u8]| body[at - HEADER_BYTES..][..bytes.len()].copy_from_slice(bytes);
+    put(76, &0x608u32.to_le_bytes());
+    put(112, &flags.to_le_bytes());
+    put(116, &[1, 8, 0, 1]);
+    put(120, &0xcf9u64.to_le_bytes());
+    put(128, &[0xf]);
+    make(b"FACP", &body)
+}
+
+fn madt(entries: &[u8]) -> Vec<u8> {
+    let mut body = Vec::from(0xfee0_0000u32.to_le_bytes());
+    body.extend([1, 0, 0, 0]);
+    body.extend(entries);
+    make(b"APIC", &body)
+}
+
+#[test]
+fn everything_is_found_under_both_kinds_of_root() {
+    let io_apic = [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0];
+    let tables =
+        [make(b"SSDT", &[1; 90]), mcfg(&[(0xb000_0000, 0, 0, 255)]), fadt(1 << 10), madt(&io_apic), make(b"DMAR", &[0; 12])];
+    for revision in [0, 2] {
+        let firmware = read(revision, &tables);
+        let range = EcamRange { base: 0xb000_0000, segment: 0, first_bus: 0, last_bus: 255 };
+        assert_eq!(firmware.ecam[..], [range]);
+        assert_eq!(firmware.power_timer, Some(PowerTimer { port: 0x608, is_wide: false }));
+        assert_eq!(firmware.reset, Some(ResetRegister { port: 0xcf9, value: 0xf }));
+        assert_eq!(firmware.local_apic, Some(0xfee0_0000));
+        assert_eq!(firmware.io_apics[..], [0xfec0_0000]);
+        assert!(firmware.has_dmar);
+    }
+}
+
+#[test]
+fn without_root_or_tables_all_is_absent() {
+    assert_eq!(Firmware::read(&mut Memory::new(Vec::new()), 0), Firmware::default());
+    assert_eq!(Firmware::read(&mut Memory::new(Vec::from([0; 64])), BASE), Firmware::default());
+    assert_eq!(read(2, &[]), Firmware::default());
+}
+
+#[test]
+fn a_wide_timer_is_seen_and_a_reduced_machine_has_none() {
+    assert_eq!(read(2, &[fadt(1 << 8)]).power_timer, Some(PowerTimer { port: 0x608, is_wide: true }));
+    assert_eq!(read(2, &[fadt(1 << 20)]).power_timer, None);
+    assert_eq!(read(2, &[fadt(0)]).reset, None);
+}
+
+#[test]
+fn a_table_with_a_wrong_checksum_is_left_out_and_the_others_count() {
+    let mut bad = mcfg(&[(0xb000_0000, 0, 0, 255)]);
+    bad[50] ^= 1;
+    let firmware = read(2, &[bad, fadt(0)]);
+    assert!(firmware.ecam.is_empty());
+    assert!(firmware.power_timer.is_some());
+}
+
+#[test]
+fn absurd_lengths_are_left_out() {
+    for length in [0u32, 35, 0x20_0000, u32::MAX] {
+        let mut bad = mcfg(&[(0xb000_0000, 0, 0, 255)]);
+        bad[4..8].copy_from_slice(&length.to_le_bytes());
+        sum_up(&mut bad, 9);
+        assert_eq!(read(2, &[bad]), Firmware::default(), "{length:#x}");
+    }
+}
+
+#[test]
+fn ranges_that_make_no_sense_or_overlap_are_left_out() {
+    let firmware = read(
+        2,
+        &[mcfg(&[
+            (0, 0, 0, 255),
+            (0xb000_1000, 0, 0, 255),
+            (0xb000_0000, 0, 9, 8),
+            (u64::MAX << 20, 0, 0, 255),
+            (0xc000_0000, 0, 0, 63),
+            (0xd000_0000, 0, 63, 80),
+            (0xd000_0000, 1, 63, 80),
+        ])],
+    );
+    let kept: Vec<_> = firmware.ecam.iter().map(|range| (range.segment, range.first_bus)).collect();
+    assert_eq!(kept, [(0, 0), (1, 63)]);
+}
+
+#[test]
+fn interrupt_entries_without_length_end_the_list() {
+    for entries in [&[1u8, 0, 1, 0, 1, 1][..], &[1, 12, 0, 0], &[5, 255, 0, 0]] {
+        let firmware = read(2, &[madt(entries)]);
+        assert_eq!((firmware.local_apic, firmware.io_apics.len()), (Some(0xfee0_0000), 0));
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_do_no_harm(mut bytes in prop::collection::vec(any::<u8>(), 64..400)) {
+        bytes[..8].copy_from_slice(b"RSD PTR ");
+        bytes[15] = 2;
+        bytes[24..32].copy_from_slice(&(BASE + 40).to_le_bytes());
+        sum_up(&mut bytes[..20], 8);
+        sum_up(&mut bytes[..36], 32);
+        let _ = Firmware::read(&mut Memory::new(bytes), BASE);
+    }
+
+    #[test]
+    fn random_bodies_do_no_harm(bodies in prop::collection::vec((0usize..4, prop::collection::vec(any::<u8>(), 0..300)), 0..6)) {
+        let tables: Vec<_> =
+            bodies.iter().map(|(kind, body)| make([b"MCFG", b"FACP", b"APIC", b"DMAR"][*kind], body)).collect();
+        let firmware = read(2, &tables);
+        for range in &firmware.ecam {
+            prop_assert!(range.first_bus <= range.last_bus && range.base != 0);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A window of device registers, or of memory that a device writes: every access is volatile and inside the window.
+//!
+//! Reads outside the window, or not on a multiple of their width, answer all ones, as an absent device does; such
+//! writes are dropped. So whatever offset arrives here, nothing but the window is touched.
+
+use core::ptr::NonNull;
+
+/// A mapped window.
+#[derive(Debug)]
+pub struct Registers {
+    start: NonNull<u8>,
+    bytes: u32,
+}
+
+// SAFETY: a window is plain mapped memory, the same for every CPU and context, and has one owner.
+unsafe impl Send for Registers {}
+
+impl Registers {
+    /// The window of `bytes` bytes that begins at `start`.
+    ///
+    /// # Safety
+    /// `start` must be a multiple of eight, and from there on `bytes` bytes must stay mapped, readable and writable,
+    /// for as long as the window is used; nothing else may be accessed through it than registers or memory of which
+    /// Rust makes no references.
+    pub const unsafe fn new(start: NonNull<u8>, bytes: u32) -> Self {
+        Self { start, bytes }
+    }
+
+    /// Bytes in the window.
+    pub const fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// Where the register of type `T` at `offset` is, if it is inside and aligned.
+    fn at<T>(&self, offset: u32) -> Option<NonNull<T>> {
+        let width = size_of::<T>() as u32;
+        let inside = offset.checked_add(width).is_some_and(|end| end <= self.bytes);
+        if !inside || !offset.is_multiple_of(width) {
+            return None;
+        }
+        // SAFETY: `offset` is inside the window, which is one mapping.
+        Some(unsafe { self.start.add(offset as usize) }.cast())
+    }
+
+    /// Reads one byte.
+    pub fn read_u8(&self, offset: u32) -> u8 {
+        // SAFETY: inside the window, see `at`.
+        self.at(offset).map_or(u8::MAX, |register| unsafe { register.read_volatile() })
+    }
+
+    /// Reads 32 bits.
+    pub fn read_u32(&self, offset: u32) -> u32 {
+        // SAFETY: inside the window and aligned, see `at`.
+        self.at(offset).map_or(u32::MAX, |register| unsafe { register.read_volatile() })
+    }
+
+    /// Reads 64 bits in one access.
+    pub fn read_u64(&self, offset: u32) -> u64 {
+        // SAFETY: inside the window and aligned, see `at`.
+        self.at(offset).map_or(u64::MAX, |register| unsafe { register.read_volatile() })
+    }
+
+    /// Writes one byte.
+    pub fn write_u8(&mut self, offset: u32, value: u8) {
+        if let Some(register) = self.at(offset) {
+            // SAFETY: inside the window, see `at`.
+            unsafe { register.write_volatile(value) }
+        }
+    }
+
+    /// Writes 32 bits.
+    pub fn write_u32(&mut self, offset: u32, value: u32) {
+        if let Some(register) = self.at(offset) {
+            // SAFETY: inside the window and aligned, see `at`.
+            unsafe { register.write_volatile(value) }
+        }
+    }
+
+    /// Writes 64 bits in one access.
+    pub fn write_u64(&mut self, offset: u32, value: u64) {
+        if let Some(register) = self.at(offset) {
+            // SAFETY: inside the window and aligned, see `at`.
+            unsafe { register.write_volatile(value) }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::boxed::Box;
+
+    /// A window over memory of the host, for ever.
+    pub(crate) fn memory(bytes: usize) -> Registers {
+        let words: &'static mut [u64] = Box::leak(std::vec![0u64; bytes.div_ceil(8)].into_boxed_slice());
+        // SAFETY: leaked, aligned to eight, and nobody else refers to it.
+        unsafe { Registers::new(NonNull::from(words).cast(), bytes as u32) }
+    }
+
+    #[test]
+    fn accesses_inside_reach_memory() {
+        let mut window = memory(16);
+        window.write_u64(8, 0x1122_3344_5566_7788);
+        assert_eq!(window.read_u32(8), 0x5566_7788);
+        assert_eq!(window.read_u32(12), 0x1122_3344);
+        window.write_u32(4, 7);
+        assert_eq!(window.read_u64(0), 7 << 32);
+        window.write_u8(15, 0xee);
+        assert_eq!(window.read_u8(15), 0xee);
+    }
+
+    #[test]
+    fn accesses_outside_or_unaligned_do_nothing() {
+        let mut window = memory(16);
+        for offset in [1, 2, 13, 16, 20, u32::MAX - 3, u32::MAX] {
+            window.write_u32(offset, 0x5a5a_5a5a);
+            assert_eq!(window.read_u32(offset), u32::MAX, "{offset}");
+        }
+        for offset in [4, 12, 16, u32::MAX - 7] {
+            window.write_u64(offset, 0x5a5a_5a5a_5a5a_5a5a);
+            assert_eq!(window.read_u64(offset), u64::MAX, "{offset}");
+        }
+        window.write_u8(16, 1);
+        assert_eq!((window.read_u64(0), window.read_u64(8)), (0, 0));
+    }
+}
