@@ -203,3 +203,6 @@ impl<D: Driver, R> Server<D, R> {
 }
 
 const _: () = assert!(CLIENTS_MAX <= 16 && CLIENTS_MAX <= BATCH_MAX, "a tag has 4 bits for the client");
+
+#[cfg(test)]
+mod tests;
