@@ -168,12 +168,7 @@ impl Devices {
     }
 
     /// Commands for a queue, already copied to where no task can change them.
-    pub fn submit(
-        &mut self,
-        index: usize,
-        queue: u64,
-        commands: &[[u8; DEVICE_COMMAND_BYTES]],
-    ) -> Submitted<Because> {
+    pub fn submit(&mut self, index: usize, queue: u64, commands: &[[u8; DEVICE_COMMAND_BYTES]]) -> Submitted<Because> {
         let refuse = |state| Submitted { accepted: 0, refused: Some(Because::State(state).into()) };
         let Some(entry) = self.entries.get_mut(index) else { return refuse(State::Absent) };
         with_unit!(entry, state => refuse(state), unit, function => unit.submit(function, queue, commands))
@@ -198,13 +193,7 @@ impl Devices {
     ///
     /// # Errors
     /// See [`abi::system_call::Number::DeviceCollect`].
-    pub fn collect(
-        &mut self,
-        index: usize,
-        queue: u64,
-        identifier: u64,
-        data: &mut [u8],
-    ) -> Result<usize, Refusal> {
+    pub fn collect(&mut self, index: usize, queue: u64, identifier: u64, data: &mut [u8]) -> Result<usize, Refusal> {
         let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
         with_unit!(entry, state => Err(Because::State(state).into()),
             unit, function => unit.collect(function, queue, identifier, data))

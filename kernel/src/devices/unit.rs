@@ -68,10 +68,7 @@ where
     }
 
     /// The broker and the device that it may use, if the driver may.
-    fn open<'a, F: Function>(
-        &'a mut self,
-        function: &'a mut F,
-    ) -> Result<(&'a mut B, Hardware<'a, F>), Refusal> {
+    fn open<'a, F: Function>(&'a mut self, function: &'a mut F) -> Result<(&'a mut B, Hardware<'a, F>), Refusal> {
         match self.state {
             State::Running => Ok((&mut self.broker, Hardware::new(function, &mut self.parts))),
             state => Err(Because::State(state).into()),
@@ -100,13 +97,11 @@ where
         queue: u64,
         commands: &[[u8; DEVICE_COMMAND_BYTES]],
     ) -> Submitted<Because> {
-        let outcome = self.open(function).and_then(|(broker, mut device)| {
-            Ok(broker.submit(&mut device, narrow(queue)?, commands))
-        });
+        let outcome = self
+            .open(function)
+            .and_then(|(broker, mut device)| Ok(broker.submit(&mut device, narrow(queue)?, commands)));
         match outcome {
-            Ok(submitted) => {
-                Submitted { accepted: submitted.accepted, refused: submitted.refused.map(wrap) }
-            }
+            Ok(submitted) => Submitted { accepted: submitted.accepted, refused: submitted.refused.map(wrap) },
             Err(refusal) => Submitted { accepted: 0, refused: Some(refusal) },
         }
     }

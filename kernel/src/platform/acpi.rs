@@ -12,7 +12,7 @@ use super::clock::calibration::PowerTimer;
 use crate::log;
 
 /// Most ECAM ranges, I/O APICs and tables looked at; further ones are left out.
-const ECAM_RANGES_MAX: usize = 16;
+pub const ECAM_RANGES_MAX: usize = 16;
 /// See [`ECAM_RANGES_MAX`].
 pub const IO_APICS_MAX: usize = 16;
 const TABLES_MAX: usize = 128;
@@ -169,9 +169,8 @@ impl Firmware {
         let flags = u32_at(table, 112).unwrap_or(0);
         if flags & HARDWARE_REDUCED == 0 {
             let port = io_port(table, 208).or_else(|| u32_at(table, 76)?.try_into().ok());
-            self.power_timer = port
-                .filter(|port| *port != 0)
-                .map(|port| PowerTimer { port, is_wide: flags & WIDE_TIMER != 0 });
+            self.power_timer =
+                port.filter(|port| *port != 0).map(|port| PowerTimer { port, is_wide: flags & WIDE_TIMER != 0 });
         }
         if flags & RESET_SUPPORTED != 0
             && let (Some(port), Some(value)) = (io_port(table, 116), table.get(128))

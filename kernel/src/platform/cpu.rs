@@ -93,12 +93,8 @@ impl Protection {
 
 impl core::fmt::Display for Protection {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self {
-            no_execute,
-            supervisor_execution_prevented,
-            supervisor_access_prevented,
-            instruction_prevention,
-        } = self;
+        let Self { no_execute, supervisor_execution_prevented, supervisor_access_prevented, instruction_prevention } =
+            self;
         write!(
             f,
             "nx={no_execute} smep={supervisor_execution_prevented} smap={supervisor_access_prevented} \

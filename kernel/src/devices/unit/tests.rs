@@ -188,8 +188,15 @@ fn arguments_that_no_device_has_are_invalid_and_reach_no_broker() {
 
 #[test]
 fn reason_codes_are_never_zero_and_differ() {
-    let states =
-        [State::Absent, State::Unusable, State::Starting, State::Running, State::Stopping, State::Stopped, State::Quarantined];
+    let states = [
+        State::Absent,
+        State::Unusable,
+        State::Starting,
+        State::Running,
+        State::Stopping,
+        State::Stopped,
+        State::Quarantined,
+    ];
     let mut codes: Vec<u16, 8> = states.iter().map(|state| Because::State(*state).code()).collect();
     codes.push(Because::Argument.code()).expect("room");
     for (position, code) in codes.iter().enumerate() {

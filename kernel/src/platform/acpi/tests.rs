@@ -117,8 +117,13 @@ fn madt(entries: &[u8]) -> Vec<u8> {
 #[test]
 fn everything_is_found_under_both_kinds_of_root() {
     let io_apic = [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0];
-    let tables =
-        [make(b"SSDT", &[1; 90]), mcfg(&[(0xb000_0000, 0, 0, 255)]), fadt(1 << 10), madt(&io_apic), make(b"DMAR", &[0; 12])];
+    let tables = [
+        make(b"SSDT", &[1; 90]),
+        mcfg(&[(0xb000_0000, 0, 0, 255)]),
+        fadt(1 << 10),
+        madt(&io_apic),
+        make(b"DMAR", &[0; 12]),
+    ];
     for revision in [0, 2] {
         let firmware = read(revision, &tables);
         let range = EcamRange { base: 0xb000_0000, segment: 0, first_bus: 0, last_bus: 255 };

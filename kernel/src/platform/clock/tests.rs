@@ -48,27 +48,22 @@ fn signature(text: [u8; 12], leaves: u32) -> (u32, [u32; 4]) {
 #[test]
 fn bare_cpu_with_crystal_frequency() {
     let leaves = [MANUFACTURER, BARE, (0x15, [2, 216, 24_000_000, 0])];
-    let expected =
-        (frequency(2_592_000_000, Source::CrystalRatio), frequency(24_000_000, Source::CrystalRatio));
+    let expected = (frequency(2_592_000_000, Source::CrystalRatio), frequency(24_000_000, Source::CrystalRatio));
     assert_eq!(declares(&leaves, None), expected);
 }
 
 #[test]
 fn bare_cpu_without_crystal_frequency_uses_its_base_frequency() {
     let leaves = [MANUFACTURER, BARE, (0x15, [2, 250, 0, 0]), (0x16, [3000, 4000, 100, 0])];
-    let expected =
-        (frequency(3_000_000_000, Source::BaseFrequency), frequency(24_000_000, Source::BaseFrequency));
+    let expected = (frequency(3_000_000_000, Source::BaseFrequency), frequency(24_000_000, Source::BaseFrequency));
     assert_eq!(declares(&leaves, None), expected);
 }
 
 #[test]
 fn cpu_that_says_nothing_is_measured() {
     assert_eq!(declares(&[MANUFACTURER, BARE], None), (None, None));
-    let qemu = [
-        (0, [0xd, 0x6874_7541, 0x444d_4163, 0x6974_6e65]),
-        UNDER_HYPERVISOR,
-        signature(*b"TCGTCGTCGTCG", 0x4000_0001),
-    ];
+    let qemu =
+        [(0, [0xd, 0x6874_7541, 0x444d_4163, 0x6974_6e65]), UNDER_HYPERVISOR, signature(*b"TCGTCGTCGTCG", 0x4000_0001)];
     assert_eq!(declares(&qemu, None), (None, None));
     let zeroes = [MANUFACTURER, BARE, (0x15, [0, 0, 0, 0]), (0x16, [0, 0, 0, 0])];
     assert_eq!(declares(&zeroes, None), (None, None));
@@ -83,8 +78,7 @@ fn hypervisor_leaf_goes_before_the_cpus_own() {
         signature(*b"KVMKVMKVM\0\0\0", 0x4000_0010),
         (0x4000_0010, [2_095_078, 1_000_000, 0, 0]),
     ];
-    let expected =
-        (frequency(2_095_078_000, Source::HypervisorLeaf), frequency(1_000_000_000, Source::HypervisorLeaf));
+    let expected = (frequency(2_095_078_000, Source::HypervisorLeaf), frequency(1_000_000_000, Source::HypervisorLeaf));
     assert_eq!(declares(&leaves, None), expected);
 }
 
@@ -111,12 +105,8 @@ fn hyper_v_frequency_registers() {
 
 #[test]
 fn hypervisor_leaves_count_only_under_a_hypervisor() {
-    let leaves = [
-        MANUFACTURER,
-        BARE,
-        signature(*b"KVMKVMKVM\0\0\0", 0x4000_0010),
-        (0x4000_0010, [2_095_078, 1_000_000, 0, 0]),
-    ];
+    let leaves =
+        [MANUFACTURER, BARE, signature(*b"KVMKVMKVM\0\0\0", 0x4000_0010), (0x4000_0010, [2_095_078, 1_000_000, 0, 0])];
     assert_eq!(declares(&leaves, None), (None, None));
 }
 

@@ -56,9 +56,7 @@ fn control(function: &mut FakeFunction) -> u32 {
 /// A table entry: address, upper address, data, control.
 fn entry(machine: &Machine, table: usize, number: usize) -> [u32; 4] {
     let at = table + number * 16;
-    core::array::from_fn(|word| {
-        u32::from_le_bytes(machine.bar[at + 4 * word..][..4].try_into().expect("four bytes"))
-    })
+    core::array::from_fn(|word| u32::from_le_bytes(machine.bar[at + 4 * word..][..4].try_into().expect("four bytes")))
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub fn memory(function: &mut (impl Function + ?Sized), index: u8) -> Result<Memo
         return Err(BarError::Malformed);
     }
     // Nothing sensible lies at 0, and all ones is what an interrupted sizing leaves.
-    if address == 0 || address == mask {
+    let all_ones = if is_wide { mask } else { mask & u64::from(u32::MAX) };
+    if address == 0 || address == all_ones {
         return Err(BarError::Unassigned);
     }
     if address & (bytes - 1) != 0 || address.checked_add(bytes).is_none_or(|end| end > ADDRESS_END) {
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn sizes_and_addresses_of_both_widths() {
         let cases = [
-            (0xfebf_0000 as u64, 0xffff_c000u64, 0xfebf_0000u64, 0x4000u64),
+            (0xfebf_0000u64, 0xffff_c000u64, 0xfebf_0000u64, 0x4000u64),
             (0xfebf_0008, 0xffff_c000, 0xfebf_0000, 0x4000),
             (0x38_0000_0004, 0xffff_ffff_ffff_c000, 0x38_0000_0000, 0x4000),
             (0x38_0000_000c, 0xffff_fffc_0000_0000, 0x38_0000_0000, 0x4_0000_0000),

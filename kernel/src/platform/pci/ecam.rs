@@ -12,11 +12,10 @@ pub const FUNCTION_BYTES: u64 = 4096;
 
 /// Physical address of a function's page; `None` if no range holds it.
 pub fn page(ranges: &[EcamRange], address: PciAddress) -> Option<u64> {
-    let range = ranges.iter().find(|range| {
-        range.segment == address.segment && (range.first_bus..=range.last_bus).contains(&address.bus)
-    })?;
-    let number =
-        u64::from(address.bus) << 8 | u64::from(address.device & 31) << 3 | u64::from(address.function & 7);
+    let range = ranges
+        .iter()
+        .find(|range| range.segment == address.segment && (range.first_bus..=range.last_bus).contains(&address.bus))?;
+    let number = u64::from(address.bus) << 8 | u64::from(address.device & 31) << 3 | u64::from(address.function & 7);
     Some(range.base + number * FUNCTION_BYTES)
 }
 

@@ -12,16 +12,16 @@ use core::fmt;
 use heapless::Vec;
 
 use super::Mapper;
-use super::acpi::EcamRange;
+use super::acpi::{ECAM_RANGES_MAX, EcamRange};
 use super::registers::Registers;
 
 pub mod bar;
 pub mod capability;
 pub mod ecam;
-pub mod ports;
-pub mod scan;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod ports;
+pub mod scan;
 
 pub use scan::{Bridge, Found, Inventory};
 
@@ -137,52 +137,43 @@ impl<B: Bus> Function for At<'_, B> {
 
 /// How configuration space is reached on this machine.
 #[derive(Clone, Debug)]
-pub enum Access {
-    /// Through memory.
-    Ecam(Vec<EcamRange, 16>),
-    /// Through I/O ports: segment 0, the first 256 bytes of each function.
-    Ports,
+pub struct Access {
+    /// Through memory; if there are none, through I/O ports: segment 0, the first 256 bytes of each function.
+    ranges: Vec<EcamRange, ECAM_RANGES_MAX>,
 }
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ecam(_) => "ecam",
-            Self::Ports => "ports",
-        })
+        f.write_str(if self.ranges.is_empty() { "ports" } else { "ecam" })
     }
 }
 
 impl Access {
     /// Through memory if there are ranges, else through ports.
-    pub fn new(ranges: &Vec<EcamRange, 16>) -> Self {
-        if ranges.is_empty() { Self::Ports } else { Self::Ecam(ranges.clone()) }
+    pub fn new(ranges: &Vec<EcamRange, ECAM_RANGES_MAX>) -> Self {
+        Self { ranges: ranges.clone() }
     }
 
     /// Finds every function and switches bus mastering off on all that are no bridges.
     pub fn scan(&self, mapper: &mut impl Mapper, inventory: &mut Inventory) {
-        match self {
-            Self::Ecam(ranges) => {
-                let mut bus = ecam::Ecam::new(mapper, ranges);
-                for range in ranges {
-                    scan::scan(&mut bus, range.segment, range.first_bus, range.last_bus, inventory);
-                }
-            }
-            Self::Ports => scan::scan(&mut ports::Ports, 0, 0, u8::MAX, inventory),
+        if self.ranges.is_empty() {
+            return scan::scan(&mut ports::Ports, 0, 0, u8::MAX, inventory);
+        }
+        let mut bus = ecam::Ecam::new(mapper, &self.ranges);
+        for range in &self.ranges {
+            scan::scan(&mut bus, range.segment, range.first_bus, range.last_bus, inventory);
         }
     }
 
     /// Opens a function for good. `None` if there is no room to map it.
     pub fn open(&self, mapper: &mut impl Mapper, address: PciAddress) -> Option<Handle> {
-        let space = match self {
-            Self::Ports => Space::Ports,
-            Self::Ecam(ranges) => {
-                let start = mapper.map_device(ecam::page(ranges, address)?, ecam::FUNCTION_BYTES)?;
-                // SAFETY: `map_device` maps the page for ever, and it is this function's configuration space.
-                Space::Memory(unsafe { Registers::new(start, ecam::FUNCTION_BYTES as u32) })
-            }
-        };
-        Some(Handle { address, space })
+        if self.ranges.is_empty() {
+            return Some(Handle { address, space: Space::Ports });
+        }
+        let start = mapper.map_device(ecam::page(&self.ranges, address)?, ecam::FUNCTION_BYTES)?;
+        // SAFETY: `map_device` maps the page for ever, and it is this function's configuration space.
+        let registers = unsafe { Registers::new(start, ecam::FUNCTION_BYTES as u32) };
+        Some(Handle { address, space: Space::Memory(registers) })
     }
 
     /// Lets a bridge pass on what the functions behind it and the CPU say to each other. Firmware leaves bridges
@@ -192,9 +183,10 @@ impl Access {
             let command = bridge.command();
             bridge.set_command(command | MEMORY_DECODING | BUS_MASTERING);
         }
-        match self {
-            Self::Ecam(ranges) => open(At(&mut ecam::Ecam::new(mapper, ranges), address)),
-            Self::Ports => open(At(&mut ports::Ports, address)),
+        if self.ranges.is_empty() {
+            open(At(&mut ports::Ports, address));
+        } else {
+            open(At(&mut ecam::Ecam::new(mapper, &self.ranges), address));
         }
     }
 }
