@@ -67,6 +67,11 @@ impl Completions {
 }
 
 impl Registers {
+    /// The kernel's number for them.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
     /// What the device is, now.
     ///
     /// # Errors

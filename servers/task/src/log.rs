@@ -17,6 +17,11 @@ pub struct Log {
 }
 
 impl Log {
+    /// The kernel's number for it.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
     /// Writes one line; [`log!`](crate::log!) is shorter.
     ///
     /// # Errors

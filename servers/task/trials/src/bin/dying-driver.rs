@@ -1,0 +1,117 @@
+//! Speaks the NVMe driver's protocol, without a device, and dies at a set point. It takes the place of `nvme` in a
+//! charter.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+use heapless::{String, Vec};
+use protocol::nvme::{Answer, Completion, Controller, Namespace, Request};
+use task::{Deadline, Environment, Event, Inbox, Reply, Started, Stop, abi, log};
+use trials::{milliseconds, wrong_setting};
+
+task::needs! {
+    requests: receive,
+    optional client: signal,
+    optional log: log,
+    optional registers: registers,
+    optional completion: interrupt,
+    optional admin: interrupt,
+    optional data: dma,
+}
+task::main!(run);
+
+/// When to die.
+#[derive(Clone, Copy, PartialEq)]
+enum Die {
+    Never,
+    Idle,
+    Queued,
+    MidCall,
+}
+
+fn run(environment: Environment) -> Result<(), Stop> {
+    let grants = Grants::find(&environment)?;
+    let die = match environment.setting("die") {
+        Some("never") => Die::Never,
+        Some("idle") => Die::Idle,
+        Some("queued") => Die::Queued,
+        Some("mid-call") => Die::MidCall,
+        _ => return Err(wrong_setting("die", "never, idle, queued or mid-call")),
+    };
+    let after = milliseconds(&environment, "after_milliseconds", 500)?;
+    task::ready(Started::Well);
+
+    let mut inbox = Inbox::new();
+    let mut death = Deadline::NEVER;
+    let mut answer: Option<(Reply, Answer)> = None;
+    let mut completions = Vec::new();
+    loop {
+        let event = match answer.take() {
+            Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, death, &mut inbox),
+            None => grants.requests.receive(death, &mut inbox),
+        };
+        let message = match event {
+            Ok(Event::Message(message)) => message,
+            Ok(Event::Notification(_)) => continue,
+            Err(abi::Error::TimedOut) => end(&grants, &environment),
+            Err(error) => return Err(error.into()),
+        };
+        let said = match message.decode()? {
+            Request::Controller => Answer::Controller(controller()),
+            Request::Namespaces => {
+                if die == Die::Idle {
+                    death = Deadline::after(after);
+                }
+                Answer::Namespaces(namespaces())
+            }
+            Request::Exchange(transfers) => {
+                if die == Die::MidCall && !transfers.is_empty() {
+                    end(&grants, &environment);
+                }
+                if die == Die::Queued {
+                    if death == Deadline::NEVER && !transfers.is_empty() {
+                        death = Deadline::after(after);
+                    }
+                } else {
+                    // Done at once, without any data. What completes now is told in the next exchange.
+                    for transfer in &transfers {
+                        // One client has never more under way than there is room for.
+                        let _ = completions.push(Completion { tag: transfer.tag, outcome: Ok(()) });
+                    }
+                }
+                let told = if transfers.is_empty() { core::mem::take(&mut completions) } else { Vec::new() };
+                if let (false, Some(client)) = (transfers.is_empty(), grants.client) {
+                    client.send()?;
+                }
+                Answer::Exchanged { accepted: transfers.len() as u8, completions: told }
+            }
+        };
+        answer = Some((message.reply, said));
+    }
+}
+
+/// Dies in the way that the charter says.
+fn end(grants: &Grants, environment: &Environment) -> ! {
+    if let Some(log) = grants.log {
+        log!(log, "trial driver dies");
+    }
+    match environment.setting("by") {
+        Some("panic") => panic!("as the charter says"),
+        _ => task::exit(9, "as the charter says"),
+    }
+}
+
+fn controller() -> Controller {
+    let text = "Trial without a device";
+    Controller {
+        model: String::try_from(text).unwrap_or_default(),
+        serial: String::new(),
+        firmware: String::new(),
+        version: 0x0001_0400,
+        namespaces: 2,
+        transfer_bytes_max: 1 << 17,
+    }
+}
+
+fn namespaces<const N: usize>() -> Vec<Namespace, N> {
+    [1, 2].into_iter().map(|nsid| Namespace { nsid, blocks: 1 << 17, block_bytes: 512 }).collect()
+}

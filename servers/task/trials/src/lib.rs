@@ -1,0 +1,51 @@
+//! Tasks for system tests only: they try what a task must not be able to do, and die when asked. None of them belongs
+//! into a real charter. `README.md` tells what each does and its settings.
+//!
+//! Here is what they share.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use task::{Environment, Stop};
+
+/// A setting that is a number: decimal, or hexadecimal behind `0x`.
+///
+/// # Errors
+/// It is there and no number.
+pub fn number(environment: &Environment, key: &str, unless: u64) -> Result<u64, Stop> {
+    let Some(text) = environment.setting(key) else {
+        return Ok(unless);
+    };
+    parse(text).ok_or_else(|| Stop::new(format_args!("setting {key}: expected a number")))
+}
+
+/// A setting that is a number of milliseconds.
+///
+/// # Errors
+/// As [`number`].
+pub fn milliseconds(environment: &Environment, key: &str, unless: u64) -> Result<Duration, Stop> {
+    number(environment, key, unless).map(Duration::from_millis)
+}
+
+/// A setting that there is no going on without, or that has no such value.
+pub fn wrong_setting(key: &str, expected: &str) -> Stop {
+    Stop::new(format_args!("setting {key}: expected {expected}"))
+}
+
+fn parse(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal() {
+        assert_eq!((parse("80"), parse("0x80"), parse("0xg"), parse("")), (Some(80), Some(128), None, None));
+    }
+}
