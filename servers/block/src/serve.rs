@@ -103,3 +103,6 @@ fn grant(parameters: &[u8]) -> Option<DiskGrant> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The loop against a kernel under the test's control, with the driver's and the clients' messages as bytes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::string::String;
+use std::vec::Vec as StdVec;
+
+use protocol::block::{Answer, Request};
+use protocol::nvme::{self, Completion, Namespace};
+use task::abi::start::{Client, Grant, Granted, StartInfo};
+use task::abi::system_call::Number;
+use task::{Environment, Frame, host};
+
+use super::*;
+use crate::driver::NvmeDriver;
+
+/// What a receive brings, or what happens to the driver.
+enum Next {
+    Request { badge: u64, reply: u64, request: Request },
+    Malformed { badge: u64, reply: u64 },
+    Signal(u64),
+    TimedOut,
+    DriverDies,
+}
+
+/// Tasks around the block server, as the kernel shows them.
+#[derive(Default)]
+struct World {
+    next: VecDeque<Next>,
+    driver_dead: bool,
+    in_flight: StdVec<u32>,
+    answers: StdVec<(u64, Answer)>,
+    gone: StdVec<u64>,
+    lines: StdVec<String>,
+    ready: StdVec<u64>,
+    deadlines: StdVec<u64>,
+}
+
+/// A message as the kernel takes it from, or gives it to, words or the IPC buffer.
+fn take(frame: &Frame, buffer: &[u8]) -> StdVec<u8> {
+    let length = frame.arguments[1] as usize;
+    let words: StdVec<u8> = frame.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    if length <= words.len() { words[..length].to_vec() } else { buffer[..length].to_vec() }
+}
+
+fn give(frame: &mut Frame, buffer: &mut [u8], bytes: &[u8]) {
+    frame.words = [0; 6];
+    frame.arguments[1] = bytes.len() as u64;
+    if bytes.len() > 48 {
+        buffer[..bytes.len()].copy_from_slice(bytes);
+    } else {
+        for (index, byte) in bytes.iter().enumerate() {
+            frame.words[index / 8] |= u64::from(*byte) << (index % 8 * 8);
+        }
+    }
+}
+
+fn encode(message: &impl serde::Serialize) -> StdVec<u8> {
+    let mut room = [0; 4096];
+    postcard::to_slice(message, &mut room).unwrap().to_vec()
+}
+
+impl World {
+    fn driver(&mut self, request: nvme::Request) -> nvme::Answer {
+        match request {
+            nvme::Request::Namespaces => nvme::Answer::Namespaces(
+                [
+                    Namespace { nsid: 1, blocks: 1000, block_bytes: 512 },
+                    Namespace { nsid: 2, blocks: 50, block_bytes: 0 },
+                ]
+                .into_iter()
+                .collect(),
+            ),
+            nvme::Request::Exchange(transfers) => {
+                let completions = if transfers.is_empty() {
+                    self.in_flight.drain(..).map(|tag| Completion { tag, outcome: Ok(()) }).collect()
+                } else {
+                    heapless::Vec::new()
+                };
+                self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
+                nvme::Answer::Exchanged { accepted: transfers.len() as u8, completions }
+            }
+            nvme::Request::Controller => nvme::Answer::NoController,
+        }
+    }
+
+    fn answer(&mut self, frame: &Frame, buffer: &[u8]) -> bool {
+        let reply = frame.arguments[0];
+        let answer = postcard::from_bytes(&take(frame, buffer)).expect("an answer is an answer");
+        let good = !self.gone.contains(&reply);
+        if good {
+            self.answers.push((reply, answer));
+        }
+        good
+    }
+
+    fn system_call(&mut self, frame: &mut Frame, buffer: &mut [u8]) {
+        match Number::new(frame.code).expect("a call that exists") {
+            Number::Call if self.driver_dead => host::fail(frame, abi::Error::DeadPeer),
+            Number::Call => {
+                assert_ne!(frame.arguments[2], u64::MAX, "the driver is asked with a deadline");
+                let request = postcard::from_bytes(&take(frame, buffer)).expect("a request is a request");
+                let answer = encode(&self.driver(request));
+                give(frame, buffer, &answer);
+            }
+            Number::Reply => {
+                if !self.answer(frame, buffer) {
+                    host::fail(frame, abi::Error::Invalid);
+                }
+            }
+            Number::ReplyReceive => {
+                if frame.arguments[0] != 0 && !self.answer(frame, buffer) {
+                    return host::fail(frame, abi::Error::Invalid);
+                }
+                self.deadlines.push(frame.arguments[2]);
+                self.receive(frame, buffer);
+            }
+            Number::Log => {
+                let text = buffer[..frame.arguments[1] as usize].to_vec();
+                self.lines.push(String::from_utf8(text).unwrap());
+            }
+            Number::Ready => self.ready.push(frame.arguments[0]),
+            Number::Clock => frame.arguments[0] = 1_000_000,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn receive(&mut self, frame: &mut Frame, buffer: &mut [u8]) {
+        let (badge, reply, bytes) = match self.next.pop_front() {
+            Some(Next::Request { badge, reply, request }) => (badge, reply, encode(&request)),
+            Some(Next::Malformed { badge, reply }) => (badge, reply, std::vec![0xff; 60]),
+            Some(Next::Signal(bits)) => {
+                frame.arguments = [0, 0, bits, 0];
+                return;
+            }
+            Some(Next::TimedOut) => return host::fail(frame, abi::Error::TimedOut),
+            Some(Next::DriverDies) => {
+                self.driver_dead = true;
+                frame.arguments = [0, 0, PEER_STOPPED, 0];
+                return;
+            }
+            // The end of the test: the loop goes on for ever otherwise.
+            None => return host::fail(frame, abi::Error::Denied),
+        };
+        give(frame, buffer, &bytes);
+        frame.arguments = [reply, bytes.len() as u64, badge, 0];
+    }
+}
+
+/// Runs the loop until what comes `next` is used up.
+fn run(world: World) -> World {
+    let grant = encode(&DiskGrant {
+        nsid: 1,
+        first_block: 0,
+        blocks: None,
+        writable: false,
+        window_offset: 0,
+        window_bytes: 1 << 20,
+    })
+    .leak();
+    let missing = encode(&DiskGrant {
+        nsid: 2,
+        first_block: 0,
+        blocks: None,
+        writable: false,
+        window_offset: 0,
+        window_bytes: 8,
+    })
+    .leak();
+    let mut start = StartInfo { task: "block", grants: Vec::new(), clients: Vec::new(), settings: Vec::new() };
+    for (name, granted) in [
+        ("requests", Granted::Receive { handle: 1 }),
+        ("driver", Granted::Call { handle: 2 }),
+        ("log", Granted::Log { handle: 3 }),
+    ] {
+        start.grants.push(Grant { name, granted }).unwrap();
+    }
+    for (badge, task, parameters) in [(1, "one", &*grant), (2, "two", grant), (3, "three", &[]), (4, "four", missing)] {
+        start.clients.push(Client { badge, task, parameters }).unwrap();
+    }
+    let environment = Environment::new(start);
+    let world = Rc::new(RefCell::new(world));
+    let kernel = world.clone();
+    host::with(
+        move |frame: &mut Frame, buffer: &mut [u8]| kernel.borrow_mut().system_call(frame, buffer),
+        || {
+            let driver = NvmeDriver::new(environment.grant("driver").unwrap());
+            let requests = environment.grant("requests").unwrap();
+            serve(driver, requests, environment.clients(), environment.optional("log")).unwrap_err();
+        },
+    );
+    Rc::into_inner(world).unwrap().into_inner()
+}
+
+fn read(badge: u64, reply: u64) -> Next {
+    Next::Request { badge, reply, request: Request::Read { first_block: 0, blocks: 8, offset: 0 } }
+}
+
+fn after(next: impl IntoIterator<Item = Next>) -> World {
+    run(World { next: next.into_iter().collect(), ..World::default() })
+}
+
+#[test]
+fn it_says_what_it_serves_and_what_is_wrong_with_the_rest() {
+    let world = after([]);
+    assert_eq!(
+        world.lines,
+        [
+            "ready nsid=1 blocks=1000 block_bytes=512",
+            "grant without a disk client=three",
+            "namespace format not usable nsid=2 client=four",
+        ]
+    );
+    assert_eq!((world.ready, world.deadlines), (std::vec![0], std::vec![u64::MAX]));
+}
+
+#[test]
+fn two_clients_wait_and_are_answered_together() {
+    let world = after([read(1, 71), read(2, 72), Next::Signal(1)]);
+    let mut answers = world.answers;
+    answers.sort_by_key(|(reply, _)| *reply);
+    assert_eq!(answers, [(71, Answer::Done), (72, Answer::Done)]);
+}
+
+#[test]
+fn a_lost_signal_costs_time_only() {
+    let world = after([read(1, 71), Next::TimedOut]);
+    assert_eq!(world.answers, [(71, Answer::Done)]);
+    assert_eq!(world.deadlines, [u64::MAX, 1_001_000_000, u64::MAX], "it looks again only while somebody waits");
+}
+
+#[test]
+fn a_client_that_is_gone_does_not_hurt_others() {
+    let next = [read(1, 71), read(2, 72), Next::Signal(1), read(1, 73), Next::Signal(1)];
+    let world = run(World { next: next.into(), gone: std::vec![71], ..World::default() });
+    assert_eq!(world.answers, [(72, Answer::Done), (73, Answer::Done)]);
+}
+
+#[test]
+fn a_malformed_request_is_answered_and_forgotten() {
+    let world = after([Next::Malformed { badge: 1, reply: 71 }, read(1, 72), Next::Signal(1)]);
+    assert_eq!(world.answers, [(71, Answer::Failed(Failure::Invalid)), (72, Answer::Done)]);
+}
+
+#[test]
+fn when_the_driver_dies_all_are_told_and_so_is_the_log() {
+    let world = after([read(1, 71), Next::DriverDies, read(2, 72)]);
+    let dead = Answer::Failed(Failure::DeadPeer);
+    assert_eq!(world.answers, [(71, dead), (72, dead)]);
+    assert_eq!(world.lines.last().unwrap(), "driver lost reason=dead-peer");
+}
+
+#[test]
+fn a_driver_that_is_dead_from_the_start_is_no_reason_not_to_serve() {
+    let world = run(World { next: [read(1, 71)].into(), driver_dead: true, ..World::default() });
+    assert_eq!(world.answers, [(71, Answer::Failed(Failure::DeadPeer))]);
+    assert_eq!((world.lines, world.ready), (std::vec![String::from("no disk reason=dead-peer")], std::vec![0]));
+}
