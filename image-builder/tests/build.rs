@@ -1,0 +1,193 @@
+//! From the workspace's charter to an image that other tools accept.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use abi::handoff::PACKAGE_SECTION;
+use abi::package::{Capability, Package};
+use abi::start::{Granted, StartInfo};
+use image_builder::{Build, BuildError, Manifest, build};
+use protocol::block::DiskGrant;
+
+fn build_example(folder: &Path) -> Build {
+    let inputs = common::write_inputs(folder);
+    build(Manifest { name: "system.toml", text: &common::example() }, &inputs).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_package_says_what_the_charter_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    assert!(build.warnings.problems().is_empty(), "{}", build.warnings);
+    let package = Package::open(&build.package).unwrap();
+    assert_eq!(package.contents().name, "charter");
+    let tasks: Vec<_> = package.tasks().collect();
+    let names: Vec<_> = tasks.iter().map(|task| task.name).collect();
+    assert_eq!(names, ["nvme", "block", "classify", "reader"]);
+
+    let device = package.devices().next().unwrap();
+    assert_eq!(device.selector.class, Some((1, 8, 2)));
+    assert_eq!((&device.vectors[..], &device.regions[..]), (&[0, 1][..], &[0][..]));
+    assert!(!device.limits[0].writable && device.limits[0].blocks.is_none());
+
+    let starts: Vec<StartInfo<'_>> = tasks.iter().map(|task| postcard::from_bytes(task.start_info).unwrap()).collect();
+    // Every handle stands for the capability that its grant promises.
+    let capability = |task: usize, name: &str| {
+        let handle = match starts[task].grant(name).unwrap() {
+            Granted::Call { handle }
+            | Granted::Receive { handle }
+            | Granted::Signal { handle }
+            | Granted::Registers { handle }
+            | Granted::DeviceInformation { handle }
+            | Granted::Log { handle } => *handle,
+            other => panic!("{name} has no handle: {other:?}"),
+        };
+        tasks[task].capabilities[handle as usize - 1]
+    };
+    assert_eq!(capability(0, "registers"), Capability::Registers { device: 0 });
+    assert_eq!(capability(0, "requests"), Capability::Receive { endpoint: 0 });
+    assert_eq!(capability(0, "client"), Capability::Signal { task: 1, bits: 1 });
+    assert_eq!(capability(1, "driver"), Capability::Call { endpoint: 0, badge: 1 });
+    assert_eq!(capability(1, "requests"), Capability::Receive { endpoint: 1 });
+    assert_eq!(capability(2, "driver"), Capability::Call { endpoint: 0, badge: 2 });
+    assert_eq!(capability(2, "controller"), Capability::DeviceInformation { device: 0 });
+    assert_eq!(capability(3, "disk"), Capability::Call { endpoint: 1, badge: 1 });
+    assert_eq!(capability(3, "log"), Capability::Log { name: 0 });
+    assert_eq!(tasks[3].log_names[0], "block");
+
+    // Interrupts: the task is told which bit, the kernel has the same one.
+    let Some(Granted::Interrupt { vector: 1, bits }) = starts[0].grant("completion") else { panic!() };
+    assert!(tasks[0].capabilities.contains(&Capability::Interrupt { device: 0, vector: 1, bits: *bits }));
+    let Some(Granted::Interrupt { vector: 0, bits: others }) = starts[0].grant("admin") else { panic!() };
+    assert_eq!(bits & others, 0);
+
+    // Memory: the driver has the whole region, the reader its part.
+    let whole = tasks[0].windows[0];
+    assert_eq!((whole.offset, whole.bytes, whole.writable), (0, 4 << 20, true));
+    assert_eq!(starts[0].grant("data"), Some(&Granted::Dma { region: 0, address: whole.address, bytes: 4 << 20 }));
+    let part = tasks[3].windows[0];
+    assert_eq!((part.offset, part.bytes, part.writable), (0, 2 << 20, true));
+    assert_eq!(
+        starts[3].grant("data"),
+        Some(&Granted::Window { address: part.address, bytes: part.bytes, writable: true })
+    );
+
+    // The block server knows its client, and what it may do.
+    let client = starts[1].clients[0];
+    assert_eq!((client.badge, client.task), (1, "reader"));
+    let grant: DiskGrant = postcard::from_bytes(client.parameters).unwrap();
+    let expected = DiskGrant {
+        nsid: 2,
+        first_block: 0,
+        blocks: None,
+        writable: false,
+        window_offset: 0,
+        window_bytes: 2 << 20,
+    };
+    assert_eq!(grant, expected);
+    let clients: Vec<_> = starts[0].clients.iter().map(|client| (client.badge, client.task)).collect();
+    assert_eq!(clients, [(1, "block"), (2, "classify")]);
+    assert!(starts[0].clients.iter().all(|client| client.parameters.is_empty()));
+    assert!(starts[3].setting("reads").is_some());
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (build_example(one.path()), build_example(other.path()));
+    assert_eq!(one.efi, other.efi);
+    assert_eq!(one.image, other.image);
+    assert_eq!(one.image.len() % (1 << 20), 0);
+}
+
+#[test]
+fn kernel_and_package_are_sections_of_the_efi_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    let at = build.efi.windows(8).position(|bytes| bytes == PACKAGE_SECTION.as_bytes()).unwrap();
+    let word = |at: usize| u32::from_le_bytes(build.efi[at..at + 4].try_into().unwrap()) as usize;
+    let (bytes, raw_bytes, raw) = (word(at + 8), word(at + 16), word(at + 20));
+    assert_eq!((bytes, raw % 512, raw_bytes % 512), (build.package.len(), 0, 0));
+    assert!(Package::open(&build.efi[raw..raw + raw_bytes]).is_ok(), "padding behind the package does no harm");
+    assert_eq!(&build.efi[raw..raw + bytes], &build.package);
+}
+
+/// Runs a tool; `None` where it is not installed.
+fn tool(name: &str, arguments: &[&str]) -> Option<String> {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = match Command::new(name).args(arguments).env("PATH", path).env("MTOOLS_SKIP_CHECK", "0").output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("{name} is not installed: not checked");
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {arguments:?}: {text}");
+    Some(text)
+}
+
+#[test]
+fn other_tools_accept_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    let image = folder.path().join("charter.img");
+    std::fs::write(&image, &build.image).unwrap();
+    let image = image.to_str().unwrap();
+    if let Some(text) = tool("sgdisk", &["-v", image]) {
+        assert!(text.contains("No problems found"), "{text}");
+    }
+    if let Some(text) = tool("sgdisk", &["-i", "1", image]) {
+        assert!(text.contains("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"), "{text}");
+    }
+    let partition = folder.path().join("partition");
+    std::fs::write(&partition, &build.image[1 << 20..build.image.len() - (1 << 20)]).unwrap();
+    let partition = partition.to_str().unwrap();
+    if let Some(text) = tool("fsck.vfat", &["-n", "-v", partition]) {
+        assert!(!text.contains("differences") && !text.contains("Dirty"), "{text}");
+        assert!(text.contains("16 bit entries"), "{text}");
+    }
+    if let Some(text) = tool("mdir", &["-i", partition, "-/", "-b", "::/"]) {
+        assert!(text.contains("::/EFI/BOOT/BOOTX64.EFI"), "{text}");
+    }
+    let copy = folder.path().join("copy.efi");
+    if tool("mcopy", &["-i", partition, "::/EFI/BOOT/BOOTX64.EFI", copy.to_str().unwrap()]).is_some() {
+        assert_eq!(std::fs::read(copy).unwrap(), build.efi);
+    }
+}
+
+#[test]
+fn a_large_efi_file_fits_too() {
+    for mebibytes in [5, 40] {
+        let efi: Vec<u8> = (0..mebibytes << 20).map(|index: u32| (index >> 9) as u8).collect();
+        let image = image_builder::image::image(&efi).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let partition = folder.path().join("partition");
+        std::fs::write(&partition, &image[1 << 20..image.len() - (1 << 20)]).unwrap();
+        if let Some(text) = tool("fsck.vfat", &["-n", "-v", partition.to_str().unwrap()]) {
+            assert!(text.contains("16 bit entries"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_a_kernel_or_an_application_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = common::write_inputs(folder.path());
+    let text = common::example();
+    let manifest = Manifest { name: "system.toml", text: &text };
+    let with = |change: &dyn Fn(&mut image_builder::Inputs)| {
+        let mut inputs = inputs.clone();
+        change(&mut inputs);
+        build(manifest, &inputs).unwrap_err()
+    };
+    let task = folder.path().join("reader");
+    let error = with(&|inputs| inputs.kernel = task.clone());
+    assert!(matches!(&error, BuildError::Kernel { path, .. } if *path == task), "{error}");
+    let error = with(&|inputs| inputs.boot = task.clone());
+    assert!(matches!(&error, BuildError::Boot { path, .. } if *path == task), "{error}");
+    let error = with(&|inputs| inputs.kernel = "/nowhere".into());
+    assert_eq!(error.to_string(), "cannot read /nowhere");
+}

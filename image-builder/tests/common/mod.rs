@@ -1,0 +1,138 @@
+//! Tiny programs, kernels and UEFI applications, made of bytes.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
+
+use std::path::{Path, PathBuf};
+
+use abi::needs::{self, Need};
+use abi::package::Access;
+use abi::{handoff, layout};
+use image_builder::Inputs;
+use image_builder::executable::{Executable, Segment, strip};
+
+/// A need that is not optional.
+pub fn need(name: &str, kind: needs::Kind) -> Need<'_> {
+    Need { kind, optional: false, name }
+}
+
+fn segment(address: u64, access: Access, data: &[u8]) -> Segment {
+    Segment { address, bytes: data.len() as u64 + 0x200, access, data: data.to_vec() }
+}
+
+fn executable(start: u64) -> Executable {
+    let segments = vec![
+        segment(start, Access::ReadExecute, &[0xf4; 300]),
+        segment(start + 0x1000, Access::Read, b"what is only read"),
+        segment(start + 0x2000, Access::ReadWrite, &[7; 40]),
+    ];
+    Executable { entry: start + 16, segments, needs: Vec::new() }
+}
+
+/// A kernel.
+pub fn kernel() -> Vec<u8> {
+    strip(&executable(handoff::KERNEL_IMAGE))
+}
+
+/// A task's program that needs this.
+pub fn program(needs: &[Need<'_>]) -> Vec<u8> {
+    let mut file = strip(&executable(layout::PROGRAM_START));
+    let records: Vec<u8> = needs.iter().flat_map(Need::encode).collect();
+    let names = [b"\0".as_slice(), needs::SECTION.as_bytes(), b"\0.shstrtab\0"].concat();
+    let records_at = file.len().next_multiple_of(8);
+    file.resize(records_at, 0);
+    file.extend_from_slice(&records);
+    let names_at = file.len();
+    file.extend_from_slice(&names);
+    let headers_at = file.len().next_multiple_of(8);
+    file.resize(headers_at, 0);
+    file.extend_from_slice(&[0; 64]);
+    // SHT_PROGBITS and SHT_STRTAB.
+    file.extend_from_slice(&section_header(1, 1, records_at, records.len()));
+    file.extend_from_slice(&section_header(2 + needs::SECTION.len(), 3, names_at, names.len()));
+    file[40..48].copy_from_slice(&(headers_at as u64).to_le_bytes());
+    for (at, value) in [(58, 64u16), (60, 3), (62, 2)] {
+        file[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    file
+}
+
+fn section_header(name: usize, kind: u32, offset: usize, bytes: usize) -> [u8; 64] {
+    let mut header = [0; 64];
+    header[..4].copy_from_slice(&(name as u32).to_le_bytes());
+    header[4..8].copy_from_slice(&kind.to_le_bytes());
+    header[24..32].copy_from_slice(&(offset as u64).to_le_bytes());
+    header[32..40].copy_from_slice(&(bytes as u64).to_le_bytes());
+    header
+}
+
+/// A UEFI application with one section and room for five more section headers.
+pub fn boot() -> Vec<u8> {
+    let mut file = vec![0; 0x400];
+    let put = |file: &mut Vec<u8>, at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(&mut file, 0, b"MZ");
+    put(&mut file, 0x3c, &0x80u32.to_le_bytes());
+    put(&mut file, 0x80, b"PE\0\0");
+    let (coff, optional) = (0x84, 0x98);
+    put(&mut file, coff, &0x8664u16.to_le_bytes());
+    put(&mut file, coff + 2, &1u16.to_le_bytes());
+    put(&mut file, coff + 16, &240u16.to_le_bytes());
+    put(&mut file, optional, &0x20bu16.to_le_bytes());
+    for (at, value) in [(8, 0u32), (32, 4096), (36, 512), (56, 0x2000), (60, 0x280), (64, 77), (108, 16)] {
+        put(&mut file, optional + at, &value.to_le_bytes());
+    }
+    put(&mut file, optional + 68, &10u16.to_le_bytes());
+    let section = optional + 240;
+    put(&mut file, section, b".text");
+    for (at, value) in [(8, 0x123u32), (12, 0x1000), (16, 0x200), (20, 0x400), (36, 0x6000_0020)] {
+        put(&mut file, section + at, &value.to_le_bytes());
+    }
+    // Five more headers end here.
+    put(&mut file, optional + 60, &((section + 6 * 40) as u32).next_multiple_of(512).to_le_bytes());
+    file.resize(0x600, 0xcc);
+    file
+}
+
+/// The programs of the example charter, each with the needs that it is granted there.
+pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
+    use needs::Kind::*;
+    vec![
+        (
+            "nvme",
+            program(&[
+                need("registers", Registers),
+                need("completion", Interrupt),
+                need("admin", Interrupt),
+                need("data", Dma),
+                need("requests", Receive),
+                need("client", Signal),
+                need("log", Log),
+            ]),
+        ),
+        ("block", program(&[need("driver", Call), need("requests", Receive), need("log", Log)])),
+        ("classify", program(&[need("controller", DeviceInformation), need("driver", Call), need("log", Log)])),
+        ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
+        ("quiet", program(&[])),
+    ]
+}
+
+/// Writes kernel, UEFI application and programs to a folder.
+pub fn write_inputs(folder: &Path) -> Inputs {
+    let write = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    for (name, bytes) in programs() {
+        write(name, &bytes);
+    }
+    Inputs {
+        kernel: write("kernel", &kernel()),
+        boot: write("boot.efi", &boot()),
+        programs: vec![folder.to_owned()],
+    }
+}
+
+/// The workspace's own charter.
+pub fn example() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../system.toml")).unwrap()
+}
