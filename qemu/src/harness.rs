@@ -21,6 +21,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use image_builder::Inputs;
+
 use crate::disk;
 use crate::firmware::{Firmware, Style};
 use crate::machine::Machine;
@@ -57,9 +59,9 @@ impl Bench {
     /// # Panics
     /// If it cannot be built.
     pub fn build(manifest: &Path) -> Self {
-        build_programs();
         let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
-        let image = build_image(manifest, directory.path()).unwrap_or_else(|error| panic!("{error}"));
+        let image = directory.path().join("charter.img");
+        build_image(manifest, &image).unwrap_or_else(|error| panic!("{error}"));
         Self { image, directory }
     }
 
@@ -294,6 +296,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is where it was built")
 }
 
+/// Where kernel and tasks are built, as toolchain.sh decides.
+fn bare_directory() -> PathBuf {
+    root().join(std::env::var_os("BARE_TARGET_DIR").unwrap_or_else(|| "target/bare".into()))
+}
+
 /// Brings kernel and tasks up to date, once a test process.
 fn build_programs() {
     static DONE: OnceLock<()> = OnceLock::new();
@@ -304,24 +311,21 @@ fn build_programs() {
     });
 }
 
-/// Runs the image builder as a user does; returns the image, or what the builder said.
+/// Builds a charter into an image file, or says what is wrong with it as the builder does.
 ///
 /// # Errors
 /// The builder's message.
-pub fn build_image(manifest: &Path, out: &Path) -> Result<PathBuf, String> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(root())
-        .args(["run", "-q", "-p", "image-builder", "--", "build"])
-        .arg(manifest)
-        .arg("--out")
-        .arg(out)
-        .output()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if output.status.success() {
-        Ok(out.join("charter.img"))
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+pub fn build_image(manifest: &Path, image: &Path) -> Result<(), String> {
+    build_programs();
+    let bare = bare_directory();
+    let programs = bare.join("x86_64-unknown-none/release");
+    let inputs = Inputs {
+        kernel: programs.join("kernel"),
+        boot: bare.join("x86_64-unknown-uefi/release/boot.efi"),
+        programs: vec![programs],
+    };
+    let build = image_builder::build_file(manifest, &inputs).map_err(|error| error.to_string())?;
+    fs::write(image, build.image).map_err(|error| format!("{}: {error}", image.display()))
 }
 
 /// Waits for one of the places for a running machine. It is free again when the file is closed.
