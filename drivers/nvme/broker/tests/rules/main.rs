@@ -1,0 +1,12 @@
+//! The broker's rules, each held by a test named after it; `../README.md` maps the design's nine points to them.
+
+mod admin;
+mod bench;
+mod completions;
+mod device;
+mod io;
+mod mutants;
+mod property;
+mod quiesce;
+mod registers;
+mod walk;
