@@ -1,1 +1,24 @@
+//! The Charter microkernel.
+//!
+//! From the outside in:
+//! - [`entry`]: how the processor enters and leaves the kernel, the only way between tasks and what follows;
+//! - [`system_call`]: what each entry asks for;
+//! - [`objects`]: tasks, endpoints and notifications, and who runs next; safe and host-tested;
+//! - [`devices`]: granted devices and their brokers;
+//! - [`memory`]: frames, page tables, address spaces; works at start-up only;
+//! - [`platform`]: the machine: ACPI, PCI, interrupt controller, clock, serial port;
+//! - [`log`]: the serial log;
+//! - [`start`]: from the UEFI application's hand-over to the first task.
+//!
+//! The kernel is not preemptible, has one stack, allocates nothing once tasks run, and follows no user pointer.
 #![no_std]
+
+pub mod devices;
+pub mod entry;
+pub mod log;
+pub mod memory;
+pub mod objects;
+pub mod platform;
+pub mod start;
+pub mod state;
+pub mod system_call;

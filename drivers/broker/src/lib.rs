@@ -130,12 +130,7 @@ pub trait Broker {
     ///
     /// # Errors
     /// Denied for registers that are not on the broker's list.
-    fn read(
-        &mut self,
-        device: &mut impl Device,
-        offset: u32,
-        bytes: u8,
-    ) -> Result<u64, Refusal<Self::Reason>>;
+    fn read(&mut self, device: &mut impl Device, offset: u32, bytes: u8) -> Result<u64, Refusal<Self::Reason>>;
 
     /// A register write by the driver: 4 or 8 bytes. What it means is authored by the broker.
     ///

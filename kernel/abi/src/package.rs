@@ -360,11 +360,7 @@ fn stream(bytes: &[u8]) -> Result<&[u8], PackageError> {
     if found == expected { Ok(stream) } else { Err(PackageError::Checksum { found, expected }) }
 }
 
-fn skip<'a, T: Deserialize<'a>>(
-    mut bytes: &'a [u8],
-    count: u16,
-    item: &'static str,
-) -> Result<&'a [u8], PackageError> {
+fn skip<'a, T: Deserialize<'a>>(mut bytes: &'a [u8], count: u16, item: &'static str) -> Result<&'a [u8], PackageError> {
     for _ in 0..count {
         (_, bytes) = postcard::take_from_bytes::<T>(bytes).map_err(|_| PackageError::Malformed(item))?;
     }

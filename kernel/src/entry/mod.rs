@@ -1,0 +1,237 @@
+//! How the processor enters and leaves the kernel.
+//!
+//! - [`stubs`]: the instructions at each entry: registers into the task's record, the kernel's stack, a call.
+//! - [`descriptors`]: segments, the task-state segment and the interrupt table that lead there.
+//! - [`exceptions`]: what a task's fault is called in the log.
+//! - this module: takes the one mutable reference to the kernel at each entry, hands over to safe code, and leaves
+//!   again to whichever task is current then, or idles.
+//!
+//! Interrupts are off in the kernel, and one processor runs it, so an entry is never interrupted by another; non-maskable
+//! interrupts and machine checks touch nothing of the kernel's state.
+
+pub mod descriptors;
+pub mod exceptions;
+#[cfg(target_os = "none")]
+mod stubs;
+
+#[cfg(target_os = "none")]
+pub use running::{descriptor_tables, install, leave, resume_address};
+
+#[cfg(target_os = "none")]
+mod running {
+    use core::arch::asm;
+    use core::cell::UnsafeCell;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use x86_64::PhysAddr;
+    use x86_64::registers::control::{Cr3, Cr3Flags};
+    use x86_64::structures::paging::PhysFrame;
+
+    use super::descriptors::{Cpu, Tables};
+    use super::{exceptions, stubs};
+    use crate::devices::{END_VECTOR, FIRST_VECTOR};
+    use crate::log;
+    use crate::objects::TaskId;
+    use crate::objects::registers::Registers;
+    use crate::platform::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+    use crate::state::Kernel;
+    use crate::system_call;
+
+    struct Global {
+        kernel: UnsafeCell<Kernel>,
+        cpu: UnsafeCell<Cpu>,
+        tables: UnsafeCell<Tables>,
+    }
+
+    // SAFETY: one processor runs the kernel, interrupts are off in it, and each entry takes its reference once and
+    // gives it up before it leaves (see `kernel`).
+    unsafe impl Sync for Global {}
+
+    static GLOBAL: Global = Global {
+        kernel: UnsafeCell::new(Kernel::new()),
+        cpu: UnsafeCell::new(Cpu::new()),
+        tables: UnsafeCell::new(Tables::new()),
+    };
+
+    /// The interrupt that ended the last HLT, plus one; 0 for none.
+    static WOKEN_BY: AtomicU32 = AtomicU32::new(0);
+    /// No interrupt is expected in the kernel but while it idles.
+    static IDLE: AtomicU32 = AtomicU32::new(0);
+    /// Non-maskable interrupts and debug exceptions that struck the kernel itself.
+    static IGNORED: AtomicU32 = AtomicU32::new(0);
+
+    /// The kernel's state.
+    ///
+    /// # Safety
+    /// Once an entry, and not kept beyond it.
+    unsafe fn kernel() -> &'static mut Kernel {
+        // SAFETY: no other reference exists, as the caller promises.
+        unsafe { &mut *GLOBAL.kernel.get() }
+    }
+
+    /// The descriptor tables and this processor's record, for start-up.
+    ///
+    /// # Safety
+    /// At start-up only, before [`leave`], and once.
+    pub unsafe fn descriptor_tables() -> (&'static mut Cpu, &'static mut Tables) {
+        // SAFETY: start-up is alone, as the caller promises.
+        unsafe { (&mut *GLOBAL.cpu.get(), &mut *GLOBAL.tables.get()) }
+    }
+
+    /// The kernel's state, for start-up to fill.
+    ///
+    /// # Safety
+    /// At start-up only, before [`leave`], and once.
+    pub unsafe fn install() -> &'static mut Kernel {
+        // SAFETY: as for `kernel`.
+        unsafe { kernel() }
+    }
+
+    /// Address of the SYSCALL entry.
+    pub fn resume_address() -> u64 {
+        stubs::system_call_address()
+    }
+
+    /// Entered by SYSCALL, on the kernel's stack; the task's registers are in its record.
+    pub(super) extern "C" fn enter_by_system_call() -> ! {
+        // SAFETY: the one reference of this entry.
+        system_call::handle(unsafe { kernel() });
+        leave()
+    }
+
+    /// Entered by an interrupt or exception that struck a task, likewise.
+    pub(super) extern "C" fn enter_from_task() -> ! {
+        // SAFETY: the one reference of this entry.
+        let kernel = unsafe { kernel() };
+        if let Some(current) = kernel.objects.current() {
+            let vector = kernel.objects.task(current).registers.vector as u8;
+            if vector < 32 {
+                stop_for_exception(kernel, current);
+            } else {
+                interrupt(kernel, vector);
+            }
+        }
+        leave()
+    }
+
+    /// Entered by an exception with a stack of its own that struck a task; its registers are on that stack.
+    pub(super) extern "C" fn enter_from_task_on_own_stack(registers: &Registers) -> ! {
+        // SAFETY: the one reference of this entry.
+        let kernel = unsafe { kernel() };
+        match (registers.vector as u8, kernel.objects.current()) {
+            (exceptions::DEBUG, Some(current)) => {
+                kernel.objects.task_mut(current).registers = *registers;
+                stop_for_exception(kernel, current);
+            }
+            (vector, _) => panic!("vector {vector} at {:#x} of a task", registers.rip),
+        }
+        leave()
+    }
+
+    /// Struck the kernel itself: expected while it idles, otherwise the end. A non-maskable interrupt is let go by
+    /// wherever it strikes.
+    pub(super) extern "C" fn enter_from_kernel(registers: &mut Registers) {
+        const INTERRUPT_FLAG: u64 = 1 << 9;
+        const TRAP_FLAG: u64 = 1 << 8;
+        let vector = registers.vector as u8;
+        match vector {
+            exceptions::NON_MASKABLE => {
+                IGNORED.fetch_add(1, Ordering::Relaxed);
+            }
+            exceptions::DEBUG => {
+                registers.rflags &= !TRAP_FLAG;
+                IGNORED.fetch_add(1, Ordering::Relaxed);
+            }
+            32.. if IDLE.load(Ordering::Relaxed) != 0 => {
+                // One interrupt ends one HLT: no other may strike before the kernel has dealt with it.
+                registers.rflags &= !INTERRUPT_FLAG;
+                WOKEN_BY.store(u32::from(vector) + 1, Ordering::Relaxed);
+            }
+            _ => panic!(
+                "{} in the kernel at {:#x}, error {:#x}, address {:#x}",
+                exceptions::name(vector),
+                registers.rip,
+                registers.error_code,
+                fault_address()
+            ),
+        }
+    }
+
+    fn fault_address() -> u64 {
+        x86_64::registers::control::Cr2::read_raw()
+    }
+
+    fn stop_for_exception(kernel: &mut Kernel, current: TaskId) {
+        let cause = {
+            let task = kernel.objects.task(current);
+            exceptions::Cause::new(&task.registers, fault_address(), task.stack_bottom)
+        };
+        let task = kernel.objects.task(current);
+        log!("kernel", "task stopped task={} {cause} instruction={:#x}", task.name, task.registers.rip);
+        kernel.stop(current);
+    }
+
+    /// A device's interrupt, the timer, or a stray one.
+    fn interrupt(kernel: &mut Kernel, vector: u8) {
+        match vector {
+            SPURIOUS_VECTOR => return,
+            TIMER_VECTOR => kernel.timer(),
+            FIRST_VECTOR..END_VECTOR => {
+                if let Some(told) = kernel.interrupts[usize::from(vector - FIRST_VECTOR)] {
+                    kernel.objects.signal(told.task, told.bits);
+                }
+            }
+            _ => log!("kernel", "stray interrupt vector={vector:#x}"),
+        }
+        if let Some(machine) = &mut kernel.machine {
+            machine.apic.end_of_interrupt();
+        }
+    }
+
+    /// Leaves the kernel to the task that is to run now; idles until there is one.
+    pub fn leave() -> ! {
+        loop {
+            // SAFETY: the reference of this entry was given up by the caller; this one ends with the block, or in
+            // `resume`, which leaves.
+            let kernel = unsafe { kernel() };
+            let clock = kernel.machine.as_ref().map(|machine| &machine.clock);
+            kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
+            if let Some(current) = kernel.objects.current() {
+                kernel.arm_timer();
+                let task = kernel.objects.task(current);
+                resume(task.address_space, &task.registers);
+            }
+            if !kernel.drain_log() {
+                kernel.arm_timer();
+                wait_for_interrupt();
+                let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
+                if let Some(vector) = woken_by.checked_sub(1) {
+                    interrupt(kernel, vector as u8);
+                }
+            }
+        }
+    }
+
+    /// Halts the processor until one interrupt has struck; it is noted in [`WOKEN_BY`].
+    fn wait_for_interrupt() {
+        IDLE.store(1, Ordering::Relaxed);
+        // SAFETY: the handler of every interrupt leaves everything but `WOKEN_BY` as it is and returns with interrupts
+        // off (see `enter_from_kernel`). STI takes effect after HLT has begun, so no interrupt is missed.
+        unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+        IDLE.store(0, Ordering::Relaxed);
+    }
+
+    /// Gives the processor to a task.
+    fn resume(address_space: u64, registers: &Registers) -> ! {
+        let frame = PhysFrame::containing_address(PhysAddr::new(address_space));
+        if Cr3::read_raw().0 != frame {
+            // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
+            unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+        }
+        let end = core::ptr::from_ref(registers).wrapping_add(1) as u64;
+        // SAFETY: no other reference to the processor's record exists while tasks run; the stubs read it.
+        unsafe { (*GLOBAL.cpu.get()).set_register_end(end) };
+        // SAFETY: the registers are a task's: user segments, interrupts on (only the kernel's code writes those).
+        unsafe { stubs::resume(registers) }
+    }
+}

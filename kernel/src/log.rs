@@ -1,0 +1,229 @@
+//! The serial log: one line an event, `component: event words key=value key=value`.
+//!
+//! The kernel writes the component from the sender's identity and the charter, never from its text, and the text
+//! carries no control characters, so no task can forge another's line. Lines wait in a ring until the serial port takes
+//! them; a line that does not fit is dropped whole and counted.
+
+use core::cell::UnsafeCell;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of the ring.
+const RING_BYTES: usize = 32 * 1024;
+const _: () = assert!(RING_BYTES.is_power_of_two());
+/// Lines that a task may write at once.
+const BURST_LINES: u32 = 256;
+/// Nanoseconds after which it may write one more.
+const LINE_NANOSECONDS: u64 = 5_000_000;
+
+/// Writes one kernel line: `log!("charter", "device found name={}", name)`.
+#[macro_export]
+macro_rules! log {
+    ($component:expr, $($arguments:tt)*) => {
+        $crate::log::line($component, ::core::format_args!($($arguments)*))
+    };
+}
+
+/// How much a task may write to the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    lines: u32,
+    refilled: u64,
+    dropped: u32,
+}
+
+/// What an [`Allowance`] says to one more line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Write it; so many were dropped since the last one that was written.
+    Write {
+        /// Lines dropped.
+        dropped: u32,
+    },
+    /// Drop it.
+    Drop,
+}
+
+impl Allowance {
+    /// A full burst.
+    pub const fn full() -> Self {
+        Self { lines: BURST_LINES, refilled: 0, dropped: 0 }
+    }
+
+    /// Asks for one line at the time `now`, in nanoseconds.
+    pub fn take(&mut self, now: u64) -> Verdict {
+        let refill = now.saturating_sub(self.refilled) / LINE_NANOSECONDS;
+        if refill > 0 {
+            self.lines = u32::try_from(refill).unwrap_or(BURST_LINES).saturating_add(self.lines).min(BURST_LINES);
+            self.refilled = now;
+        }
+        match self.lines.checked_sub(1) {
+            Some(left) => {
+                self.lines = left;
+                Verdict::Write { dropped: core::mem::take(&mut self.dropped) }
+            }
+            None => {
+                self.dropped = self.dropped.saturating_add(1);
+                Verdict::Drop
+            }
+        }
+    }
+}
+
+/// Writes one line of a component: the kernel's own, or a task's under a name that the charter grants it.
+pub fn line(component: &str, text: fmt::Arguments<'_>) {
+    with_ring(|ring| {
+        let start = ring.written;
+        let lost = ring.lost;
+        let told = lost == 0
+            || (write!(Clean(ring), "kernel: log full dropped_lines={lost}").is_ok() && ring.push(b'\n').is_ok());
+        let written = told
+            && write!(Clean(ring), "{component}: ").is_ok()
+            && Clean(ring).write_fmt(text).is_ok()
+            && ring.push(b'\n').is_ok();
+        if written {
+            ring.lost = 0;
+        } else {
+            ring.written = start;
+            ring.lost = lost.saturating_add(1);
+        }
+    });
+}
+
+/// Hands waiting bytes to `send`, which returns how many it took, until it takes none, none are left or `at_most` were
+/// taken. Returns whether bytes are left.
+pub fn drain(at_most: usize, mut send: impl FnMut(&[u8]) -> usize) -> bool {
+    let mut left = false;
+    with_ring(|ring| {
+        let mut budget = at_most;
+        while ring.read != ring.written && budget > 0 {
+            let start = ring.read % RING_BYTES;
+            let waiting = ring.written - ring.read;
+            let end = (start + waiting.min(budget)).min(RING_BYTES);
+            let sent = send(&ring.bytes[start..end]);
+            if sent == 0 {
+                break;
+            }
+            ring.read += sent;
+            budget = budget.saturating_sub(sent);
+        }
+        left = ring.read != ring.written;
+    });
+    left
+}
+
+/// Whether lines wait for the serial port.
+pub fn is_waiting() -> bool {
+    let mut waiting = false;
+    with_ring(|ring| waiting = ring.read != ring.written);
+    waiting
+}
+
+struct Ring {
+    bytes: [u8; RING_BYTES],
+    /// Bytes taken and put since the start; their difference never exceeds the ring.
+    read: usize,
+    written: usize,
+    lost: u32,
+}
+
+impl Ring {
+    fn push(&mut self, byte: u8) -> fmt::Result {
+        if self.written - self.read == RING_BYTES {
+            return Err(fmt::Error);
+        }
+        self.bytes[self.written % RING_BYTES] = byte;
+        self.written += 1;
+        Ok(())
+    }
+}
+
+/// Puts text into the ring with everything but printable ASCII replaced.
+struct Clean<'a>(&'a mut Ring);
+
+impl Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|character| {
+            self.0.push(match character {
+                ' '..='~' => character as u8,
+                _ => b'?',
+            })
+        })
+    }
+}
+
+struct Log {
+    busy: AtomicBool,
+    ring: UnsafeCell<Ring>,
+}
+
+// SAFETY: the ring is only reached through `with_ring`, which lets one user in at a time.
+unsafe impl Sync for Log {}
+
+static LOG: Log = Log {
+    busy: AtomicBool::new(false),
+    ring: UnsafeCell::new(Ring { bytes: [0; RING_BYTES], read: 0, written: 0, lost: 0 }),
+};
+
+/// Uses the ring, unless it is in use already: a machine check within a log line must not wait for that line.
+fn with_ring(work: impl FnOnce(&mut Ring)) {
+    if LOG.busy.swap(true, Ordering::Acquire) {
+        return;
+    }
+    // SAFETY: `busy` was clear and is now set, so nobody else has a reference until it is cleared below.
+    work(unsafe { &mut *LOG.ring.get() });
+    LOG.busy.store(false, Ordering::Release);
+}
+
+/// Lets a panic write although it may have struck within a log line.
+///
+/// # Safety
+/// Nobody may go on after this with a line that was being written.
+pub unsafe fn force_free() {
+    LOG.busy.store(false, Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// One test for the ring, because it is one for the whole process.
+    #[test]
+    fn lines_come_out_whole_and_clean() {
+        let collect = || {
+            let mut bytes = Vec::new();
+            while drain(100, |part| {
+                let take = part.len().min(7);
+                bytes.extend_from_slice(&part[..take]);
+                take
+            }) {}
+            String::from_utf8(bytes).unwrap()
+        };
+        collect();
+        line("nvme", format_args!("a\nkernel: forged\r\x1b[2J é"));
+        assert_eq!(collect(), "nvme: a?kernel: forged??[2J ?\n");
+        for _ in 0..RING_BYTES {
+            line("x", format_args!("0123456789"));
+        }
+        let text = collect();
+        assert!(text.lines().all(|line| line == "x: 0123456789"));
+        line("x", format_args!("after"));
+        let text = collect();
+        assert!(text.starts_with("kernel: log full dropped_lines=") && text.ends_with("\nx: after\n"), "{text}");
+    }
+
+    #[test]
+    fn an_allowance_runs_out_and_comes_back() {
+        let mut allowance = Allowance::full();
+        for _ in 0..BURST_LINES {
+            assert_eq!(allowance.take(1), Verdict::Write { dropped: 0 });
+        }
+        assert_eq!(allowance.take(1), Verdict::Drop);
+        assert_eq!(allowance.take(2), Verdict::Drop);
+        assert_eq!(allowance.take(LINE_NANOSECONDS + 2), Verdict::Write { dropped: 2 });
+        assert_eq!(allowance.take(LINE_NANOSECONDS + 2), Verdict::Drop);
+    }
+}

@@ -1,0 +1,139 @@
+//! Walks and extends page tables (Intel SDM volume 3, 4.5), each of them mapped for the moment.
+
+use abi::handoff::KERNEL_ENTRY;
+use abi::layout::{IPC_BUFFER_BYTES, PAGE_BYTES};
+use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
+use x86_64::{PhysAddr, VirtAddr};
+
+use super::MemoryError;
+use super::frames::Frames;
+use super::scratch::{PAGE_SLOT, Scratch, TABLE_SLOTS};
+
+const _: () = assert!(IPC_BUFFER_BYTES as u64 == PAGE_BYTES);
+
+/// Page tables through the scratch pages. Remembers which tables are mapped there, so that neighbouring pages cost no
+/// new walk.
+pub struct Tables {
+    scratch: Scratch,
+    /// The table in each slot, 0 for none; slot *n* holds a table of level *n* + 1.
+    mapped: [u64; TABLE_SLOTS],
+}
+
+impl Tables {
+    /// Over these scratch pages.
+    pub fn new(scratch: Scratch) -> Self {
+        Self { scratch, mapped: [0; TABLE_SLOTS] }
+    }
+
+    /// The scratch pages, for slots that are not for tables.
+    pub fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+
+    fn table(&mut self, level: usize, physical: u64) -> &mut PageTable {
+        let slot = level - 1;
+        if self.mapped[slot] != physical {
+            self.scratch.map(slot, physical, Flags::empty());
+            self.mapped[slot] = physical;
+        }
+        let address = abi::handoff::SCRATCH + slot as u64 * PAGE_BYTES;
+        // SAFETY: `physical` is a page table that only this walk changes, mapped at this slot just now or before; the
+        // reference lives as long as `self` is borrowed, and the slot is used again only through `self`.
+        unsafe { &mut *(address as *mut PageTable) }
+    }
+
+    /// A fresh page table with nothing in it.
+    pub fn new_table(&mut self, frames: &mut Frames, level: usize) -> Result<u64, MemoryError> {
+        let physical = frames.frame()?;
+        self.table(level, physical).zero();
+        Ok(physical)
+    }
+
+    /// A fresh level 4 table with the kernel's half of `kernel_root`.
+    pub fn new_root(&mut self, frames: &mut Frames, kernel_root: u64) -> Result<u64, MemoryError> {
+        let kernel = self.table(4, kernel_root)[KERNEL_ENTRY].clone();
+        let root = self.new_table(frames, 4)?;
+        self.table(4, root)[KERNEL_ENTRY] = kernel;
+        Ok(root)
+    }
+
+    /// Clears every entry of a level 4 table but the kernel's, and forgets translations.
+    pub fn drop_lower_half(&mut self, root: u64) {
+        for index in (0..512).filter(|index| *index != KERNEL_ENTRY) {
+            self.table(4, root)[index].set_unused();
+        }
+        x86_64::instructions::tlb::flush_all();
+    }
+
+    /// Maps one page. Missing tables are made, for users too if the page is.
+    ///
+    /// # Errors
+    /// If no frame is left for a table, or the page is mapped already.
+    pub fn map(
+        &mut self,
+        frames: &mut Frames,
+        root: u64,
+        address: u64,
+        physical: u64,
+        flags: Flags,
+    ) -> Result<(), MemoryError> {
+        let mut table = root;
+        let upper = Flags::PRESENT | Flags::WRITABLE | (flags & Flags::USER_ACCESSIBLE);
+        for level in [4, 3, 2] {
+            let index = index(address, level);
+            let entry = &self.table(level, table)[index];
+            table = if entry.is_unused() {
+                let fresh = self.new_table(frames, level - 1)?;
+                self.table(level, table)[index].set_addr(PhysAddr::new(fresh), upper);
+                fresh
+            } else {
+                entry.addr().as_u64()
+            };
+        }
+        let entry = &mut self.table(1, table)[index(address, 1)];
+        if !entry.is_unused() {
+            return Err(MemoryError::Mapped { address });
+        }
+        entry.set_addr(PhysAddr::new(physical), flags | Flags::PRESENT);
+        Ok(())
+    }
+
+    /// Unmaps one page, if it is mapped.
+    pub fn unmap(&mut self, root: u64, address: u64) {
+        let mut table = root;
+        for level in [4, 3, 2] {
+            let entry = &self.table(level, table)[index(address, level)];
+            if entry.is_unused() {
+                return;
+            }
+            table = entry.addr().as_u64();
+        }
+        self.table(1, table)[index(address, 1)].set_unused();
+        x86_64::instructions::tlb::flush(VirtAddr::new(address));
+    }
+
+    /// Fills a frame: `data`, at most a page of it, then zeroes.
+    pub fn fill(&mut self, physical: u64, data: &[u8]) {
+        let page = self.scratch.map(PAGE_SLOT, physical, Flags::empty());
+        let length = data.len().min(PAGE_BYTES as usize);
+        // SAFETY: the frame was mapped there just now for writing; `data` is not in it, because no frame that is being
+        // filled is mapped anywhere else.
+        unsafe {
+            page.as_ptr().copy_from_nonoverlapping(data.as_ptr(), length);
+            page.as_ptr().add(length).write_bytes(0, PAGE_BYTES as usize - length);
+        }
+    }
+
+    /// Unmaps what is mapped for the moment.
+    pub fn forget(&mut self) {
+        for slot in 0..=PAGE_SLOT {
+            self.scratch.unmap(slot);
+        }
+        self.mapped = [0; TABLE_SLOTS];
+    }
+}
+
+/// Index of an address in a table of this level, 1 to 4.
+fn index(address: u64, level: usize) -> usize {
+    (address >> (12 + 9 * (level - 1))) as usize & 511
+}

@@ -1,0 +1,115 @@
+//! What the kernel knows of a task.
+
+use abi::Error;
+use abi::package::{CAPABILITIES_MAX, Capability, LOG_NAMES_MAX, NAME_BYTES_MAX};
+use abi::system_call::NO_DEADLINE;
+use heapless::{String, Vec};
+
+use super::registers::Registers;
+use super::{EndpointId, TaskId};
+use crate::log::Allowance;
+
+const _: () = assert!(CAPABILITIES_MAX.is_power_of_two());
+
+/// A name from the charter.
+pub type Name = String<NAME_BYTES_MAX>;
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is no such task.
+    Empty,
+    /// It runs or waits for the processor.
+    Ready,
+    /// It has called an endpoint whose server has not received the call yet.
+    Calling(EndpointId),
+    /// Its call was received; this server may answer it.
+    AwaitingReply(TaskId),
+    /// It waits for a message on this endpoint, or a notification; without an endpoint for a notification only.
+    Receiving(Option<EndpointId>),
+    /// It has stopped, for good.
+    Stopped,
+}
+
+/// What a task has said of its own start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// Nothing yet.
+    Unknown,
+    /// It does its work.
+    Ready,
+    /// It could not start.
+    Failed,
+}
+
+/// A task.
+#[repr(C, align(64))]
+pub struct Task {
+    /// Its registers while it does not run.
+    pub registers: Registers,
+    /// Physical address of its level 4 page table.
+    pub address_space: u64,
+    /// Bits signalled and not taken yet.
+    pub notification: u64,
+    /// When its waiting ends, in nanoseconds; `NO_DEADLINE` if never or if it does not wait.
+    pub deadline: u64,
+    /// Counts its calls; a reply handle is good for one of them.
+    pub generation: u64,
+    /// What it is doing.
+    pub state: State,
+    /// Higher runs first.
+    pub priority: u8,
+    /// The next task in the queue that this one is in.
+    pub next: Option<TaskId>,
+    /// What it may do: handle *n* is entry *n* − 1.
+    pub capabilities: [Option<Capability>; CAPABILITIES_MAX],
+    /// Its name in the charter.
+    pub name: Name,
+    /// Component names under which it may write to the log.
+    pub log_names: Vec<Name, LOG_NAMES_MAX>,
+    /// How much it may write to the log.
+    pub log_allowance: Allowance,
+    /// Whether the boot is complete only when this task is ready.
+    pub required: bool,
+    /// What it has said of its start.
+    pub started: Started,
+    /// First address of its stack; the page below is never mapped.
+    pub stack_bottom: u64,
+}
+
+impl Task {
+    /// No task.
+    pub const fn empty() -> Self {
+        Self {
+            registers: Registers::at_entry(0, 0, [0, 0]),
+            address_space: 0,
+            notification: 0,
+            deadline: NO_DEADLINE,
+            generation: 0,
+            state: State::Empty,
+            priority: 0,
+            next: None,
+            capabilities: [None; CAPABILITIES_MAX],
+            name: Name::new(),
+            log_names: Vec::new(),
+            log_allowance: Allowance::full(),
+            required: false,
+            started: Started::Unknown,
+            stack_bottom: 0,
+        }
+    }
+
+    /// What a handle stands for.
+    ///
+    /// # Errors
+    /// Denied if the task holds nothing by this handle.
+    #[inline]
+    pub fn capability(&self, handle: u64) -> Result<Capability, Error> {
+        let index = handle.wrapping_sub(1);
+        if index >= CAPABILITIES_MAX as u64 {
+            return Err(Error::Denied);
+        }
+        // The mask holds under speculation too, where the comparison above may not.
+        self.capabilities[index as usize & (CAPABILITIES_MAX - 1)].ok_or(Error::Denied)
+    }
+}

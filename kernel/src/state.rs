@@ -1,0 +1,173 @@
+//! Everything that the kernel knows while it runs, in one place.
+
+use abi::package::DEVICES_MAX;
+use abi::system_call::NO_DEADLINE;
+
+use crate::devices::{Devices, END_VECTOR, FIRST_VECTOR};
+use crate::log;
+use crate::objects::task::Started;
+use crate::objects::{Objects, TaskId};
+use crate::platform::apic::LocalApic;
+use crate::platform::clock::Clock;
+use crate::platform::serial::Serial;
+
+/// Device interrupts that there can be.
+pub const INTERRUPTS: usize = (END_VECTOR - FIRST_VECTOR) as usize;
+
+/// Who is told of a device interrupt.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupt {
+    /// Which task.
+    pub task: TaskId,
+    /// Which bits of its notification word.
+    pub bits: u64,
+}
+
+/// The machine, as far as it is used while tasks run.
+pub struct Machine {
+    /// Time.
+    pub clock: Clock,
+    /// This CPU's interrupt controller and timer.
+    pub apic: LocalApic,
+    /// Where the log goes.
+    pub serial: Serial,
+}
+
+/// The kernel.
+pub struct Kernel {
+    /// Tasks and what they do with each other.
+    pub objects: Objects,
+    /// Granted devices.
+    pub devices: Devices,
+    /// Who owns each device, and when it wants to be served next.
+    pub owners: [Owner; DEVICES_MAX],
+    /// Who is told of each device interrupt, from [`FIRST_VECTOR`].
+    pub interrupts: [Option<Interrupt>; INTERRUPTS],
+    /// The hardware; `None` until start-up has found it, and in host tests.
+    pub machine: Option<Machine>,
+    /// For what the timer is set; `NO_DEADLINE` if it is not.
+    pub armed: u64,
+    /// Whether `boot complete` or `boot incomplete` was logged.
+    pub boot_told: bool,
+}
+
+/// A device's task and what the device waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The task that holds its registers, if any.
+    pub task: Option<TaskId>,
+    /// When to serve it next; `NO_DEADLINE` if nothing is under way.
+    pub service_at: u64,
+}
+
+impl Kernel {
+    /// Before start-up.
+    pub const fn new() -> Self {
+        Self {
+            objects: Objects::new(),
+            devices: Devices::new(),
+            owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
+            interrupts: [None; INTERRUPTS],
+            machine: None,
+            armed: NO_DEADLINE,
+            boot_told: false,
+        }
+    }
+
+    /// Nanoseconds since the clock started; 0 before.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.machine.as_ref().map_or(0, |machine| machine.clock.now())
+    }
+
+    /// What the timer is for: ends waiting, time slices, and device work whose time has come.
+    pub fn timer(&mut self) {
+        let now = self.now();
+        self.armed = NO_DEADLINE;
+        self.objects.expire(now);
+        self.serve_devices(now);
+        self.drain_log();
+    }
+
+    /// Takes the next step of every device that waits for its hardware and whose time has come.
+    pub fn serve_devices(&mut self, now: u64) {
+        for index in 0..self.devices.count().min(DEVICES_MAX) {
+            if self.owners[index].service_at <= now {
+                self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
+            }
+        }
+    }
+
+    /// Sets the timer for whatever comes first, if that is before what it is set for. Called before the kernel is left.
+    #[inline]
+    pub fn arm_timer(&mut self) {
+        let mut next = self.objects.next_event();
+        for owner in &self.owners {
+            next = next.min(owner.service_at);
+        }
+        if next >= self.armed {
+            return;
+        }
+        self.set_timer(next);
+    }
+
+    #[cold]
+    fn set_timer(&mut self, at: u64) {
+        if let Some(machine) = &mut self.machine {
+            machine.apic.set_timer(&machine.clock, at);
+            self.armed = at;
+        }
+    }
+
+    /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it would take more right away.
+    pub fn drain_log(&mut self) -> bool {
+        const BYTES_AT_ONCE: usize = 512;
+        let Some(machine) = &mut self.machine else { return false };
+        log::drain(BYTES_AT_ONCE, |bytes| machine.serial.try_send(bytes))
+    }
+
+    /// Says once how the start of the tasks ended, as soon as that is known.
+    pub fn tell_boot(&mut self) {
+        if self.boot_told {
+            return;
+        }
+        let mut tasks = 0;
+        let mut waiting = false;
+        for (_, task) in self.objects.tasks() {
+            tasks += 1;
+            waiting |= task.required && task.started == Started::Unknown;
+            if task.required && task.started == Started::Failed {
+                log!("charter", "boot incomplete task={} reason=could-not-start", task.name);
+                self.boot_told = true;
+                return;
+            }
+        }
+        if !waiting {
+            log!("charter", "boot complete tasks={tasks}");
+            self.boot_told = true;
+        }
+    }
+
+    /// Stops a task: its device first of all, then everything that waits for it is told.
+    pub fn stop(&mut self, id: TaskId) {
+        let now = self.now();
+        for index in 0..DEVICES_MAX {
+            if self.owners[index].task == Some(id) {
+                self.devices.stop(index);
+                self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
+            }
+        }
+        self.objects.stop(id);
+        let task = self.objects.task_mut(id);
+        if task.required && task.started == Started::Unknown {
+            task.started = Started::Failed;
+            self.tell_boot();
+        }
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}

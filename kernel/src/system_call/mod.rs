@@ -1,0 +1,143 @@
+//! What each system call does: from the caller's registers to its result registers.
+//!
+//! See [`abi::system_call`] for the calls. Every argument is a number that a task chose: handles are looked up, lengths
+//! compared, and no address is ever taken.
+
+mod device;
+mod log;
+
+use abi::Error;
+use abi::package::Capability;
+use abi::system_call::{MESSAGE_WORDS, NO_HANDLE, Number};
+
+use crate::log as write_log;
+use crate::objects::task::Started;
+use crate::objects::{EndpointId, TaskId};
+use crate::state::Kernel;
+
+/// Results in `rdi`, `rsi`, `rdx`.
+type Results = [u64; 3];
+
+/// Does what the current task asks for. Its result registers are set unless it waits now.
+#[inline]
+pub fn handle(kernel: &mut Kernel) {
+    let Some(current) = kernel.objects.current() else { return };
+    let registers = &kernel.objects.task(current).registers;
+    let (number, handle, bytes, deadline) = (registers.rax, registers.rdi, registers.rsi, registers.rdx);
+    match Number::new(number) {
+        Some(Number::Call) => call(kernel, current, handle, bytes, deadline),
+        Some(Number::ReplyReceive) => reply_receive(kernel, current, handle, bytes, deadline),
+        Some(Number::Null) => finish(kernel, current, Ok([0; 3])),
+        Some(other) => rest(kernel, current, other),
+        None => finish(kernel, current, Err(Error::Invalid)),
+    }
+}
+
+/// Sets the result registers of a call without a message.
+#[inline]
+fn finish(kernel: &mut Kernel, current: TaskId, result: Result<Results, Error>) {
+    let registers = &mut kernel.objects.task_mut(current).registers;
+    match result {
+        Ok([rdi, rsi, rdx]) => registers.set_results(0, rdi, rsi, rdx),
+        Err(error) => registers.set_results(error as u64, 0, 0, 0),
+    }
+    registers.set_words([0; MESSAGE_WORDS]);
+}
+
+#[inline]
+fn call(kernel: &mut Kernel, current: TaskId, handle: u64, bytes: u64, deadline: u64) {
+    let result = match kernel.objects.task(current).capability(handle) {
+        Ok(Capability::Call { endpoint, badge }) => match EndpointId::new(endpoint.into()) {
+            Some(endpoint) => kernel.objects.call(endpoint, badge, bytes, deadline),
+            None => Err(Error::Denied),
+        },
+        _ => Err(Error::Denied),
+    };
+    if let Err(error) = result {
+        finish(kernel, current, Err(error));
+    }
+}
+
+#[inline]
+fn reply_receive(kernel: &mut Kernel, current: TaskId, reply: u64, bytes: u64, deadline: u64) {
+    let receive = kernel.objects.task(current).registers.r15;
+    let endpoint = match receive {
+        NO_HANDLE => None,
+        handle => match kernel.objects.task(current).capability(handle) {
+            Ok(Capability::Receive { endpoint }) => EndpointId::new(endpoint.into()),
+            _ => return finish(kernel, current, Err(Error::Denied)),
+        },
+    };
+    if reply != NO_HANDLE
+        && let Err(error) = kernel.objects.reply(reply, bytes)
+    {
+        return finish(kernel, current, Err(error));
+    }
+    kernel.objects.receive(endpoint, deadline);
+}
+
+/// The calls that are not on the way of every message.
+fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
+    let registers = kernel.objects.task(current).registers;
+    let (first, second) = (registers.rdi, registers.rsi);
+    match number {
+        Number::Exit => return exit(kernel, current, first, second),
+        Number::Yield => {
+            finish(kernel, current, Ok([0; 3]));
+            return kernel.objects.yield_current();
+        }
+        Number::DeviceInformation => return device::information(kernel, current, first),
+        _ => {}
+    }
+    let result = match number {
+        Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
+        Number::Signal => signal(kernel, current, first),
+        Number::Log => log::write(kernel, current, first, second),
+        Number::Clock => Ok([kernel.now(), 0, 0]),
+        Number::Ready => ready(kernel, current, first),
+        Number::DeviceRead => device::read(kernel, current, &registers),
+        Number::DeviceWrite => device::write(kernel, current, &registers),
+        Number::DeviceSubmit => return device::submit(kernel, current, &registers),
+        Number::DeviceComplete => device::complete(kernel, current, &registers),
+        Number::DeviceCollect => device::collect(kernel, current, &registers),
+        _ => Err(Error::Invalid),
+    };
+    finish(kernel, current, result);
+}
+
+fn signal(kernel: &mut Kernel, current: TaskId, handle: u64) -> Result<Results, Error> {
+    match kernel.objects.task(current).capability(handle)? {
+        Capability::Signal { task, bits } => {
+            let target = TaskId::new(task.into()).ok_or(Error::Denied)?;
+            kernel.objects.signal(target, bits);
+            Ok([0; 3])
+        }
+        _ => Err(Error::Denied),
+    }
+}
+
+fn ready(kernel: &mut Kernel, current: TaskId, failed: u64) -> Result<Results, Error> {
+    let task = kernel.objects.task_mut(current);
+    if failed > 1 {
+        return Err(Error::Invalid);
+    }
+    if task.started == Started::Unknown {
+        task.started = if failed == 0 { Started::Ready } else { Started::Failed };
+        kernel.tell_boot();
+    }
+    Ok([0; 3])
+}
+
+fn exit(kernel: &mut Kernel, current: TaskId, code: u64, bytes: u64) {
+    let instruction = kernel.objects.task(current).registers.rip;
+    let reason = log::Text::copy(&kernel.objects.buffer(current)[..], bytes).without_quotes();
+    write_log!(
+        "kernel",
+        "task stopped task={} cause=exit code={code} reason=\"{reason}\" address=none instruction={instruction:#x}",
+        kernel.objects.task(current).name
+    );
+    kernel.stop(current);
+}
+
+#[cfg(test)]
+mod tests;
