@@ -157,7 +157,10 @@ impl Access {
     /// Finds every function and switches bus mastering off on all that are no bridges.
     pub fn scan(&self, mapper: &mut impl Mapper, inventory: &mut Inventory) {
         if self.ranges.is_empty() {
-            return scan::scan(&mut ports::Ports, 0, 0, u8::MAX, inventory);
+            if ports::Ports.answer() {
+                scan::scan(&mut ports::Ports, 0, 0, u8::MAX, inventory);
+            }
+            return;
         }
         let mut bus = ecam::Ecam::new(mapper, &self.ranges);
         for range in &self.ranges {

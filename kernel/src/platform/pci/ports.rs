@@ -24,6 +24,20 @@ fn selection(address: PciAddress, offset: u16) -> Option<u32> {
     })
 }
 
+impl Ports {
+    /// Whether the ports are there: the address is kept only by a host bridge that listens to it. Generation 2 virtual
+    /// machines have none.
+    pub fn answer(self) -> bool {
+        const ENABLED: u32 = 1 << 31;
+        let mut address = Port::new(ADDRESS);
+        // SAFETY: as below; the data port is not touched, so no configuration space is.
+        unsafe {
+            address.write(ENABLED);
+            address.read() == ENABLED
+        }
+    }
+}
+
 impl Bus for Ports {
     fn read(&mut self, address: PciAddress, offset: u16) -> u32 {
         let Some(selection) = selection(address, offset) else { return u32::MAX };

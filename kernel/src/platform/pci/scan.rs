@@ -2,7 +2,7 @@
 //!
 //! Every device number of every bus number is looked at, whether or not a bridge leads there: root buses that only
 //! AML describes are found as well, and no numbering of bridges, however wrong, makes the search miss a function or
-//! go in circles. That is 8192 words to read for 256 buses.
+//! go in circles. That is 8192 words to read for 256 buses (40 ms in QEMU without hardware virtualization).
 
 use abi::package::Selector;
 use abi::system_call::PciAddress;
