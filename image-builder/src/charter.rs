@@ -115,10 +115,19 @@ pub struct Device {
     pub device: Option<Located<u16>>,
     /// Where the function is.
     pub address: Option<Located<PciAddress>>,
+    /// Whether all that selects it was well formed.
+    pub selector_is_read: bool,
     /// Which broker checks its commands.
     pub broker: Option<Located<Broker>>,
     /// Whether `broker` was written, well formed or not.
     pub broker_is_named: bool,
+}
+
+impl Region {
+    /// Whether it is memory of this device.
+    pub fn is_of(&self, device: &Name) -> bool {
+        self.device.as_ref().is_some_and(|own| own.value == *device)
+    }
 }
 
 /// Memory that a device can be told to read or write.
@@ -126,10 +135,10 @@ pub struct Device {
 pub struct Region {
     /// Its name.
     pub name: Located<Name>,
-    /// The device.
-    pub device: Located<Name>,
+    /// The device; `None` if it was malformed, as in the following.
+    pub device: Option<Located<Name>>,
     /// Its size.
-    pub size: Located<Size>,
+    pub size: Option<Located<Size>>,
 }
 
 /// A task.
@@ -137,10 +146,10 @@ pub struct Region {
 pub struct Task {
     /// Its name.
     pub name: Located<Name>,
-    /// Its program's file name.
-    pub program: Located<ProgramName>,
+    /// Its program's file name; `None` if it was malformed, as in the following.
+    pub program: Option<Located<ProgramName>>,
     /// Its priority.
-    pub priority: Located<Priority>,
+    pub priority: Option<Located<Priority>>,
     /// Size of its stack.
     pub stack: Size,
     /// Whether `boot complete` waits for it.

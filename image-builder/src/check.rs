@@ -11,11 +11,12 @@ mod memory;
 mod needs;
 mod number;
 mod references;
+mod unused;
 
 use std::collections::BTreeMap;
 
+use crate::charter::Charter;
 use crate::charter::values::ProgramName;
-use crate::charter::{Charter, Located};
 use crate::executable::{self, Executable, Room};
 use crate::inputs::Programs;
 use crate::problem::{Kind, Problem, Problems, closest};
@@ -40,7 +41,7 @@ impl Checked {
 }
 
 /// Checks a charter that was read. `None` if there is an error among the problems, also one found before.
-pub fn check(charter: Charter, files: &Programs, folders: &str, problems: &Problems) -> Option<Checked> {
+pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<Checked> {
     references::check(&charter, problems);
     exclusive::check(&charter, problems);
     devices::check(&charter, problems);
@@ -48,23 +49,22 @@ pub fn check(charter: Charter, files: &Programs, folders: &str, problems: &Probl
     calls::check(&charter, problems);
     disks::check(&charter, problems);
     number::check(&charter, problems);
-    let programs = programs(&charter, files, folders, problems);
+    let programs = programs(&charter, files, problems);
     needs::check(&charter, &programs, problems);
+    if !problems.has_errors() {
+        unused::check(&charter, problems);
+    }
     if problems.has_errors() { None } else { Some(Checked { charter, programs }) }
 }
 
-fn programs(
-    charter: &Charter,
-    files: &Programs,
-    folders: &str,
-    problems: &Problems,
-) -> BTreeMap<ProgramName, Executable> {
+fn programs(charter: &Charter, files: &Programs, problems: &Problems) -> BTreeMap<ProgramName, Executable> {
     let mut programs = BTreeMap::new();
     for task in &charter.tasks {
-        let name: &Located<ProgramName> = &task.program;
+        let Some(name) = &task.program else { continue };
         let Some((path, bytes)) = files.get(name) else {
             let message = format!("there is no program `{}` for task `{}`", name.as_str(), task.name.value);
-            let problem = Problem::new(Kind::UnknownProgram, message, name.span, format!("no such file in {folders}"));
+            let problem =
+                Problem::new(Kind::UnknownProgram, message, name.span, format!("no such file in {}", files.folders()));
             problems.add(problem.help("programs are built by `make`; --programs names a folder to look in"));
             continue;
         };

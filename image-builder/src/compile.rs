@@ -16,7 +16,7 @@ use heapless::Vec as Bounded;
 use serde::Serialize;
 
 use crate::charter::values::Name;
-use crate::charter::{self, Blocks, Charter, GrantKind};
+use crate::charter::{self, Blocks, Charter, GrantKind, Located};
 use crate::check::Checked;
 
 /// Why a checked charter did not become a package. These are faults of this builder, or of a charter of unusual size.
@@ -86,7 +86,7 @@ impl<'a> Numbers<'a> {
         let charter = self.charter;
         charter.grants().filter_map(move |(_, grant)| match &grant.kind {
             GrantKind::Dma { region } => {
-                charter.region(region).filter(|(_, region)| region.device.value == *device).map(|(n, _)| n as u16)
+                charter.region(region).filter(|(_, region)| region.is_of(device)).map(|(n, _)| n as u16)
             }
             _ => None,
         })
@@ -111,10 +111,11 @@ pub fn package(checked: &Checked) -> Result<Vec<u8>, CompileError> {
         append(&mut stream, &device(&numbers, item)?)?;
     }
     for region in &charter.regions {
-        append(&mut stream, &Region { name: region.name.as_str(), bytes: region.size.bytes() })?;
+        append(&mut stream, &Region { name: region.name.as_str(), bytes: written(region.size)?.bytes() })?;
     }
     for item in &charter.tasks {
-        let program = checked.program(&item.program).ok_or(CompileError::Unchecked("a task without a program"))?;
+        let program = item.program.as_ref().and_then(|name| checked.program(name));
+        let program = program.ok_or(CompileError::Unchecked("a task without a program"))?;
         let start_info = task::start_info(&numbers, item)?;
         append(&mut stream, &task::task(&numbers, item, program, &start_info)?)?;
     }
@@ -131,6 +132,11 @@ pub fn package(checked: &Checked) -> Result<Vec<u8>, CompileError> {
 fn append(stream: &mut Vec<u8>, item: &impl Serialize) -> Result<(), CompileError> {
     stream.append(&mut postcard::to_stdvec(item)?);
     Ok(())
+}
+
+/// A value that a checked charter has.
+fn written<T>(value: Option<Located<T>>) -> Result<T, CompileError> {
+    value.map(|located| located.value).ok_or(CompileError::Unchecked("an item that was not read"))
 }
 
 /// Collects what is known to fit.
@@ -166,7 +172,6 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
         None => vec![whole],
         Some(limits) => limits.iter().map(|l| package_limit(l.namespace.map(|n| n.get()), l.blocks)).collect(),
     };
-    let broker = device.broker.ok_or(CompileError::Unchecked("a device without a broker"))?;
     Ok(Device {
         name: name.as_str(),
         selector: Selector {
@@ -176,7 +181,7 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
             address: device.address.map(|address| address.value.get()),
         },
         bar: bar.get(),
-        broker: broker.value.kind(),
+        broker: written(device.broker)?.kind(),
         vectors: bounded(vectors.into_iter().map(Ok), "too many vectors")?,
         regions: bounded(numbers.device_regions(name).map(Ok), "too many regions of a device")?,
         limits: bounded(limits.into_iter().map(Ok), "too many limits")?,
@@ -184,10 +189,5 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
 }
 
 fn package_limit(namespace: Option<u32>, blocks: Blocks) -> package::Limit {
-    package::Limit {
-        namespace,
-        first_block: blocks.first,
-        blocks: blocks.count,
-        writable: blocks.access.is_writable(),
-    }
+    package::Limit { namespace, first_block: blocks.first, blocks: blocks.count, writable: blocks.access.is_writable() }
 }

@@ -60,25 +60,33 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     std::fs::read(path).map_err(|source| FileError { action: "read", path: path.to_owned(), source })
 }
 
-/// The programs that were looked for, and their files where there was one.
+/// The files of programs, and where they were looked for.
 #[derive(Clone, Debug, Default)]
-pub struct Programs(BTreeMap<ProgramName, Option<(PathBuf, Vec<u8>)>>);
+pub struct Programs {
+    folders: String,
+    files: BTreeMap<ProgramName, (PathBuf, Vec<u8>)>,
+}
 
 impl Programs {
+    /// Programs that are in memory already; `folder` is what messages say of where they are.
+    pub fn in_memory(folder: &str, files: impl IntoIterator<Item = (ProgramName, Vec<u8>)>) -> Self {
+        let place = |name: &ProgramName| Path::new(folder).join(name.as_str());
+        let files = files.into_iter().map(|(name, bytes)| (name.clone(), (place(&name), bytes)));
+        Self { folders: folder.to_owned(), files: files.collect() }
+    }
+
     /// Looks for programs in `folders`.
     ///
     /// # Errors
     /// If there is a file but it cannot be read. That there is none is not an error here.
-    pub fn find<'a>(
-        names: impl IntoIterator<Item = &'a ProgramName>,
-        folders: &[PathBuf],
-    ) -> Result<Self, FileError> {
-        let mut programs = Self::default();
+    pub fn find<'a>(names: impl IntoIterator<Item = &'a ProgramName>, folders: &[PathBuf]) -> Result<Self, FileError> {
+        let shown: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let mut programs = Self { folders: shown.join(", "), ..Self::default() };
         for name in names {
-            if !programs.0.contains_key(name) {
-                let path = folders.iter().map(|folder| folder.join(name.as_str())).find(|path| path.is_file());
-                let file = path.map(|path| read(&path).map(|bytes| (path, bytes))).transpose()?;
-                programs.0.insert(name.clone(), file);
+            let path = folders.iter().map(|folder| folder.join(name.as_str())).find(|path| path.is_file());
+            if let Some(path) = path.filter(|_| !programs.files.contains_key(name)) {
+                let bytes = read(&path)?;
+                programs.files.insert(name.clone(), (path, bytes));
             }
         }
         Ok(programs)
@@ -86,7 +94,11 @@ impl Programs {
 
     /// The file of a program: where it was, and its bytes.
     pub fn get(&self, name: &ProgramName) -> Option<(&Path, &[u8])> {
-        let (path, bytes) = self.0.get(name)?.as_ref()?;
-        Some((path, bytes))
+        self.files.get(name).map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
+    }
+
+    /// The folders that were looked in, for messages.
+    pub fn folders(&self) -> &str {
+        &self.folders
     }
 }

@@ -97,13 +97,27 @@ pub struct Build {
 /// If a program's file is there but cannot be read.
 pub fn check(manifest: Manifest<'_>, programs: &[PathBuf]) -> Result<(Option<Checked>, Report), FileError> {
     let problems = Problems::default();
-    let mut checked = None;
-    if let Some(charter) = manifest::read(manifest.text, &problems) {
-        let files = Programs::find(charter.tasks.iter().map(|task| &task.program.value), programs)?;
-        let folders: Vec<_> = programs.iter().map(|folder| folder.display().to_string()).collect();
-        checked = check::check(charter, &files, &folders.join(", "), &problems);
-    }
-    Ok((checked, Report::new(manifest.name, manifest.text, problems.into_sorted())))
+    let charter = manifest::read(manifest.text, &problems);
+    let names = charter.iter().flat_map(|charter| &charter.tasks).filter_map(|task| task.program.as_ref());
+    let files = Programs::find(names.map(|name| &name.value), programs)?;
+    Ok(finish(manifest, charter, &files, problems))
+}
+
+/// The same, with programs that are in memory.
+pub fn check_with(manifest: Manifest<'_>, programs: &Programs) -> (Option<Checked>, Report) {
+    let problems = Problems::default();
+    let charter = manifest::read(manifest.text, &problems);
+    finish(manifest, charter, programs, problems)
+}
+
+fn finish(
+    manifest: Manifest<'_>,
+    charter: Option<charter::Charter>,
+    programs: &Programs,
+    problems: Problems,
+) -> (Option<Checked>, Report) {
+    let checked = charter.and_then(|charter| check::check(charter, programs, &problems));
+    (checked, Report::new(manifest.name, manifest.text, problems.into_sorted()))
 }
 
 /// Builds everything in memory.

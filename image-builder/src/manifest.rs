@@ -6,9 +6,10 @@
 mod devices;
 mod grants;
 mod reader;
+mod syntax;
 mod tasks;
 
-use reader::Table;
+use reader::{ROOT, Table};
 use toml::de::DeTable;
 
 use crate::charter::values::Name;
@@ -23,11 +24,11 @@ pub const VERSION: u64 = 1;
 pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        errors.into_iter().for_each(|error| problems.add(syntax(text, error)));
+        syntax::report(text, errors, problems);
         return None;
     }
     let start = Span { start: 0, end: text.lines().next().map_or(0, str::len) };
-    let mut root = Table::new("the charter".into(), start, root.get_ref(), problems);
+    let mut root = Table::new(ROOT.into(), start, root.get_ref(), problems);
     version(&mut root)?;
     let mut declared = Declared::default();
     let name = root.optional_table("system", |mut system| {
@@ -41,7 +42,8 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     declared.unread_grants =
         tasks.len() < declared.tasks.len() || tasks.iter().any(|task| task.grants.len() < task.declared_grants.len());
     if declared.tasks.is_empty() && !root.has("tasks") {
-        let problem = Problem::new(Kind::MissingKey, "the charter has no tasks", start, "there is no [tasks.…] in this file");
+        let problem =
+            Problem::new(Kind::MissingKey, "the charter has no tasks", start, "there is no [tasks.…] in this file");
         problems.add(problem.help("every system has at least one task: add [tasks.NAME]"));
     }
     root.finish();
@@ -64,28 +66,6 @@ fn version(root: &mut Table<'_>) -> Option<()> {
             .help(format!("this image builder reads `version = {VERSION}`")),
     );
     None
-}
-
-fn syntax(text: &str, error: toml::de::Error) -> Problem {
-    let span = error.span().map_or(Span { start: 0, end: 0 }, |span| visible(text, span.into()));
-    let mut lines = error.message().lines();
-    let here = lines.next().unwrap_or("malformed").to_owned();
-    let more: Vec<&str> = lines.collect();
-    let help = if more.is_empty() { None } else { Some(more.join("; ")) };
-    Problem::new(Kind::Syntax, "not TOML", span, here).maybe_help(help)
-}
-
-/// A span that can be underlined: inside the text, on character boundaries.
-fn visible(text: &str, span: Span) -> Span {
-    let mut start = span.start.min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    let mut end = span.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    Span { start, end }
 }
 
 /// A table key as a name.

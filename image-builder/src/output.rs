@@ -22,7 +22,8 @@ pub enum Outcome {
 /// If the folder or the file cannot be written; the file is as it was then.
 pub fn write(path: &Path, contents: &[u8]) -> Result<Outcome, FileError> {
     let failed = |source| FileError { action: "write", path: path.to_owned(), source };
-    let same_length = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == contents.len() as u64);
+    let same_length =
+        fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == contents.len() as u64);
     if same_length && fs::read(path).is_ok_and(|old| old == contents) {
         return Ok(Outcome::Unchanged);
     }
@@ -31,7 +32,8 @@ pub fn write(path: &Path, contents: &[u8]) -> Result<Outcome, FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = folder.join(name);
-    let written = fs::File::create(&part).and_then(|mut file| file.write_all(contents)).and_then(|()| fs::rename(&part, path));
+    let written =
+        fs::File::create(&part).and_then(|mut file| file.write_all(contents)).and_then(|()| fs::rename(&part, path));
     if let Err(source) = written {
         // The part is of no use; that it cannot be removed either adds nothing to the first error.
         let _ = fs::remove_file(&part);

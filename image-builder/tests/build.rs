@@ -78,14 +78,8 @@ fn the_package_says_what_the_charter_says() {
     let client = starts[1].clients[0];
     assert_eq!((client.badge, client.task), (1, "reader"));
     let grant: DiskGrant = postcard::from_bytes(client.parameters).unwrap();
-    let expected = DiskGrant {
-        nsid: 2,
-        first_block: 0,
-        blocks: None,
-        writable: false,
-        window_offset: 0,
-        window_bytes: 2 << 20,
-    };
+    let expected =
+        DiskGrant { nsid: 2, first_block: 0, blocks: None, writable: false, window_offset: 0, window_bytes: 2 << 20 };
     assert_eq!(grant, expected);
     let clients: Vec<_> = starts[0].clients.iter().map(|client| (client.badge, client.task)).collect();
     assert_eq!(clients, [(1, "block"), (2, "classify")]);

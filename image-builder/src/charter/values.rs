@@ -83,7 +83,7 @@ fn characters(text: &str, what: &str, good: impl Fn(u8) -> bool) -> Result<(), S
         return Err(format!("empty {what}"));
     }
     if let Some(bad) = text.chars().find(|character| !u8::try_from(*character).is_ok_and(&good)) {
-        return Err(format!("{bad:?} in a {what}"));
+        return Err(format!("{bad:?} is not allowed in a {what}"));
     }
     if text.len() > package::NAME_BYTES_MAX {
         return Err(format!("{} characters, at most {} fit", text.len(), package::NAME_BYTES_MAX));
@@ -153,9 +153,7 @@ impl Size {
         let help = || format!("from \"4 KiB\" to \"{}\"", Bytes(most));
         match pages(text)? {
             0 => Err(ValueError::new(Kind::BadSize, "no memory at all", help())),
-            bytes if bytes > most => {
-                Err(ValueError::new(Kind::BadSize, format!("more than {}", Bytes(most)), help()))
-            }
+            bytes if bytes > most => Err(ValueError::new(Kind::BadSize, format!("more than {}", Bytes(most)), help())),
             bytes => Ok(Self(bytes)),
         }
     }
@@ -199,6 +197,7 @@ impl std::fmt::Display for Bytes {
         let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
         match units.iter().find(|(shift, _)| self.0 != 0 && self.0.trailing_zeros() >= *shift) {
             Some((shift, unit)) => write!(f, "{} {unit}", self.0 >> shift),
+            None if self.0 == 0 => f.write_str("0"),
             None => write!(f, "{} B", self.0),
         }
     }
@@ -310,7 +309,10 @@ impl PciAddress {
         let parse = || {
             let (segment, rest) = match text.matches(':').count() {
                 1 => (0, text),
-                _ => text.split_once(':').map(|(segment, rest)| (number(segment, 4), rest)).and_then(|(s, r)| Some((s?, r)))?,
+                _ => text
+                    .split_once(':')
+                    .map(|(segment, rest)| (number(segment, 4), rest))
+                    .and_then(|(s, r)| Some((s?, r)))?,
             };
             let (bus, rest) = rest.split_once(':')?;
             let (device, function) = rest.split_once('.')?;

@@ -7,7 +7,8 @@ pub fn check(charter: &Charter, problems: &Problems) {
     for (task, grant) in charter.grants() {
         let GrantKind::Call { endpoint, .. } = &grant.kind else { continue };
         let Some((server, _)) = charter.receiver(endpoint) else { continue };
-        if task.priority.value < server.priority.value {
+        let (Some(own), Some(servers)) = (task.priority, server.priority) else { continue };
+        if own.value < servers.value {
             continue;
         }
         let (caller, callee) = (&task.name.value, &server.name.value);
@@ -15,8 +16,8 @@ pub fn check(charter: &Charter, problems: &Problems) {
         let mut problem = Problem::new(Kind::CallAgainstPriority, message, endpoint.span, "this call");
         if caller != callee {
             problem = problem
-                .and(task.priority.span, format!("`{caller}` has {}", task.priority.get()))
-                .and(server.priority.span, format!("`{callee}` has {}", server.priority.get()));
+                .and(own.span, format!("`{caller}` has {}", own.get()))
+                .and(servers.span, format!("`{callee}` has {}", servers.get()));
         }
         problems.add(problem.help("calls go to strictly higher priority; the other way, grant a `signal`"));
     }

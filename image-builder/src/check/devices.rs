@@ -7,7 +7,6 @@ pub fn check(charter: &Charter, problems: &Problems) {
     for (position, device) in charter.devices.iter().enumerate() {
         checked(charter, device, problems);
         charter.devices[..position].iter().for_each(|earlier| distinct(earlier, device, problems));
-        used(charter, device, problems);
     }
     owners_drive(charter, problems);
 }
@@ -28,15 +27,22 @@ fn checked(charter: &Charter, device: &Device, problems: &Problems) {
         let span = match &grant.kind {
             GrantKind::Registers { device, .. } if device.value == name.value => device.span,
             GrantKind::Dma { region } => match charter.region(region) {
-                Some((_, owned)) if owned.device.value == name.value => region.span,
+                Some((_, owned)) if owned.is_of(name) => region.span,
                 _ => continue,
             },
             _ => continue,
         };
-        let given = grant.kind.kind().key();
-        problem = problem.and(span, format!("task `{}` is given its {given} here", task.name.value));
+        let given = match &grant.kind {
+            GrantKind::Dma { .. } => "memory for it",
+            _ => "its registers",
+        };
+        problem = problem.and(span, format!("task `{}` is given {given}", task.name.value));
     }
-    problems.add(problem.help("add `broker = \"nvme\"` to the device if it is an NVMe controller; no other kind can be granted yet"));
+    problems.add(
+        problem.help(
+            "add `broker = \"nvme\"` to the device if it is an NVMe controller; no other kind can be granted yet",
+        ),
+    );
 }
 
 /// Two devices with one selector would be told apart by their order alone.
@@ -45,6 +51,9 @@ fn distinct(first: &Device, second: &Device, problems: &Problems) {
     let rest = |device: &Device| {
         (device.class.map(|class| class.value), device.vendor.map(|v| v.value), device.device.map(|d| d.value))
     };
+    if !first.selector_is_read || !second.selector_is_read {
+        return;
+    }
     let same_address = address(first).is_some() && address(first) == address(second);
     if !same_address && (address(first), rest(first)) != (address(second), rest(second)) {
         return;
@@ -58,38 +67,17 @@ fn distinct(first: &Device, second: &Device, problems: &Problems) {
     );
 }
 
-fn used(charter: &Charter, device: &Device, problems: &Problems) {
-    let name = &device.name.value;
-    let uses = |kind: &GrantKind| match kind {
-        GrantKind::Registers { device, .. }
-        | GrantKind::Interrupt { device, .. }
-        | GrantKind::Information { device } => device.value == *name,
-        _ => false,
-    };
-    if !charter.declared.unread_grants && !charter.grants().any(|(_, grant)| uses(&grant.kind)) {
-        let message = format!("device `{name}` is granted to nobody");
-        problems.add(
-            Problem::new(Kind::Unused, message, device.name.span, "no task uses it")
-                .help("remove it, or grant a task its `registers` or `information`"),
-        );
-    }
-}
-
 /// A region belongs to its device's driver: only commands of that device can name memory in it.
 fn owners_drive(charter: &Charter, problems: &Problems) {
     for (task, grant) in charter.grants() {
         let GrantKind::Dma { region } = &grant.kind else { continue };
         let Some((_, declared)) = charter.region(region) else { continue };
-        if charter.device(&declared.device).is_none() {
-            continue;
-        }
-        let message = |driver: &str| {
-            let device = &declared.device.value;
-            format!("region `{}` belongs to device `{device}`, which {driver}", region.value)
-        };
+        let Some(device) = declared.device.as_ref().filter(|device| charter.device(device).is_some()) else { continue };
+        let message =
+            |driver: &str| format!("region `{}` belongs to device `{}`, which {driver}", region.value, device.value);
         let here = format!("owned by task `{}`", task.name.value);
         let help = "the task with a device's `registers` owns its regions; grant others a `window`";
-        match charter.driver(&declared.device) {
+        match charter.driver(device) {
             Some((driver, _)) if driver.name.value == task.name.value => {}
             Some((driver, registers)) => {
                 let span: Span = registers.span;
@@ -100,21 +88,8 @@ fn owners_drive(charter: &Charter, problems: &Problems) {
             None if charter.declared.unread_grants => {}
             None => {
                 let problem = Problem::new(Kind::ForeignRegion, message("nobody drives"), region.span, here);
-                problems.add(problem.and(declared.device.span, "no task has its registers").help(help));
+                problems.add(problem.and(device.span, "no task has its registers").help(help));
             }
-        }
-    }
-    for region in &charter.regions {
-        let uses = |kind: &GrantKind| match kind {
-            GrantKind::Dma { region: own } => own.value == region.name.value,
-            _ => false,
-        };
-        if !charter.declared.unread_grants && !charter.grants().any(|(_, grant)| uses(&grant.kind)) {
-            let message = format!("region `{}` has no owner", region.name.value);
-            problems.add(
-                Problem::new(Kind::Unused, message, region.name.span, "no device is given addresses in it")
-                    .help("grant it to the driver with `dma`, or remove it"),
-            );
         }
     }
 }

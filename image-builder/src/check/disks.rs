@@ -3,7 +3,7 @@
 
 use super::did_you_mean;
 use crate::charter::values::Name;
-use crate::charter::{Charter, Disk, GrantKind, Limit, Located, Task};
+use crate::charter::{Charter, Disk, Grant, GrantKind, Limit, Located, Task};
 use crate::problem::{Kind, Problem, Problems};
 
 pub fn check(charter: &Charter, problems: &Problems) {
@@ -17,7 +17,7 @@ pub fn check(charter: &Charter, problems: &Problems) {
         let drivers = drivers(charter, server);
         data_passes(charter, disk, region, server, &drivers, problems);
         if let Some(driver) = owner(charter, &region.value).filter(|owner| is_among(owner, &drivers)) {
-            allowed(charter, disk, &region.value, driver, problems);
+            allowed(charter, (grant, disk), &region.value, driver, problems);
         }
     }
 }
@@ -35,7 +35,8 @@ fn window<'a>(task: &'a Task, disk: &Disk, problems: &Problems) -> Option<&'a Lo
         })
     };
     let found = windows().find(|(name, _)| **name == disk.window.value);
-    if found.is_none() && !task.declared_grants.iter().any(|name| name == disk.window.as_str() && !is_read(task, name)) {
+    if found.is_none() && !task.declared_grants.iter().any(|name| name == disk.window.as_str() && !is_read(task, name))
+    {
         let message = format!("task `{}` has no window `{}`", task.name.value, disk.window.value);
         let help = did_you_mean(disk.window.as_str(), windows().map(|(name, _)| name.as_str()), "windows of this task");
         let here = "the disk's data would go nowhere";
@@ -112,10 +113,10 @@ fn data_passes(
 }
 
 /// What the kernel will not let the driver do, no server can grant.
-fn allowed(charter: &Charter, disk: &Disk, region: &Name, driver: &Task, problems: &Problems) {
+fn allowed(charter: &Charter, (grant, disk): (&Grant, &Disk), region: &Name, driver: &Task, problems: &Problems) {
     let Some((_, region)) = charter.region(region) else { return };
     let registers = driver.grants.iter().find_map(|grant| match &grant.kind {
-        GrantKind::Registers { device, limits, .. } if device.value == region.device.value => Some((device, limits)),
+        GrantKind::Registers { device, limits, .. } if region.is_of(device) => Some((device, limits)),
         _ => None,
     });
     let Some((device, limits)) = registers else { return };
@@ -128,7 +129,7 @@ fn allowed(charter: &Charter, disk: &Disk, region: &Name, driver: &Task, problem
         return;
     }
     let message = format!("the disk is more than the charter lets device `{}` do", device.value);
-    let problem = Problem::new(Kind::DiskBeyondLimits, message, disk.namespace.span, "this disk");
+    let problem = Problem::new(Kind::DiskBeyondLimits, message, grant.name.span, "this disk");
     let problem = match limits {
         [limit] if limit.span == device.span => problem.and(device.span, "no `limits`: all of it, but read-only"),
         limits => limits.iter().fold(problem, |problem, limit| problem.and(limit.span, "does not cover it")),

@@ -38,7 +38,9 @@ impl<'a> Exclusive<'a> {
     fn help(&self) -> &'static str {
         match self {
             Self::Registers(_) => "a device has one driver; others ask it, over an endpoint",
-            Self::Interrupt(..) => "an interrupt goes to one task, by one grant; each queue can have a vector of its own",
+            Self::Interrupt(..) => {
+                "an interrupt goes to one task, by one grant; each queue can have a vector of its own"
+            }
             Self::Receive(_) => "a call has one receiver; give each server an endpoint of its own",
             Self::Dma(_) => "a region has one owner, the driver; grant others a `window` of it",
         }
@@ -57,9 +59,7 @@ pub fn check(charter: &Charter, problems: &Problems) {
                 format!("again here, to task `{}`", task.name.value),
             );
             problems.add(
-                problem
-                    .and(*first, format!("first here, to task `{}`", holder.name.value))
-                    .help(exclusive.help()),
+                problem.and(*first, format!("first here, to task `{}`", holder.name.value)).help(exclusive.help()),
             );
         } else {
             held.insert(exclusive, (task, span));

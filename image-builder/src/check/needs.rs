@@ -11,7 +11,8 @@ use crate::problem::{Kind, Problem, Problems, closest};
 
 pub fn check(charter: &Charter, programs: &BTreeMap<ProgramName, Executable>, problems: &Problems) {
     for task in &charter.tasks {
-        if let Some(program) = programs.get(&task.program.value) {
+        let program = task.program.as_ref().and_then(|name| programs.get(&name.value));
+        if let Some(program) = program {
             granted(task, program, problems);
             needed(task, program, problems);
         }
@@ -32,7 +33,7 @@ fn granted(task: &Task, program: &Executable, problems: &Problems) {
 fn not_granted(task: &Task, program: &Executable, need: &OwnedNeed, problems: &Problems) {
     let (name, key) = (&need.name, need.kind.key());
     let message = format!("task `{}` is not granted `{name}` ({key})", task.name.value);
-    let here = format!("its program `{}` needs `{name} = {{ {key} = … }}`", task.program.as_str());
+    let here = format!("its program needs `{name} = {{ {key} = … }}`");
     let is_spare = |grant: &&Grant| !program.needs.iter().any(|need| need.name == grant.name.as_str());
     let spare = task.grants.iter().filter(is_spare).map(|grant| grant.name.as_str());
     let problem = Problem::new(Kind::NeedNotGranted, message, task.name.span, here);
@@ -61,7 +62,7 @@ fn another_kind(task: &Task, grant: &Grant, need: &OwnedNeed, problems: &Problem
     let message = format!("grant `{}` of task `{}` is of another kind than needed", need.name, task.name.value);
     problems.add(
         Problem::new(Kind::GrantOfAnotherKind, message, grant.name.span, format!("grants `{granted}`"))
-            .help(format!("program `{}` needs `{needed}`: {}", task.program.as_str(), example(need))),
+            .help(format!("its program needs `{needed}`: {}", example(need))),
     );
 }
 
@@ -76,14 +77,15 @@ fn needed(task: &Task, program: &Executable, problems: &Problems) {
     for grant in &task.grants {
         let is_needed = program.needs.iter().any(|need| need.name == grant.name.as_str());
         if !is_needed && !is_carrier(grant) {
-            let message = format!("task `{}` is granted `{}`, which it does not need", task.name.value, grant.name.value);
-            let here = format!("program `{}` does not ask for it", task.program.as_str());
+            let message =
+                format!("task `{}` is granted `{}`, which it does not need", task.name.value, grant.name.value);
+            let here = "its program does not ask for it";
             let problem = Problem::new(Kind::GrantNotNeeded, message, grant.name.span, here);
             let missing = program.needs.iter().filter(|need| !task.declared_grants.contains(&need.name));
-            problems.add(match closest(grant.name.as_str(), missing.map(|need| need.name.as_str())) {
-                Some(meant) => problem.help(format!("it asks for `{meant}`")),
-                None => problem.help("remove the grant: what is not granted cannot be misused"),
-            });
+            // A slip of a need that is not granted is told of there.
+            if closest(grant.name.as_str(), missing.map(|need| need.name.as_str())).is_none() {
+                problems.add(problem.help("remove the grant: what is not granted cannot be misused"));
+            }
         }
     }
 }

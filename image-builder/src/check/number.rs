@@ -26,13 +26,12 @@ pub fn check(charter: &Charter, problems: &Problems) {
     count(grants(&|_, grant| matches!(grant.kind, GrantKind::Receive { .. })), ENDPOINTS_MAX, "endpoints");
     for device in &charter.devices {
         let name = &device.name.value;
-        let vectors = grants(&|_, grant| {
-            matches!(&grant.kind, GrantKind::Interrupt { device, .. } if device.value == *name)
-        });
+        let vectors =
+            grants(&|_, grant| matches!(&grant.kind, GrantKind::Interrupt { device, .. } if device.value == *name));
         count(vectors, DEVICE_VECTORS_MAX, &format!("interrupts of device `{name}`"));
         let regions = grants(&|_, grant| {
             let GrantKind::Dma { region } = &grant.kind else { return false };
-            charter.region(region).is_some_and(|(_, region)| region.device.value == *name)
+            charter.region(region).is_some_and(|(_, region)| region.is_of(name))
         });
         count(regions, DEVICE_REGIONS_MAX, &format!("regions of device `{name}`"));
     }
@@ -65,7 +64,9 @@ fn of_task(charter: &Charter, task: &Task, problems: &Problems) {
     }
     count(components.into_iter().map(|(_, span)| span).collect(), LOG_NAMES_MAX, "log components of");
     let calls = |grant: &Grant| match &grant.kind {
-        GrantKind::Call { endpoint, .. } => charter.receiver(endpoint).is_some_and(|(server, _)| server.name.value == *name),
+        GrantKind::Call { endpoint, .. } => {
+            charter.receiver(endpoint).is_some_and(|(server, _)| server.name.value == *name)
+        }
         _ => false,
     };
     let clients = charter.grants().filter(|(_, grant)| calls(grant)).map(|(_, grant)| grant.name.span);

@@ -10,7 +10,7 @@ const KERNEL_COMPONENTS: [&str; 3] = ["charter", "kernel", "dma"];
 
 pub fn check(charter: &Charter, problems: &Problems) {
     for region in &charter.regions {
-        device(charter, &region.device, problems);
+        region.device.iter().for_each(|name| device(charter, name, problems));
     }
     for (_, grant) in charter.grants() {
         match &grant.kind {

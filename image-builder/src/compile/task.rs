@@ -6,7 +6,7 @@ use abi::start::{Client, Grant, Granted, StartInfo};
 use heapless::Vec as Bounded;
 use protocol::block::DiskGrant;
 
-use super::{CompileError, Numbers, bounded};
+use super::{CompileError, Numbers, bounded, written};
 use crate::charter::values::Name;
 use crate::charter::{self, Disk, GrantKind};
 use crate::executable::Executable;
@@ -20,16 +20,11 @@ pub fn task<'a>(
 ) -> Result<Task<'a>, CompileError> {
     let capabilities = task.grants.iter().filter_map(|grant| capability(numbers, task, grant).transpose());
     let segments = program.segments.iter().map(|segment| {
-        Ok(Segment {
-            address: segment.address,
-            bytes: segment.bytes,
-            access: segment.access,
-            data: &segment.data,
-        })
+        Ok(Segment { address: segment.address, bytes: segment.bytes, access: segment.access, data: &segment.data })
     });
     Ok(Task {
         name: task.name.as_str(),
-        priority: task.priority.get(),
+        priority: written(task.priority)?.get(),
         required: task.required,
         entry: program.entry,
         stack_bytes: task.stack.bytes(),
@@ -63,8 +58,8 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
             }
             GrantKind::Dma { region } => {
                 let Window { region: number, address, bytes, .. } = *window()?;
-                let device = &numbers.region(region)?.1.device.value;
-                let order = numbers.device_regions(device).position(|own| own == number);
+                let device = numbers.region(region)?.1.device.as_ref();
+                let order = device.and_then(|device| numbers.device_regions(device).position(|own| own == number));
                 let region = order.ok_or(CompileError::Unchecked("a region of no device"))? as u16;
                 Granted::Dma { region, address, bytes }
             }
@@ -76,7 +71,8 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
         let grant = Grant { name: grant.name.as_str(), granted };
         grants.push(grant).map_err(|_| CompileError::Unchecked("too many grants"))?;
     }
-    let calls: Vec<_> = calls(numbers, &task.name.value).map(|(client, grant)| (client, parameters(numbers, client, grant))).collect();
+    let calls: Vec<_> =
+        calls(numbers, &task.name.value).map(|(client, grant)| (client, parameters(numbers, client, grant))).collect();
     let mut clients = Bounded::new();
     for (position, (client, parameters)) in calls.iter().enumerate() {
         let parameters = match parameters {
@@ -145,11 +141,7 @@ fn badge_of(numbers: &Numbers<'_>, endpoint: &Name, grant: &charter::Grant) -> R
 }
 
 /// What the charter grants a client at this server, as postcard; nothing where it grants no parameters.
-fn parameters(
-    numbers: &Numbers<'_>,
-    client: &charter::Task,
-    grant: &charter::Grant,
-) -> Result<Vec<u8>, CompileError> {
+fn parameters(numbers: &Numbers<'_>, client: &charter::Task, grant: &charter::Grant) -> Result<Vec<u8>, CompileError> {
     let GrantKind::Call { disk: Some(disk), .. } = &grant.kind else { return Ok(Vec::new()) };
     let Disk { namespace, blocks, window } = disk;
     let window = client.grants.iter().find(|grant| grant.name.value == window.value).map(|grant| &grant.kind);
@@ -178,7 +170,8 @@ fn interrupt_bits(task: &charter::Task, grant: &charter::Grant) -> Result<u64, C
 fn signal_bits(numbers: &Numbers<'_>, target: &Name, grant: &charter::Grant) -> Result<u64, CompileError> {
     let (_, task) = numbers.charter.task(target).ok_or(CompileError::Unchecked("a signal to nobody"))?;
     let interrupts = task.grants.iter().filter(|own| is_interrupt(own)).count();
-    let to_target = |grant: &&charter::Grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *target);
+    let to_target =
+        |grant: &&charter::Grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *target);
     let mut signals = numbers.charter.grants().map(|(_, grant)| grant).filter(to_target);
     bit(signals.position(|own| std::ptr::eq(own, grant)).map(|position| interrupts + position))
 }
@@ -208,7 +201,7 @@ fn windows(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Bounded<Window
     let mut windows = Bounded::new();
     for grant in &task.grants {
         let (region, offset, bytes, writable) = match &grant.kind {
-            GrantKind::Dma { region } => (region, 0, numbers.region(region)?.1.size.bytes(), true),
+            GrantKind::Dma { region } => (region, 0, written(numbers.region(region)?.1.size)?.bytes(), true),
             GrantKind::Window { region, offset, size, access } => {
                 (region, offset.bytes(), size.bytes(), access.is_writable())
             }

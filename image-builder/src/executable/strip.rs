@@ -20,7 +20,8 @@ pub fn strip(executable: &Executable) -> Vec<u8> {
     put64(&mut file, &[executable.entry, FILE_HEADER_BYTES, 0]);
     put32(&mut file, &[0]);
     put16(&mut file, &[FILE_HEADER_BYTES as u16, PROGRAM_HEADER_BYTES, segments.len() as u16, 0, 0, 0]);
-    let mut offset = (FILE_HEADER_BYTES + segments.len() as u64 * u64::from(PROGRAM_HEADER_BYTES)).next_multiple_of(PAGE_BYTES);
+    let mut offset =
+        (FILE_HEADER_BYTES + segments.len() as u64 * u64::from(PROGRAM_HEADER_BYTES)).next_multiple_of(PAGE_BYTES);
     for segment in segments {
         let flags = match segment.access {
             Access::Read => 4,

@@ -62,5 +62,8 @@ fn only_fixed_x86_64_executables_are_read() {
     let mut file = strip(&good());
     file[64 + 56] = 7; // PT_TLS
     assert_eq!(read(&file, Room::Task), Err(ExecutableError::ThreadLocal));
-    assert_eq!(read(&strip(&good()), Room::Kernel), Err(ExecutableError::OutsideRoom { address: CODE, room: Room::Kernel }));
+    assert_eq!(
+        read(&strip(&good()), Room::Kernel),
+        Err(ExecutableError::OutsideRoom { address: CODE, room: Room::Kernel })
+    );
 }

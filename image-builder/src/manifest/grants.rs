@@ -16,9 +16,7 @@ const DISK_KEYS: [&str; 5] = ["namespace", "first_block", "blocks", "access", "w
 /// Reads a grant.
 pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
     let kind = kind(table)?;
-    let named = |table: &mut Table<'_>| {
-        table.required(kind.key(), &example(kind), |value| value.text(Name::new))
-    };
+    let named = |table: &mut Table<'_>| table.required(kind.key(), &example(kind), |value| value.text(Name::new));
     let target = named(table);
     let kind = match kind {
         needs::Kind::Call => {
@@ -108,9 +106,8 @@ fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<Gra
 
 fn window(region: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantKind> {
     let offset = table.optional("offset", |value| value.text(Offset::new));
-    let size = table.required("size", "size = \"64 KiB\"", |value| {
-        value.text(|text| Size::new(text, layout::WINDOW_STRIDE))
-    });
+    let size =
+        table.required("size", "size = \"64 KiB\"", |value| value.text(|text| Size::new(text, layout::WINDOW_STRIDE)));
     let access = table.optional("access", |value| value.text(Access::new));
     let region = region?;
     Some(GrantKind::Window {

@@ -7,6 +7,9 @@ use crate::charter::values::{Name, ValueError};
 use crate::charter::{Located, Span};
 use crate::problem::{Kind, Problem, Problems, closest};
 
+/// What messages call the whole manifest.
+pub const ROOT: &str = "the charter";
+
 /// A table of the manifest. Every key that is asked for is a key that may be there; [`Table::finish`] reports others.
 pub struct Table<'t> {
     subject: String,
@@ -14,13 +17,15 @@ pub struct Table<'t> {
     entries: &'t DeTable<'t>,
     known: Vec<&'static str>,
     all_is_known: bool,
+    /// Unknown keys that were reported already, as slips of others.
+    slips: Vec<String>,
     problems: &'t Problems,
 }
 
 impl<'t> Table<'t> {
     /// `subject` is what messages call it, `span` is underlined where something is missing in it.
     pub fn new(subject: String, span: Span, entries: &'t DeTable<'t>, problems: &'t Problems) -> Self {
-        Self { subject, span, entries, known: Vec::new(), all_is_known: false, problems }
+        Self { subject, span, entries, known: Vec::new(), all_is_known: false, slips: Vec::new(), problems }
     }
 
     /// What messages call it.
@@ -95,10 +100,15 @@ impl<'t> Table<'t> {
             None => {
                 let message = format!("{} has no `{key}`", self.subject);
                 let near = closest(key, self.entries.keys().map(|own| own.get_ref().as_ref()));
-                let problem = Problem::new(Kind::MissingKey, message, self.span, format!("`{key}` is missing"));
-                self.problems.add(match near {
-                    Some(near) => problem.help(format!("`{near}` is not a key here; did you mean `{example}`?")),
-                    None => problem.help(format!("add `{example}`")),
+                self.problems.add(match near.and_then(|near| self.entry(near)) {
+                    // One mistake, not two: the key is there, under another name.
+                    Some((span, _)) => {
+                        self.slips.push(near.unwrap_or_default().to_owned());
+                        Problem::new(Kind::UnknownKey, message, span, "not a key here")
+                            .help(format!("did you mean `{key}`?"))
+                    }
+                    None => Problem::new(Kind::MissingKey, message, self.span, format!("`{key}` is missing"))
+                        .help(format!("add `{example}`")),
                 });
                 None
             }
@@ -106,20 +116,16 @@ impl<'t> Table<'t> {
     }
 
     /// A value that may be left out.
-    pub fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Value<'t>) -> Result<T, Problem>,
-    ) -> Option<T> {
+    pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(Value<'t>) -> Result<T, Problem>) -> Option<T> {
         let value = self.find(key)?;
         self.problems.keep(read(value))
     }
 
     /// A table that may be left out.
     pub fn optional_table<T>(&mut self, key: &'static str, read: impl FnOnce(Table<'t>) -> T) -> Option<T> {
-        let subject = format!("[{key}]");
-        let (span, _) = self.entry(key)?;
         let value = self.find(key)?;
+        let (span, _) = self.entry(key)?;
+        let subject = if self.subject == ROOT { format!("[{key}]") } else { format!("{key} of {}", self.subject) };
         let entries = self.problems.keep(value.table())?;
         Some(read(Table::new(subject, span, entries, self.problems)))
     }
@@ -186,7 +192,8 @@ impl<'t> Table<'t> {
         if self.all_is_known {
             return;
         }
-        for key in self.keys().filter(|key| !self.known.contains(&key.value.as_str())) {
+        let is_known = |key: &str| self.known.contains(&key) || self.slips.iter().any(|slip| slip == key);
+        for key in self.keys().filter(|key| !is_known(&key.value)) {
             let message = format!("unknown key `{}` in {}", key.value, self.subject);
             let help = match closest(&key.value, self.known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),

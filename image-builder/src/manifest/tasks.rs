@@ -22,8 +22,8 @@ pub fn task(name: Located<Name>, table: &mut Table<'_>) -> Option<Task> {
         grants::grant(grant, table)
     });
     Some(Task {
-        program: program?,
-        priority: priority?,
+        program,
+        priority,
         stack: stack.map_or(Size::STACK_DEFAULT, |stack| stack.value),
         required: required.unwrap_or(true),
         settings,
@@ -46,7 +46,11 @@ fn settings(table: &Table<'_>) -> Vec<(Located<Name>, String)> {
 fn setting(text: &str) -> Result<String, ValueError> {
     if text.chars().any(char::is_control) {
         let help = "a setting is text in one line";
-        return Err(ValueError { kind: Kind::BadValue, message: "a control character".into(), help: Some(help.into()) });
+        return Err(ValueError {
+            kind: Kind::BadValue,
+            message: "a control character".into(),
+            help: Some(help.into()),
+        });
     }
     Ok(text.to_owned())
 }

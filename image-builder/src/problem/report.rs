@@ -1,27 +1,30 @@
 //! Problems as people read them: file, line, column, the text underlined, and what to do.
 
+use std::fmt;
 use std::sync::Arc;
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode, SourceSpan,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource, Severity, SourceCode,
+    SourceSpan, SpanContents,
 };
 
 use super::Problem;
 
-/// Columns of a rendered report where the caller does not know better.
+/// Columns of a rendered report.
 const WIDTH: usize = 120;
 
 /// Problems together with the manifest that they are in.
 #[derive(Clone, Debug)]
 pub struct Report {
-    source: Arc<NamedSource<String>>,
+    source: Arc<WholeLines>,
     problems: Vec<Problem>,
 }
 
 impl Report {
     /// `name` is the manifest's path as the user knows it, `text` its contents.
     pub fn new(name: &str, text: &str, problems: Vec<Problem>) -> Self {
-        Self { source: Arc::new(NamedSource::new(name, text.to_owned())), problems }
+        let source = NamedSource::new(name, text.to_owned());
+        Self { source: Arc::new(WholeLines(source)), problems }
     }
 
     /// The problems, in the order of their places.
@@ -37,19 +40,44 @@ impl Report {
     /// The whole text, in colour or not; empty if there are no problems.
     pub fn render(&self, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(0).with_links(false);
+        let handler =
+            GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(1).with_links(false);
         let mut text = String::new();
         for problem in &self.problems {
             // A String takes all that is written to it.
-            let _ = handler.render_report(&mut text, &Shown { problem, source: &*self.source });
+            let _ = handler.render_report(&mut text, &Shown { problem, source: &self.source });
         }
         text
     }
 }
 
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
+    }
+}
+
+/// A source whose context is the rest of the underlined lines, and no neighbours: a charter's lines say little about
+/// each other, and a message is short.
+#[derive(Debug)]
+struct WholeLines(NamedSource<String>);
+
+impl SourceCode for WholeLines {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_before: usize,
+        context_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text = self.0.inner();
+        // Without context the renderer asks for a span's line and column.
+        if context_before == 0 && context_after == 0 {
+            return self.0.read_span(span, 0, 0);
+        }
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[end..].find('\n').map_or(text.len(), |newline| end + newline);
+        self.0.read_span(&(start, end - start).into(), 0, 0)
     }
 }
 
@@ -57,11 +85,11 @@ impl std::fmt::Display for Report {
 #[derive(Debug)]
 struct Shown<'a> {
     problem: &'a Problem,
-    source: &'a NamedSource<String>,
+    source: &'a WholeLines,
 }
 
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.problem.fmt(f)
     }
 }
@@ -69,7 +97,7 @@ impl std::fmt::Display for Shown<'_> {
 impl std::error::Error for Shown<'_> {}
 
 impl Diagnostic for Shown<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.problem.kind.code()))
     }
 
@@ -77,7 +105,7 @@ impl Diagnostic for Shown<'_> {
         Some(if self.problem.kind.is_warning() { Severity::Warning } else { Severity::Error })
     }
 
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.problem.help.as_ref().map(|help| Box::new(help) as Box<_>)
     }
 

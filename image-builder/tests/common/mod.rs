@@ -8,7 +8,9 @@ use abi::needs::{self, Need};
 use abi::package::Access;
 use abi::{handoff, layout};
 use image_builder::Inputs;
+use image_builder::charter::values::ProgramName;
 use image_builder::executable::{Executable, Segment, strip};
+use image_builder::inputs::Programs;
 
 /// A need that is not optional.
 pub fn need(name: &str, kind: needs::Kind) -> Need<'_> {
@@ -112,7 +114,58 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
         ("classify", program(&[need("controller", DeviceInformation), need("driver", Call), need("log", Log)])),
         ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
         ("quiet", program(&[])),
+        ("any", any()),
+        ("busy", program(&INTERRUPTS.map(|name| need(name, Interrupt)))),
+        ("chatty", program(&["log", "log2", "log3", "log4", "log5"].map(|name| need(name, Log)))),
+        ("position-independent", with_byte(16, 3)),
+        ("writable-code", with_byte(64 + 4, 7)),
+        ("no-elf", b"#!/bin/sh\n".to_vec()),
     ]
+}
+
+const INTERRUPTS: [&str; 9] = [
+    "interrupt0",
+    "interrupt1",
+    "interrupt2",
+    "interrupt3",
+    "interrupt4",
+    "interrupt5",
+    "interrupt6",
+    "interrupt7",
+    "interrupt8",
+];
+
+/// A program without needs, one byte of which is another one.
+fn with_byte(at: usize, value: u8) -> Vec<u8> {
+    let mut file = program(&[]);
+    file[at] = value;
+    file
+}
+
+/// A program that can do with any of these grants, and without.
+fn any() -> Vec<u8> {
+    use needs::Kind::*;
+    let mut optional = Vec::new();
+    for (kind, names) in [
+        (Registers, ["registers", "registers2"]),
+        (Interrupt, ["interrupt", "interrupt2"]),
+        (DeviceInformation, ["information", "information2"]),
+        (Dma, ["dma", "dma2"]),
+        (Window, ["window", "window2"]),
+        (Receive, ["requests", "requests2"]),
+        (Call, ["call", "call2"]),
+        (Signal, ["signal", "signal2"]),
+        (Log, ["log", "log2"]),
+    ] {
+        optional.extend(names.map(|name| Need { kind, optional: true, name }));
+    }
+    program(&optional)
+}
+
+/// Those programs, without files.
+pub fn in_memory() -> Programs {
+    let name = |name: &str| ProgramName::new(name).unwrap();
+    Programs::in_memory("programs", programs().into_iter().map(|(program, bytes)| (name(program), bytes)))
 }
 
 /// Writes kernel, UEFI application and programs to a folder.
@@ -125,11 +178,7 @@ pub fn write_inputs(folder: &Path) -> Inputs {
     for (name, bytes) in programs() {
         write(name, &bytes);
     }
-    Inputs {
-        kernel: write("kernel", &kernel()),
-        boot: write("boot.efi", &boot()),
-        programs: vec![folder.to_owned()],
-    }
+    Inputs { kernel: write("kernel", &kernel()), boot: write("boot.efi", &boot()), programs: vec![folder.to_owned()] }
 }
 
 /// The workspace's own charter.

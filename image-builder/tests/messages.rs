@@ -1,0 +1,136 @@
+//! One small charter a mistake, and the whole message that it gives.
+//!
+//! The messages are in `tests/snapshots`. After a change on purpose: `INSTA_UPDATE=always cargo test -p image-builder`,
+//! then read every message that changed.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use image_builder::Manifest;
+use image_builder::problem::{Kind, Report};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn check(name: &str) -> Report {
+    let file = format!("{name}.toml");
+    let text = std::fs::read_to_string(folder().join(&file)).unwrap();
+    let (checked, report) = image_builder::check_with(Manifest { name: &file, text: &text }, &common::in_memory());
+    assert_eq!(checked.is_none(), report.errors() > 0, "an error and nothing else keeps a charter from being used");
+    report
+}
+
+fn told(name: &str) {
+    let shown = check(name).render(false);
+    let settings = {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings
+    };
+    settings.bind(|| insta::assert_snapshot!(name, shown));
+}
+
+macro_rules! told {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            told($name);
+        })*
+
+        const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+told! {
+    syntax: "syntax",
+    syntax_value: "syntax-value",
+    syntax_twice: "syntax-twice",
+    missing_version: "missing-version",
+    version: "version",
+    missing_tasks: "missing-tasks",
+    unknown_key_top: "unknown-key-top",
+    unknown_key_slip: "unknown-key-slip",
+    unknown_key: "unknown-key",
+    unknown_key_grant: "unknown-key-grant",
+    missing_key: "missing-key",
+    missing_key_grant: "missing-key-grant",
+    wrong_type: "wrong-type",
+    wrong_type_table: "wrong-type-table",
+    bad_value: "bad-value",
+    bad_value_class: "bad-value-class",
+    bad_value_setting: "bad-value-setting",
+    out_of_range: "out-of-range",
+    out_of_range_negative: "out-of-range-negative",
+    out_of_range_blocks: "out-of-range-blocks",
+    bad_name: "bad-name",
+    bad_name_long: "bad-name-long",
+    bad_name_program: "bad-name-program",
+    bad_size_unit: "bad-size-unit",
+    bad_size_large: "bad-size-large",
+    bad_size_none: "bad-size-none",
+    misaligned: "misaligned",
+    bad_pci_address: "bad-pci-address",
+    bad_grant_nothing: "bad-grant-nothing",
+    bad_grant_slip: "bad-grant-slip",
+    bad_grant_two: "bad-grant-two",
+    bad_grant_no_limits: "bad-grant-no-limits",
+    bad_selector: "bad-selector",
+    unknown_device: "unknown-device",
+    unknown_region: "unknown-region",
+    unknown_task: "unknown-task",
+    unknown_endpoint: "unknown-endpoint",
+    unknown_window: "unknown-window",
+    unknown_broker: "unknown-broker",
+    unknown_program: "unknown-program",
+    bad_program: "bad-program",
+    duplicate_registers: "duplicate-registers",
+    duplicate_interrupt: "duplicate-interrupt",
+    duplicate_receive: "duplicate-receive",
+    duplicate_dma: "duplicate-dma",
+    ambiguous_device: "ambiguous-device",
+    ambiguous_address: "ambiguous-address",
+    unchecked_device: "unchecked-device",
+    foreign_region: "foreign-region",
+    foreign_region_nobody: "foreign-region-nobody",
+    overlapping_windows: "overlapping-windows",
+    overlapping_disks: "overlapping-disks",
+    window_beyond_region: "window-beyond-region",
+    disk_window: "disk-window",
+    disk_window_several: "disk-window-several",
+    disk_beyond_limits: "disk-beyond-limits",
+    disk_beyond_limits_range: "disk-beyond-limits-range",
+    call_against_priority: "call-against-priority",
+    call_to_itself: "call-to-itself",
+    reserved_name: "reserved-name",
+    too_many: "too-many",
+    too_many_vectors: "too-many-vectors",
+    need_not_granted: "need-not-granted",
+    need_misnamed: "need-misnamed",
+    grant_of_another_kind: "grant-of-another-kind",
+    grant_not_needed: "grant-not-needed",
+    unused: "unused",
+    several: "several",
+}
+
+#[test]
+fn every_charter_here_has_its_test() {
+    let files: BTreeSet<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(files, ALL.iter().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn every_kind_of_mistake_has_its_charter() {
+    let told: BTreeSet<Kind> =
+        ALL.iter().flat_map(|name| check(name).problems().to_vec()).map(|problem| problem.kind).collect();
+    let missing: Vec<_> = Kind::ALL.iter().filter(|kind| !told.contains(kind)).collect();
+    assert!(missing.is_empty(), "no charter for {missing:?}");
+    let codes: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+    assert_eq!(codes.len(), Kind::ALL.len(), "codes differ");
+}
