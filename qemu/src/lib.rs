@@ -7,12 +7,14 @@
 //! - [`serial`]: the one parser of the serial log;
 //! - [`outcome`]: what a log line means for a run: complete, failed, or go on;
 //! - [`qmp`]: QEMU's control socket, and guest memory read from outside;
+//! - [`guest`]: a guest's page tables and memory, read from outside;
 //! - [`disk`]: disk images with known contents;
 //! - [`harness`]: "boot this charter with these devices", for system tests.
 #![forbid(unsafe_code)]
 
 pub mod disk;
 pub mod firmware;
+pub mod guest;
 pub mod harness;
 pub mod machine;
 pub mod nvme;
