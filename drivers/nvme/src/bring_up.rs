@@ -26,6 +26,9 @@ use crate::trouble::Trouble;
 /// First pause between two looks at CSTS; each one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE_MIN: u64 = Duration::from_micros(100).as_nanos() as u64;
 const PAUSE_MAX: u64 = Duration::from_millis(10).as_nanos() as u64;
+/// Longest wait for the kernel to have stopped a controller that firmware left running: twice the longest CAP.TO, and
+/// some.
+const STOP_MAX: Duration = Duration::from_secs(300);
 /// Most active namespace lists asked for: 65,536 namespaces.
 const LISTS_MAX: u32 = 64;
 /// The first version with active namespace lists (base 1.1).
@@ -87,7 +90,8 @@ pub struct BringUp {
     /// The vector wished for completions, and the one in use.
     wished_vector: u16,
     vector: u16,
-    capabilities: Capabilities,
+    /// CAP, once it could be read.
+    capabilities: Option<Capabilities>,
     version: Version,
     controller: Controller,
     admin: Admin,
@@ -112,7 +116,7 @@ impl BringUp {
             timeout,
             wished_vector,
             vector: 0,
-            capabilities: Capabilities(0),
+            capabilities: None,
             version: Version(0),
             controller: Controller::default(),
             admin: Admin::default(),
@@ -197,7 +201,8 @@ impl BringUp {
         self.step = step;
         self.pause = PAUSE_MIN;
         let now = hardware.now();
-        self.deadline = now.saturating_add(self.capabilities.timeout().as_nanos() as u64);
+        let timeout = self.capabilities.map_or(STOP_MAX, Capabilities::timeout);
+        self.deadline = now.saturating_add(timeout.as_nanos() as u64);
         self.wake = now;
     }
 
@@ -211,37 +216,38 @@ impl BringUp {
     /// Writes CC.EN.
     fn configure(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
         let enable = self.step == Step::Enable;
-        if !enable {
-            self.read_capabilities(hardware)?;
-        }
-        match hardware.write_u32(CC, Configuration::new(enable, ShutdownNotification::None).0) {
+        let result = match self.read_capabilities(hardware) {
+            Ok(()) => {
+                self.check_capabilities()?;
+                hardware.write_u32(CC, Configuration::new(enable, ShutdownNotification::None).0)
+            }
+            Err(error) => Err(error),
+        };
+        match result {
             Ok(()) => {
                 self.enter(hardware, if enable { Step::Starting } else { Step::Stopping });
                 self.observe(hardware)
             }
             Err(Error::Busy) => {
                 let now = hardware.now();
-                if now >= self.deadline {
-                    return Err(Trouble::NotReady { enable });
-                }
-                Ok(self.pause(now))
+                if now >= self.deadline { Err(Trouble::NotReady { enable }) } else { Ok(self.pause(now)) }
             }
             Err(Error::Invalid) => Err(Trouble::Gone),
             Err(error) => Err(Trouble::NotGranted(error)),
         }
     }
 
-    fn read_capabilities(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
-        let capabilities = Capabilities(hardware.read_u64(CAP).map_err(|_| Trouble::Gone)?);
-        let version = Version(hardware.read_u32(VS).map_err(|_| Trouble::Gone)?);
+    /// Busy as long as the kernel has not stopped what firmware left running.
+    fn read_capabilities(&mut self, hardware: &mut impl Hardware) -> Result<(), Error> {
+        self.capabilities = Some(Capabilities(hardware.read_u64(CAP)?));
+        self.version = Version(hardware.read_u32(VS)?);
+        Ok(())
+    }
+
+    fn check_capabilities(&self) -> Result<(), Trouble> {
+        let Some(capabilities) = self.capabilities else { return Ok(()) };
         if capabilities.0 == u64::MAX {
             return Err(Trouble::Gone);
-        }
-        let first = self.capabilities.0 == 0;
-        (self.capabilities, self.version) = (capabilities, version);
-        if first {
-            // Only now is it known how long the controller may take.
-            self.enter(hardware, self.step);
         }
         if !self.restart {
             return Ok(());
@@ -286,30 +292,27 @@ impl BringUp {
 
     /// Takes the completion of the step's command, and submits the next one.
     fn command(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
-        loop {
-            if self.admin.is_pending() {
-                let Some(completion) = self.admin.complete(hardware)? else { return Ok(Progress::Waiting) };
-                let mut page = [0; PAGE_BYTES];
-                let status = completion.status();
-                if self.is_identify() && status.is_success() {
-                    let length = hardware.collect(admin::QUEUE, completion.identifier.get(), &mut page);
-                    if length != Ok(PAGE_BYTES) {
-                        return Err(Trouble::Malformed("identify-length"));
-                    }
-                }
-                let outcome = if status.is_success() { Ok(completion.dword0.get()) } else { Err(status) };
-                self.step = self.next(hardware, outcome, &page)?;
-                if self.step == Step::Over {
-                    self.wake = u64::MAX;
-                    self.namespaces.clone_from(&self.found);
-                    return Ok(Progress::Running);
+        if self.admin.is_pending() {
+            let Some(completion) = self.admin.complete(hardware)? else { return Ok(Progress::Waiting) };
+            let mut page = [0; PAGE_BYTES];
+            let status = completion.status();
+            if self.is_identify() && status.is_success() {
+                let length = hardware.collect(admin::QUEUE, completion.identifier.get(), &mut page);
+                if length != Ok(PAGE_BYTES) {
+                    return Err(Trouble::Malformed("identify-length"));
                 }
             }
-            self.submit(hardware)?;
-            if let Some(deadline) = self.admin.deadline() {
-                self.wake = deadline;
+            let outcome = if status.is_success() { Ok(completion.dword0.get()) } else { Err(status) };
+            self.step = self.next(hardware, outcome, &page)?;
+            if self.step == Step::Over {
+                self.wake = u64::MAX;
+                self.namespaces.clone_from(&self.found);
+                return Ok(Progress::Running);
             }
         }
+        self.submit(hardware)?;
+        self.wake = self.admin.deadline().unwrap_or(u64::MAX);
+        Ok(Progress::Waiting)
     }
 
     fn is_identify(&self) -> bool {

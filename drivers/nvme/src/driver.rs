@@ -4,12 +4,11 @@
 //! do what can be done and return. [`Driver::deadline`] tells when to come back.
 
 use heapless::Vec;
-use nvme_spec::registers::{CSTS, ControllerStatus};
 use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Namespace, Operation, Request, Transfer};
 
 use crate::bring_up::{BringUp, Progress};
 use crate::hardware::Hardware;
-use crate::io::Io;
+use crate::io::{self, Io};
 use crate::trouble::Trouble;
 
 /// Most resets in a row without a command that was answered between them.
@@ -166,9 +165,10 @@ impl Driver {
             }
             self.io.transfers.take_ended(badge, &mut completions);
         }
-        // What ended just now goes along; what did not fit is news.
-        self.io.transfers.take_news();
-        self.news |= self.io.transfers.has_ended();
+        // What ended just now went along. A signal is due for what did not fit, and for what ended of other clients: not
+        // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
+        let ended = self.io.transfers.take_news();
+        self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
         Answer::Exchanged { accepted: accepted as u8, completions }
     }
 
@@ -212,13 +212,7 @@ impl Driver {
         if silent > 0 {
             hardware.log(format_args!("completions without interrupt count={silent}"));
         }
-        let status = ControllerStatus::from_bits_retain(hardware.read_u32(CSTS).map_err(|_| Trouble::Gone)?);
-        if status.is_gone() {
-            return Err(Trouble::Gone);
-        }
-        if status.contains(ControllerStatus::FATAL) {
-            return Err(Trouble::Fatal);
-        }
+        io::alive(hardware)?;
         self.io.seen(now);
         if !self.io.is_overdue(now) {
             return self.io.pump(hardware);

@@ -9,6 +9,7 @@ use abi::layout::IPC_BUFFER_BYTES;
 use abi::system_call::{DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES};
 use heapless::Vec;
 use nvme_spec::nvm::BlockRange;
+use nvme_spec::registers::{CSTS, ControllerStatus};
 use nvme_spec::{CompletionEntry, SubmissionEntry, brokered};
 use protocol::nvme::{Failure, Operation};
 
@@ -143,8 +144,14 @@ impl Io {
                 Ok(false)
             }
             Some((error, reason)) => {
+                if error != Error::Denied
+                    && let Err(trouble) = alive(hardware)
+                {
+                    self.transfers.part_postponed(part);
+                    return Err(trouble);
+                }
                 self.refuse(hardware, part, error, reason);
-                if hardware.information().is_ok_and(|device| device.present) { Ok(true) } else { Err(Trouble::Gone) }
+                Ok(true)
             }
         }
     }
@@ -203,6 +210,21 @@ impl Io {
         // Those that failed leave the queue of those with parts left.
         self.transfers.fail_waiting(|_| Ok(()));
     }
+}
+
+/// Whether the controller still works, by its own account.
+///
+/// # Errors
+/// If it is gone, or has failed (CSTS.CFS), or was reset by somebody else.
+pub fn alive(hardware: &mut impl Hardware) -> Result<(), Trouble> {
+    let status = ControllerStatus::from_bits_retain(hardware.read_u32(CSTS).map_err(|_| Trouble::Gone)?);
+    if status.is_gone() {
+        return Err(Trouble::Gone);
+    }
+    if status.contains(ControllerStatus::FATAL) || !status.contains(ControllerStatus::READY) {
+        return Err(Trouble::Fatal);
+    }
+    Ok(())
 }
 
 /// Commands for one submission, and the slots and parts that they stand for.

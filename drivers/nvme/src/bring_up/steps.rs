@@ -47,7 +47,7 @@ impl BringUp {
 
     /// Entries of both I/O queues; at least 2, which is checked at the start.
     pub(super) fn queue_entries(&self) -> u32 {
-        brokered::io_queue_entries(self.capabilities).max(2)
+        self.capabilities.map_or(2, brokered::io_queue_entries).max(2)
     }
 
     /// What follows from the outcome of the step's command: its dword 0, or its status.

@@ -1,0 +1,210 @@
+//! What each command does.
+
+use nvme_spec::admin::{
+    CREATE_COMPLETION_QUEUE, CREATE_SUBMISSION_QUEUE, DELETE_COMPLETION_QUEUE, DELETE_SUBMISSION_QUEUE, IDENTIFY,
+    QUEUE_CONTIGUOUS, QueueCounts, SET_FEATURES, feature,
+};
+use nvme_spec::identify::{self, NAMESPACE_LIST_ENTRIES, Structure};
+use nvme_spec::nvm::{FLUSH, READ};
+use nvme_spec::{Status, SubmissionEntry};
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::controller::Controller;
+use crate::namespace::Namespace;
+use crate::queues::{CompletionQueue, SubmissionQueue};
+
+const PAGE: u64 = 4096;
+/// I/O queue pairs that the controller has.
+const QUEUE_PAIRS: u32 = 4;
+
+impl Controller {
+    /// Executes a command; dword 0 of its completion, or its status.
+    pub(crate) fn execute(&mut self, queue: u16, command: &SubmissionEntry) -> Result<u32, Status> {
+        match (queue, command.opcode) {
+            (0, IDENTIFY) => self.identify(command),
+            (0, SET_FEATURES) if command.dword10.get() as u8 == feature::NUMBER_OF_QUEUES => {
+                Ok(QueueCounts { submission: QUEUE_PAIRS, completion: QUEUE_PAIRS }.to_dword())
+            }
+            (0, CREATE_COMPLETION_QUEUE) => self.create_completion_queue(command),
+            (0, CREATE_SUBMISSION_QUEUE) => self.create_submission_queue(command),
+            (0, DELETE_SUBMISSION_QUEUE) => {
+                let queue = command.dword10.get() as u16;
+                self.submission.remove(&queue).map(|_| 0).ok_or(Status::QUEUE_IDENTIFIER_INVALID)
+            }
+            (0, DELETE_COMPLETION_QUEUE) => {
+                let queue = command.dword10.get() as u16;
+                self.completion.remove(&queue).map(|_| 0).ok_or(Status::QUEUE_IDENTIFIER_INVALID)
+            }
+            (1.., READ) => self.read(command),
+            (1.., FLUSH) => self.namespace(command.nsid.get()).map(|_| 0),
+            _ => Err(Status::INVALID_OPCODE),
+        }
+    }
+
+    fn namespace(&self, nsid: u32) -> Result<Namespace, Status> {
+        let found = self.identity.namespaces.iter().find(|namespace| namespace.nsid == nsid);
+        found.copied().ok_or(Status::INVALID_NAMESPACE)
+    }
+
+    fn identify(&mut self, command: &SubmissionEntry) -> Result<u32, Status> {
+        let nsid = command.nsid.get();
+        let structure = command.dword10.get() as u8;
+        let page = if structure == Structure::Controller as u8 {
+            self.identify_controller()
+        } else if structure == Structure::Namespace as u8 {
+            self.identify_namespace(nsid)
+        } else if structure == Structure::ActiveNamespaces as u8 && self.identity.lists {
+            let mut list = identify::NamespaceList::new_zeroed();
+            let above = self.identity.namespaces.iter().map(|namespace| namespace.nsid).filter(|other| *other > nsid);
+            for (place, nsid) in list.0.iter_mut().zip(above.take(NAMESPACE_LIST_ENTRIES)) {
+                *place = nsid.into();
+            }
+            list.as_bytes().to_vec()
+        } else {
+            return Err(Status::INVALID_FIELD);
+        };
+        self.transfer(command, &page)?;
+        Ok(0)
+    }
+
+    fn identify_controller(&self) -> Vec<u8> {
+        let mut page = identify::Controller::new_zeroed();
+        page.serial = padded(self.identity.serial);
+        page.model = padded(self.identity.model);
+        page.firmware = padded(self.identity.firmware);
+        page.transfer_shift_max = self.identity.transfer_shift_max;
+        page.submission_entry_sizes = 0x66;
+        page.completion_entry_sizes = 0x44;
+        page.namespaces = self.identity.namespaces.last().map_or(0, |last| last.nsid).into();
+        page.as_bytes().to_vec()
+    }
+
+    /// All zero for a namespace that is not active (base 2.0, 5.17.2.1).
+    fn identify_namespace(&self, nsid: u32) -> Vec<u8> {
+        let mut page = identify::Namespace::new_zeroed();
+        if let Ok(namespace) = self.namespace(nsid) {
+            page.size = namespace.blocks.into();
+            page.capacity = namespace.blocks.into();
+            page.lba_formats = 1;
+            // The format in use is the second one, so that nobody gets away with reading the first.
+            page.formatted_size = 1;
+            page.formats[0].block_shift = if namespace.block_shift == 9 { 12 } else { 9 };
+            page.formats[1].block_shift = namespace.block_shift;
+            page.formats[1].metadata_bytes = namespace.metadata_bytes.into();
+        }
+        page.as_bytes().to_vec()
+    }
+
+    fn create_completion_queue(&mut self, command: &SubmissionEntry) -> Result<u32, Status> {
+        let (queue, entries) =
+            self.new_queue(command, |controller, queue| controller.completion.contains_key(&queue))?;
+        let vector = (command.dword11.get() >> 16) as u16;
+        if vector >= self.identity.vectors {
+            return Err(Status::INTERRUPT_VECTOR_INVALID);
+        }
+        self.completion.insert(queue, CompletionQueue::new(command.prp1.get(), entries, vector));
+        Ok(0)
+    }
+
+    fn create_submission_queue(&mut self, command: &SubmissionEntry) -> Result<u32, Status> {
+        let (queue, entries) =
+            self.new_queue(command, |controller, queue| controller.submission.contains_key(&queue))?;
+        let completion = (command.dword11.get() >> 16) as u16;
+        if !self.completion.contains_key(&completion) {
+            return Err(Status::COMPLETION_QUEUE_INVALID);
+        }
+        self.submission.insert(queue, SubmissionQueue::new(command.prp1.get(), entries, completion));
+        Ok(0)
+    }
+
+    /// Number and entries of a queue to be made.
+    fn new_queue(&self, command: &SubmissionEntry, exists: impl Fn(&Self, u16) -> bool) -> Result<(u16, u32), Status> {
+        let (queue, entries) = (command.dword10.get() as u16, (command.dword10.get() >> 16) + 1);
+        let most = nvme_spec::registers::Capabilities(self.identity.capabilities).queue_entries_max();
+        if queue == 0 || u32::from(queue) > QUEUE_PAIRS || exists(self, queue) {
+            return Err(Status::QUEUE_IDENTIFIER_INVALID);
+        }
+        if entries < 2 || entries > most {
+            return Err(Status::QUEUE_SIZE_INVALID);
+        }
+        if command.dword11.get() & QUEUE_CONTIGUOUS == 0 || !command.prp1.get().is_multiple_of(PAGE) {
+            return Err(Status::INVALID_FIELD);
+        }
+        Ok((queue, entries))
+    }
+
+    fn read(&mut self, command: &SubmissionEntry) -> Result<u32, Status> {
+        let namespace = self.namespace(command.nsid.get())?;
+        let range = command.block_range();
+        let end = range.first.checked_add(u64::from(range.count)).ok_or(Status::LBA_OUT_OF_RANGE)?;
+        if end > namespace.blocks {
+            return Err(Status::LBA_OUT_OF_RANGE);
+        }
+        let content = namespace.content(range.first, u64::from(range.count));
+        let most = match self.identity.transfer_shift_max {
+            0 => usize::MAX,
+            shift => 4096_usize << shift,
+        };
+        if content.len() > most {
+            return Err(Status::INVALID_FIELD);
+        }
+        self.transfer(command, &content)?;
+        Ok(0)
+    }
+
+    /// Writes data to where the PRP entries point (base 2.0, 4.1.1).
+    fn transfer(&mut self, command: &SubmissionEntry, mut data: &[u8]) -> Result<(), Status> {
+        let (first, second) = (command.prp1.get(), command.prp2.get());
+        if first & 0b11 != 0 {
+            return Err(Status::PRP_OFFSET_INVALID);
+        }
+        let mut piece = data.len().min((PAGE - first % PAGE) as usize);
+        self.memory.device_write(first, &data[..piece]);
+        data = &data[piece..];
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data.len() <= PAGE as usize {
+            return self.transfer_page(second, data);
+        }
+        if !second.is_multiple_of(8) {
+            return Err(Status::PRP_OFFSET_INVALID);
+        }
+        let mut place = second;
+        while !data.is_empty() {
+            let mut entry = self.list_entry(place);
+            place += 8;
+            if place.is_multiple_of(PAGE) && data.len() > PAGE as usize {
+                // The last entry of a list page points to the next list page.
+                place = entry + 8;
+                entry = self.list_entry(entry);
+            }
+            piece = data.len().min(PAGE as usize);
+            self.transfer_page(entry, &data[..piece])?;
+            data = &data[piece..];
+        }
+        Ok(())
+    }
+
+    fn list_entry(&mut self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.memory.device_read(address, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn transfer_page(&mut self, address: u64, data: &[u8]) -> Result<(), Status> {
+        if !address.is_multiple_of(PAGE) {
+            return Err(Status::PRP_OFFSET_INVALID);
+        }
+        self.memory.device_write(address, data);
+        Ok(())
+    }
+}
+
+/// Text padded with spaces.
+fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [b' '; N];
+    let length = text.len().min(N);
+    field[..length].copy_from_slice(&text.as_bytes()[..length]);
+    field
+}

@@ -1,0 +1,151 @@
+//! A stand-in for the kernel: passes the driver's device calls through the real broker to the model controller.
+
+use abi::Error;
+use abi::package::Limit;
+use abi::system_call::{DeviceInformation, Lane, PciAddress};
+use broker::{Broker, Ledger, Progress, Region};
+use nvme::{Hardware, Submission};
+use nvme_broker::NvmeBroker;
+use nvme_spec::{CompletionEntry, SubmissionEntry};
+
+use crate::controller::{Controller, Identity, MSIX_TABLE, REGISTER_BYTES};
+use crate::faults::Registers;
+use crate::memory::Memory;
+
+/// Where hidden memory and the region lie, above 4 GiB and apart.
+const HIDDEN: u64 = 0x1_2340_0000;
+const REGION: u64 = 0x2_8000_0000;
+
+/// The stand-in.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The real broker.
+    pub broker: NvmeBroker,
+    /// The model controller.
+    pub device: Controller,
+    /// What the driver wrote to the log.
+    pub log: Vec<String>,
+    /// Whether a function was found.
+    pub present: bool,
+    /// Device submissions so far, and commands in them.
+    pub submissions: (u64, u64),
+    /// Looks at completion queues so far.
+    pub looks: u64,
+    /// Whether bus mastering was ever on while the device was believed stopped; see [`Kernel::quiesce`].
+    quiesced: bool,
+}
+
+impl Kernel {
+    /// A device with this identity, a region of so many bytes, and these granted vectors and limits.
+    pub fn new(identity: Identity, region_bytes: u64, vectors: &[u16], limits: &[Limit]) -> Self {
+        let hidden_bytes = u64::from(NvmeBroker::HIDDEN_BYTES);
+        let memory = Memory::new(&[(HIDDEN, hidden_bytes), (REGION, region_bytes)]);
+        let ledger = Ledger {
+            regions: [Region { base: REGION, bytes: region_bytes }].into_iter().collect(),
+            vectors: vectors.iter().copied().collect(),
+            limits: limits.iter().copied().collect(),
+            hidden: HIDDEN,
+            register_bytes: REGISTER_BYTES,
+            reserved: [MSIX_TABLE].into_iter().collect(),
+        };
+        Self {
+            broker: NvmeBroker::new(ledger),
+            device: Controller::new(identity, memory, HIDDEN),
+            log: Vec::new(),
+            present: true,
+            submissions: (0, 0),
+            looks: 0,
+            quiesced: false,
+        }
+    }
+
+    /// Goes on with stopping the device, as the kernel does at its start; when to ask again, if it is not over.
+    pub fn quiesce(&mut self) -> Option<u64> {
+        if self.quiesced {
+            return None;
+        }
+        match self.broker.quiesce(&mut self.device) {
+            Progress::Again(time) => Some(time),
+            Progress::Done | Progress::Failed => {
+                self.quiesced = true;
+                None
+            }
+        }
+    }
+
+    /// What lies in the region.
+    pub fn region(&self, offset: u64, bytes: usize) -> Vec<u8> {
+        let mut content = vec![0; bytes];
+        self.device.memory.read(REGION + offset, &mut content);
+        content
+    }
+
+    /// Overwrites the whole of a part of the region, so that stale data is not taken for fresh.
+    pub fn fill_region(&mut self, offset: u64, bytes: usize, value: u8) {
+        self.device.memory.write(REGION + offset, &vec![value; bytes]);
+    }
+
+    fn is_gone(&self) -> bool {
+        !self.present || self.device.faults.registers == Registers::AllOnes
+    }
+}
+
+impl Hardware for Kernel {
+    fn information(&mut self) -> Result<DeviceInformation, Error> {
+        Ok(DeviceInformation {
+            present: !self.is_gone(),
+            enabled: self.broker.is_enabled(),
+            vendor: 0x1b36,
+            device: 0x0010,
+            class: (1, 8, 2),
+            address: PciAddress { segment: 0, bus: 0, device: 4, function: 0 },
+            lane: Lane::Brokered,
+        })
+    }
+
+    fn read_u32(&mut self, offset: u32) -> Result<u32, Error> {
+        let value = self.broker.read(&mut self.device, offset, 4).map_err(|refusal| refusal.error)?;
+        Ok(value as u32)
+    }
+
+    fn read_u64(&mut self, offset: u32) -> Result<u64, Error> {
+        self.broker.read(&mut self.device, offset, 8).map_err(|refusal| refusal.error)
+    }
+
+    fn write_u32(&mut self, offset: u32, value: u32) -> Result<(), Error> {
+        self.broker.write(&mut self.device, offset, 4, value.into()).map_err(|refusal| refusal.error)
+    }
+
+    fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
+        self.submissions.0 += 1;
+        self.submissions.1 += commands.len() as u64;
+        let commands: Vec<_> = commands.iter().map(|command| command.to_bytes()).collect();
+        let submitted = self.broker.submit(&mut self.device, queue, &commands);
+        Submission {
+            accepted: submitted.accepted,
+            refused: submitted.refused.map(|refusal| (refusal.error, broker::Reason::code(refusal.because))),
+        }
+    }
+
+    fn complete(&mut self, queue: u16, completions: &mut [CompletionEntry]) -> Result<usize, Error> {
+        self.looks += 1;
+        let mut bytes = vec![[0; CompletionEntry::BYTES]; completions.len()];
+        let taken = self.broker.complete(&mut self.device, queue, &mut bytes).map_err(|refusal| refusal.error)?;
+        for (place, bytes) in completions.iter_mut().zip(&bytes[..taken]) {
+            *place = CompletionEntry::from_bytes(*bytes);
+        }
+        Ok(taken)
+    }
+
+    fn collect(&mut self, queue: u16, identifier: u16, data: &mut [u8]) -> Result<usize, Error> {
+        self.broker.collect(&mut self.device, queue, identifier, data).map_err(|refusal| refusal.error)
+    }
+
+    fn now(&mut self) -> u64 {
+        broker::Device::now(&self.device)
+    }
+
+    fn log(&mut self, line: core::fmt::Arguments<'_>) {
+        self.log.push(line.to_string());
+    }
+}

@@ -1,0 +1,209 @@
+//! A whole machine: driver, broker, controller, a client, and the passing of time.
+
+use std::collections::BTreeMap;
+
+use abi::package::Limit;
+use broker::Device;
+use nvme::{Driver, Interrupts, Settings, State};
+use protocol::nvme::{Answer, BATCH_MAX, Failure, Operation, Request, Transfer};
+
+use crate::controller::Identity;
+use crate::kernel::Kernel;
+
+/// How a transfer ended.
+pub type Outcome = Result<(), Failure>;
+
+/// The vector granted for I/O completions.
+const VECTOR: u16 = 1;
+/// The client's badge.
+const BADGE: u32 = 7;
+/// Steps after which a run is taken to go on for ever.
+const STEPS_MAX: u32 = 200_000;
+
+/// The machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// Kernel stand-in, broker and controller.
+    pub kernel: Kernel,
+    /// The driver.
+    pub driver: Driver,
+    /// What each transfer of the client ended as, by tag.
+    pub outcomes: BTreeMap<u32, Outcome>,
+    /// Signals that the client got.
+    pub signals: u64,
+    /// Times that the driver was woken.
+    pub wakes: u64,
+    /// Transfers that the client wants done and the driver has not taken.
+    backlog: Vec<Transfer>,
+    /// Tags taken and not ended.
+    pub in_flight: Vec<u32>,
+    signalled: bool,
+}
+
+impl Machine {
+    /// A machine with this controller, a region of 4 MiB and a command timeout of 30 s; nothing has been started.
+    pub fn new(identity: Identity) -> Self {
+        Self::with(identity, &[0, VECTOR], &[EVERYTHING])
+    }
+
+    /// Likewise, with these granted vectors and limits.
+    pub fn with(identity: Identity, vectors: &[u16], limits: &[Limit]) -> Self {
+        let region_bytes = 4 << 20;
+        let settings = Settings { region: 0, region_bytes, vector: VECTOR, timeout: 30_000_000_000 };
+        Self {
+            kernel: Kernel::new(identity, region_bytes, vectors, limits),
+            driver: Driver::new(settings),
+            outcomes: BTreeMap::new(),
+            signals: 0,
+            wakes: 0,
+            backlog: Vec::new(),
+            in_flight: Vec::new(),
+            signalled: false,
+        }
+    }
+
+    /// A machine whose driver has been started and has come to an end with that, well or not.
+    pub fn started(identity: Identity) -> Self {
+        let mut machine = Self::new(identity);
+        machine.start();
+        machine
+    }
+
+    /// Starts the driver and lets time pass until it runs or has given up.
+    pub fn start(&mut self) {
+        self.driver.start(&mut self.kernel);
+        self.run_until(|machine| matches!(machine.driver.state(), State::Running | State::Gone));
+    }
+
+    /// The time, in nanoseconds.
+    pub fn now(&self) -> u64 {
+        Device::now(&self.kernel.device)
+    }
+
+    /// Lets one thing happen: the next event of the device, or the driver's deadline. Whether there was any.
+    pub fn step(&mut self) -> bool {
+        let quiesce = self.kernel.quiesce();
+        let deadline = Some(self.driver.deadline()).filter(|deadline| *deadline != u64::MAX);
+        let Some(next) = [quiesce, deadline, self.kernel.device.next_event()].into_iter().flatten().min() else {
+            return self.serve_client();
+        };
+        self.kernel.device.advance(next.max(self.now()));
+        let raised = self.kernel.device.take_interrupts();
+        if !raised.is_empty() || self.driver.deadline() <= self.now() {
+            self.wakes += 1;
+            let interrupts = Interrupts { admin: raised.contains(&0), io: raised.contains(&VECTOR) };
+            self.driver.wake(&mut self.kernel, interrupts);
+        }
+        self.serve_client();
+        true
+    }
+
+    /// Lets things happen until this is so.
+    ///
+    /// # Panics
+    /// If nothing happens any more before it is so, or it takes too many steps.
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if done(self) {
+                return;
+            }
+            assert!(self.step() || done(self), "nothing happens any more:\n{}", self.kernel.log.join("\n"));
+        }
+        panic!("it goes on for ever:\n{}", self.kernel.log.join("\n"));
+    }
+
+    /// Hands transfers to the driver, as far as it takes them; the rest follows when it signals.
+    pub fn submit(&mut self, transfers: &[Transfer]) {
+        self.backlog.extend_from_slice(transfers);
+        self.exchange();
+    }
+
+    /// Reads, waits, and returns how it ended and what lies in the region.
+    pub fn read(
+        &mut self,
+        tag: u32,
+        nsid: u32,
+        first_block: u64,
+        blocks: u32,
+        offset: u64,
+        bytes: usize,
+    ) -> (Outcome, Vec<u8>) {
+        self.kernel.fill_region(offset, bytes, 0xee);
+        self.submit(&[read(tag, nsid, first_block, blocks, offset)]);
+        self.run_until(|machine| machine.outcomes.contains_key(&tag));
+        (self.outcomes[&tag], self.kernel.region(offset, bytes))
+    }
+
+    /// Lets things happen until every transfer has ended.
+    pub fn finish(&mut self) {
+        self.run_until(|machine| machine.in_flight.is_empty() && machine.backlog.is_empty());
+    }
+
+    /// What the client does when it is signalled. Whether it was.
+    fn serve_client(&mut self) -> bool {
+        if self.driver.take_news() {
+            self.signals += 1;
+            self.signalled = true;
+        }
+        let signalled = std::mem::take(&mut self.signalled);
+        if signalled {
+            self.exchange();
+        }
+        signalled
+    }
+
+    fn exchange(&mut self) {
+        loop {
+            let batch: heapless::Vec<Transfer, BATCH_MAX> = self.backlog.iter().copied().take(BATCH_MAX).collect();
+            let offered = batch.len();
+            match self.driver.answer(&mut self.kernel, BADGE, &Request::Exchange(batch)) {
+                Answer::Exchanged { accepted, completions } => {
+                    let taken = self.backlog.drain(..usize::from(accepted));
+                    self.in_flight.extend(taken.map(|transfer| transfer.tag));
+                    for completion in &completions {
+                        let place = self.in_flight.iter().position(|tag| *tag == completion.tag);
+                        let place = place.expect("a transfer ends that is not in flight");
+                        self.in_flight.remove(place);
+                        let before = self.outcomes.insert(completion.tag, completion.outcome);
+                        assert_eq!(before, None, "transfer {} has ended twice", completion.tag);
+                    }
+                    let more = completions.is_full() || usize::from(accepted) == offered && !self.backlog.is_empty();
+                    if !more {
+                        return;
+                    }
+                }
+                Answer::NoController => {
+                    assert!(self.in_flight.is_empty(), "the driver owes {:?}", self.in_flight);
+                    for transfer in self.backlog.drain(..) {
+                        self.outcomes.insert(transfer.tag, Err(Failure::Aborted));
+                    }
+                    return;
+                }
+                answer => panic!("{answer:?} to an exchange"),
+            }
+        }
+    }
+
+    /// Asserts that controller and broker were never led astray, whatever the transfers ended as.
+    ///
+    /// # Panics
+    /// If they were.
+    pub fn assert_sound(&self) {
+        let device = &self.kernel.device;
+        assert_eq!(device.memory.outside, [], "the device was led outside its memory");
+        assert_eq!(device.violations, Vec::<String>::new());
+    }
+}
+
+/// The whole device, to be read and written.
+pub const EVERYTHING: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
+
+/// A read.
+pub const fn read(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u64) -> Transfer {
+    Transfer { tag, operation: Operation::Read, nsid, first_block, blocks, offset }
+}
+
+/// A flush.
+pub const fn flush(tag: u32, nsid: u32) -> Transfer {
+    Transfer { tag, operation: Operation::Flush, nsid, first_block: 0, blocks: 0, offset: 0 }
+}
