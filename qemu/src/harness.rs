@@ -297,7 +297,7 @@ pub fn root() -> PathBuf {
 }
 
 /// Where kernel and tasks are built, as toolchain.sh decides.
-fn bare_directory() -> PathBuf {
+pub fn bare_directory() -> PathBuf {
     root().join(std::env::var_os("BARE_TARGET_DIR").unwrap_or_else(|| "target/bare".into()))
 }
 

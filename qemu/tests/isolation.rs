@@ -1,0 +1,195 @@
+//! What is mapped, seen from outside: page tables and memory of a running system are read through QEMU and checked
+//! against what the charter grants.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use abi::layout::{IPC_BUFFER, START_INFO, USER_END, WINDOW_START};
+use abi::start::StartInfo;
+use broker::Broker;
+use nvme_broker::NvmeBroker;
+use qemu::guest::{Form, GuestMemory, Mapping, PAGE_BYTES, leaks};
+use qemu::harness::{Bench, System, bare_directory, root};
+use qemu::nvme::Namespace;
+use qemu::qmp::Client;
+use qemu::{disk, harness};
+
+/// Where address spaces are looked for. The kernel takes frames from the lowest memory; that all of them are found is
+/// checked against the number of tasks.
+const LOW_BYTES: u64 = 64 << 20;
+
+/// An address space of a task.
+struct Space {
+    task: String,
+    mappings: Vec<Mapping>,
+}
+
+impl Space {
+    fn user(&self) -> impl Iterator<Item = &Mapping> {
+        self.mappings.iter().filter(|mapping| mapping.rights.user)
+    }
+
+    fn windows(&self) -> impl Iterator<Item = &Mapping> {
+        self.user().filter(|mapping| mapping.address >= WINDOW_START)
+    }
+}
+
+/// Boots the default charter with a disk whose contents cannot be mistaken for an address, and pauses it. DMA memory
+/// lies above 4 GiB, so that 32 bits cannot hold one of its addresses by chance.
+fn paused(bench: &Bench) -> System {
+    let path = bench.path("disk.img");
+    disk::sparse(&path, harness::seed("isolation"), 16 << 20, &[0], 512).unwrap();
+    let mut machine = bench.machine([Namespace::file(2, &path)]);
+    machine.memory = "5G".parse().unwrap();
+    let mut system = bench.boot(&machine);
+    system.wait_complete();
+    system.running().settle(std::time::Duration::from_millis(300), |_| {});
+    system.running().control().unwrap().pause().unwrap();
+    system
+}
+
+/// Every task's address space, found by the kernel's half that they share; the tables of another address space with
+/// the same half (the kernel's own) are left out, as they have no start information.
+fn spaces(memory: &mut GuestMemory<'_>, page_table: u64) -> Vec<Space> {
+    let mut spaces = Vec::new();
+    for root in memory.address_spaces(page_table).unwrap() {
+        let mappings = memory.mappings(root).unwrap();
+        let information = mappings.iter().find_map(|mapping| mapping.translate(START_INFO));
+        if let Some(physical) = information {
+            let page = memory.page(physical).unwrap().to_vec();
+            let (information, _) = postcard::take_from_bytes::<StartInfo<'_>>(&page).expect("start information");
+            spaces.push(Space { task: information.task.to_owned(), mappings });
+        }
+    }
+    spaces
+}
+
+fn tasks_at_boot(system: &mut System) -> u64 {
+    system.expect("charter", "boot complete").number("tasks").unwrap()
+}
+
+#[test]
+fn tasks_map_what_is_granted_and_nothing_is_writable_and_executable() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let mut system = paused(&bench);
+    let tasks = tasks_at_boot(&mut system);
+    let control = system.running().control().unwrap();
+    let page_table = control.register("CR3").unwrap();
+    let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
+    let spaces = spaces(&mut memory, page_table);
+    assert_eq!(spaces.len() as u64, tasks, "an address space for each task");
+
+    let mut owners = BTreeMap::<u64, &str>::new();
+    for space in &spaces {
+        for mapping in &space.mappings {
+            assert!(!(mapping.rights.writable && mapping.rights.executable), "{}: {mapping:x?}", space.task);
+            let lower_half = mapping.address < 1 << 47;
+            assert_eq!(mapping.rights.user, lower_half, "{}: {mapping:x?}", space.task);
+            assert!(!lower_half || mapping.address + mapping.bytes <= USER_END, "{}: {mapping:x?}", space.task);
+        }
+        // But for windows, no page belongs to two tasks.
+        for mapping in space.user().filter(|mapping| mapping.address < WINDOW_START) {
+            for page in mapping.physical_range().step_by(PAGE_BYTES as usize) {
+                if let Some(other) = owners.insert(page, &space.task) {
+                    panic!("{page:#x} is mapped into {other} and {}", space.task);
+                }
+            }
+        }
+    }
+    let windows: BTreeMap<_, u64> =
+        spaces.iter().map(|space| (space.task.as_str(), space.windows().map(|window| window.bytes).sum())).collect();
+    assert_eq!(windows, BTreeMap::from([("nvme", 4 << 20), ("block", 0), ("classify", 0), ("reader", 2 << 20)]));
+
+    // The kernel's half maps no memory of tasks but their IPC buffers: there is no direct map.
+    let buffers: Vec<_> =
+        spaces.iter().flat_map(|space| space.user().find_map(|mapping| mapping.translate(IPC_BUFFER))).collect();
+    assert_eq!(buffers.len(), spaces.len());
+    let regions: Vec<_> = spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)).collect();
+    for mapping in spaces[0].mappings.iter().filter(|mapping| !mapping.rights.user) {
+        for page in mapping.physical_range().step_by(PAGE_BYTES as usize) {
+            let task = owners.get(&page).filter(|_| !buffers.contains(&page));
+            assert_eq!(task, None, "the kernel maps {page:#x} in {mapping:x?}");
+            assert!(!regions.iter().any(|region| region.contains(&page)), "the kernel maps DMA memory: {mapping:x?}");
+        }
+    }
+}
+
+#[test]
+fn no_page_of_a_task_holds_a_physical_address_of_dma_memory_or_rings() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let mut system = paused(&bench);
+    let control = system.running().control().unwrap();
+    let page_table = control.register("CR3").unwrap();
+    let hidden = hidden_memory(control);
+    let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
+    let spaces = spaces(&mut memory, page_table);
+    assert_eq!(spaces.len(), 4);
+
+    let mut secret = vec![hidden.clone()];
+    secret.extend(spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)));
+    assert!(secret.iter().all(|range| range.start > 1 << 32), "above 4 GiB, as this test wants it: {secret:x?}");
+
+    let mut searched = 0;
+    for space in &spaces {
+        for mapping in space.user() {
+            assert!(!mapping.physical_range().any(|address| hidden.contains(&address)), "rings are mapped");
+            let contents = memory.contents(mapping).unwrap();
+            searched += contents.len();
+            let found = leaks(&without_program(&contents, mapping), &secret);
+            assert!(found.is_empty(), "{} at {:#x}: {found:x?}", space.task, mapping.address);
+
+            // The same search finds one that is put there.
+            let mut planted = without_program(&contents, mapping);
+            let offset = planted.len() - 11;
+            for (value, bytes) in [(secret[0].start, 8), (secret[1].start + 0x123, 8), (secret[0].start >> 12, 4)] {
+                planted[offset..][..bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+                let found = leaks(&planted, &secret);
+                assert!(
+                    found.iter().any(|leak| leak.offset == offset && leak.value == value),
+                    "{value:#x}: {found:x?}"
+                );
+            }
+        }
+    }
+    assert!(searched > 6 << 20, "only {searched} bytes were searched");
+    assert!(leaks(&secret[0].start.to_le_bytes(), &secret).iter().all(|leak| leak.form == Form::Address64));
+}
+
+/// The rings and PRP lists: the device's own register says where its admin queue lies, and the broker how much lies
+/// with it.
+fn hidden_memory(control: &mut Client) -> Range<u64> {
+    let devices = control.monitor("info pci").unwrap();
+    let place = devices.split("1b36:0010").nth(1).and_then(|text| text.split("BAR0: 64 bit memory at 0x").nth(1));
+    let place = place.and_then(|text| text.split_whitespace().next()).expect("the controller's BAR");
+    let registers = u64::from_str_radix(place, 16).unwrap();
+    // ASQ, offset 28h, then ACQ (NVMe base 2.0, 3.1.3.8 and 3.1.3.9).
+    let words = control.read_words(registers + 0x28, 4).unwrap();
+    let address = |index: usize| u64::from(words[index]) | u64::from(words[index + 1]) << 32;
+    let (submission, completion) = (address(0), address(2));
+    let hidden = submission..submission + u64::from(NvmeBroker::HIDDEN_BYTES);
+    assert!(submission != 0 && hidden.contains(&completion), "{hidden:x?} holds {completion:#x}");
+    hidden
+}
+
+/// A read-only mapping's contents without those pages that are, byte for byte, in one of the programs' files: they were
+/// written before the system ran, so they hold nothing of it, but machine code may look like anything.
+fn without_program(contents: &[u8], mapping: &Mapping) -> Vec<u8> {
+    let mut rest = contents.to_vec();
+    if !mapping.rights.writable {
+        for page in rest.chunks_mut(PAGE_BYTES as usize) {
+            let end = page.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            if in_a_program(&page[..end]) {
+                page.fill(0);
+            }
+        }
+    }
+    rest
+}
+
+fn in_a_program(bytes: &[u8]) -> bool {
+    ["nvme", "block", "classify", "reader"].iter().any(|program| {
+        let path = bare_directory().join("x86_64-unknown-none/release").join(program);
+        let file = std::fs::read(&path).expect("the program that is in the image");
+        bytes.len() >= 8 && file.windows(bytes.len()).any(|part| part[..8] == bytes[..8] && part == bytes)
+    })
+}
