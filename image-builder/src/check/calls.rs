@@ -12,13 +12,14 @@ pub fn check(charter: &Charter, problems: &Problems) {
             continue;
         }
         let (caller, callee) = (&task.name.value, &server.name.value);
-        let message = format!("task `{caller}` calls task `{callee}`, whose priority is not higher");
-        let mut problem = Problem::new(Kind::CallAgainstPriority, message, endpoint.span, "this call");
-        if caller != callee {
-            problem = problem
+        let call = |message| Problem::new(Kind::CallAgainstPriority, message, endpoint.span, "this call");
+        let problem = if caller == callee {
+            call(format!("task `{caller}` calls itself"))
+        } else {
+            call(format!("task `{caller}` calls task `{callee}`, whose priority is not higher"))
                 .and(own.span, format!("`{caller}` has {}", own.get()))
-                .and(servers.span, format!("`{callee}` has {}", servers.get()));
-        }
+                .and(servers.span, format!("`{callee}` has {}", servers.get()))
+        };
         problems.add(problem.help("calls go to strictly higher priority; the other way, grant a `signal`"));
     }
 }

@@ -55,6 +55,10 @@ fn visible(text: &str, span: Span) -> Span {
     while !text.is_char_boundary(end) {
         end += 1;
     }
+    if start == end && start > line.start {
+        // Behind the line's last character, which can be underlined in its place.
+        start -= text[line.start..start].chars().next_back().map_or(0, char::len_utf8);
+    }
     Span { start, end }
 }
 
