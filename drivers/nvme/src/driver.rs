@@ -153,8 +153,12 @@ impl Driver {
         let mut completions = Vec::<Completion, BATCH_MAX>::new();
         if self.state == State::Gone || self.state == State::Stopping {
             self.io.transfers.take_ended(badge, &mut completions);
-            if completions.is_empty() && self.state == State::Gone {
-                return Answer::NoController;
+            if self.state == State::Gone {
+                if completions.is_empty() {
+                    return Answer::NoController;
+                }
+                // The client is to come once more, and learn that nothing is taken any more.
+                self.news = true;
             }
         } else {
             accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();

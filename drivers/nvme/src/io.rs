@@ -46,6 +46,8 @@ pub struct Io {
     /// When to look whether the controller still lives.
     look: u64,
     retry: Option<u64>,
+    /// Until when the queue, with nothing in flight, must have room again.
+    stuck: Option<u64>,
     refusals: u32,
 }
 
@@ -60,6 +62,7 @@ impl Io {
             timeout,
             look: 0,
             retry: None,
+            stuck: None,
             refusals: 0,
         }
     }
@@ -67,7 +70,7 @@ impl Io {
     /// The queue exists, with so many commands in flight at most.
     pub fn open(&mut self, depth: usize) {
         self.slots = Slots::new(depth);
-        self.retry = None;
+        (self.retry, self.stuck) = (None, None);
     }
 
     /// Commands in flight.
@@ -81,9 +84,10 @@ impl Io {
         in_flight.min(self.retry.unwrap_or(u64::MAX))
     }
 
-    /// Whether a command is overdue.
+    /// Whether a command is overdue, or the queue has long been full although nothing is in flight: the controller then
+    /// did not tell how far it has fetched.
     pub fn is_overdue(&self, now: u64) -> bool {
-        self.slots.deadline().is_some_and(|deadline| deadline <= now)
+        [self.slots.deadline(), self.stuck].into_iter().flatten().any(|deadline| deadline <= now)
     }
 
     /// The controller was seen alive at this time.
@@ -128,6 +132,9 @@ impl Io {
         let submission = hardware.submit(QUEUE, &batch.commands);
         let accepted = submission.accepted.min(batch.parts.len());
         let rest = &batch.parts[accepted..];
+        if accepted > 0 {
+            self.stuck = None;
+        }
         // From the last backwards: so each transfer's next turn begins with its first part that was not taken.
         for (identifier, part) in rest.iter().skip(1).rev() {
             self.slots.retire(*identifier);
@@ -139,7 +146,9 @@ impl Io {
             None | Some((Error::Busy, _)) => {
                 self.transfers.part_postponed(part);
                 if self.slots.in_flight() == 0 {
-                    self.retry = Some(hardware.now().saturating_add(RETRY));
+                    let now = hardware.now();
+                    self.retry = Some(now.saturating_add(RETRY));
+                    self.stuck.get_or_insert(now.saturating_add(LOOK));
                 }
                 Ok(false)
             }
@@ -206,7 +215,7 @@ impl Io {
             self.transfers.part_ended(transfer, Err(failure));
         }
         self.slots = Slots::new(0);
-        self.retry = None;
+        (self.retry, self.stuck) = (None, None);
         // Those that failed leave the queue of those with parts left.
         self.transfers.fail_waiting(|_| Ok(()));
     }

@@ -104,6 +104,8 @@ pub struct Controller {
     raised: BTreeSet<u16>,
     now: u64,
     events: Vec<(u64, u64, Event)>,
+    /// Answers that wait for room in their completion queue.
+    blocked: Vec<(u16, Event)>,
     life: u64,
     random: u64,
 }
@@ -132,6 +134,7 @@ impl Controller {
             raised: BTreeSet::new(),
             now: 0,
             events: Vec::new(),
+            blocked: Vec::new(),
             life: 0,
             random: 1,
         }
@@ -197,6 +200,7 @@ impl Controller {
 
     fn forget(&mut self) {
         self.life += 1;
+        self.blocked.clear();
         self.submission.clear();
         self.completion.clear();
     }
@@ -240,7 +244,13 @@ impl Controller {
         match (submission.copied(), completion.copied()) {
             (Some(queue), _) => self.submitted(queue, value),
             (_, Some(queue)) => match self.completion.get_mut(&queue) {
-                Some(queue) if value < queue.entries => queue.head = value,
+                Some(entry) if value < entry.entries => {
+                    entry.head = value;
+                    for (_, event) in self.blocked.extract_if(.., |(blocked, _)| *blocked == queue).collect::<Vec<_>>()
+                    {
+                        self.later(1000, event);
+                    }
+                }
                 _ => self.violations.push(format!("head {value} of completion queue {queue}")),
             },
             _ => self.violations.push(format!("doorbell of no queue at {offset:#x}")),
@@ -283,10 +293,13 @@ impl Controller {
 
     /// Executes a command and posts its completion.
     fn answer(&mut self, number: u16, command: &SubmissionEntry, fault: Option<Fault>) {
+        if self.faults.registers == Registers::AllOnes {
+            return;
+        }
         let Some(queue) = self.submission.get(&number) else { return };
         let completion_queue = queue.completion_queue;
         if self.completion.get(&completion_queue).is_some_and(CompletionQueue::is_full) {
-            self.later(1000, Event::Answer { queue: number, command: *command, fault });
+            self.blocked.push((completion_queue, Event::Answer { queue: number, command: *command, fault }));
             return;
         }
         let (dword0, status) = match fault {

@@ -209,3 +209,28 @@ fn a_controller_that_does_not_come_back_from_its_reset_is_given_up() {
     assert_eq!(machine.outcomes[&2], Err(Failure::Aborted));
     assert_line(&machine, "controller failed reason=not-ready");
 }
+
+#[test]
+fn a_queue_that_stays_full_with_nothing_in_flight_is_reset() {
+    let capabilities = Identity::default().capabilities & !0xffff | 1;
+    let mut machine = Machine::started(Identity { capabilities, ..Identity::default() });
+    let begin = machine.now();
+    machine.kernel.device.faults.io.push_back(Some(Fault::Head));
+    machine.submit(&[read(1, 1, 0, 1, 0), read(2, 1, 0, 1, 512)]);
+    machine.finish();
+    assert_eq!((machine.outcomes[&1], machine.outcomes[&2]), (Ok(()), Ok(())));
+    assert!(machine.now() < begin + 3 * SECOND);
+    assert_line(&machine, "controller reset reason=timeout in_flight=0");
+}
+
+#[test]
+fn a_client_that_is_refused_at_the_end_learns_that_the_controller_is_gone() {
+    let mut machine = Machine::started(Identity::default());
+    machine.submit(&[read(1, 1, 0, 1, 0)]);
+    machine.kernel.device.faults.never_stops = true;
+    machine.kernel.device.fail_fatally();
+    machine.run_until(|machine| machine.driver.state() == State::Stopping);
+    machine.submit(&[read(2, 1, 0, 1, 0)]);
+    machine.finish();
+    assert_eq!((machine.outcomes[&1], machine.outcomes[&2]), (Err(Failure::Aborted), Err(Failure::Aborted)));
+}

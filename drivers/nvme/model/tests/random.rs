@@ -110,7 +110,7 @@ impl Places {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_transfer_ends_once_with_the_right_data(identity in identity(), actions in vec(action(), 1..40)) {
