@@ -146,6 +146,9 @@ where
             Progress::Again(time) => Some(time.max(now.saturating_add(1))),
             Progress::Done => {
                 self.state = after;
+                if after == State::Stopped {
+                    log!("charter", "device stopped name={name}");
+                }
                 None
             }
             Progress::Failed => {
