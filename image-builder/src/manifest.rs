@@ -41,7 +41,8 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     let tasks = root.named_tables("tasks", "task", &mut declared.tasks, tasks::task);
     declared.unread_grants =
         tasks.len() < declared.tasks.len() || tasks.iter().any(|task| task.grants.len() < task.declared_grants.len());
-    if declared.tasks.is_empty() && !root.has("tasks") {
+    // What is no table at all was reported as that.
+    if declared.tasks.is_empty() && (!root.has("tasks") || root.is_table("tasks")) {
         let problem =
             Problem::new(Kind::MissingKey, "the charter has no tasks", start, "there is no [tasks.…] in this file");
         problems.add(problem.help("every system has at least one task: add [tasks.NAME]"));

@@ -134,7 +134,9 @@ fn the_example_is_good() {
 
 #[test]
 fn no_text_at_all_is_no_charter() {
-    for text in ["", "\n", "\r\n", "#", "version", "version = 1", "\u{feff}", "version = 1\r\n[tasks"] {
+    for text in
+        ["", "\n", "\r\n", "#", "version", "version = 1", "\u{feff}", "version = 1\r\n[tasks", "version = 1\n[tasks]"]
+    {
         assert!(!try_out(text), "{text:?}");
     }
 }

@@ -76,6 +76,11 @@ impl<'t> Table<'t> {
         self.entries.keys().any(|own| own.get_ref() == key)
     }
 
+    /// Whether the key is there, and a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|(_, value)| value.get_ref().is_table())
+    }
+
     /// Every key that is there.
     pub fn keys(&self) -> impl Iterator<Item = Located<String>> + use<'t> {
         let entries: &'t DeTable<'t> = self.entries;
