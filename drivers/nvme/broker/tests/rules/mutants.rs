@@ -91,7 +91,6 @@ const MUTANTS: &[Mutant] = &[
         "        if true {",
         "completions::an_impossible_submission_head_frees_nothing",
     ),
-    mutant(2, "queue.rs", "        if possible {", "        if true {", PROPERTY),
     mutant(
         2,
         "queue.rs",
@@ -108,7 +107,6 @@ const MUTANTS: &[Mutant] = &[
         "Stage::Disabling => {",
         "registers::a_reset_keeps_commands_pinned_until_rdy_0_was_read",
     ),
-    mutant(2, "controller.rs", "Stage::Disabling if !ready => {", "Stage::Disabling => {", PROPERTY),
     mutant(
         3,
         "controller.rs",
