@@ -5,7 +5,9 @@
 
 pub mod values;
 
-use values::{Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, Size, Vector};
+use values::{
+    Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size, Vector,
+};
 
 /// A range of bytes in the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,7 +157,7 @@ pub struct Task {
     /// Whether `boot complete` waits for it.
     pub required: bool,
     /// Text that it finds at its start, by key.
-    pub settings: Vec<(Located<Name>, String)>,
+    pub settings: Vec<(Located<SettingName>, String)>,
     /// What it may use.
     pub grants: Vec<Grant>,
     /// Names of all its grants, also of those too malformed for the model.

@@ -12,7 +12,7 @@ mod tasks;
 use reader::{ROOT, Table};
 use toml::de::DeTable;
 
-use crate::charter::values::Name;
+use crate::charter::values::{Name, ValueError};
 use crate::charter::{Charter, Declared, Located, Span};
 use crate::problem::{Kind, Problem, Problems};
 
@@ -71,8 +71,17 @@ fn version(root: &mut Table<'_>) -> Option<()> {
 
 /// A table key as a name.
 fn name_of(key: &Located<String>, subject: &str) -> Result<Located<Name>, Problem> {
-    match Name::new(&key.value) {
+    key_of(key, &format!("the name of {subject}"), Name::new)
+}
+
+/// A table key as what `make` takes.
+fn key_of<T>(
+    key: &Located<String>,
+    subject: &str,
+    make: impl FnOnce(&str) -> Result<T, ValueError>,
+) -> Result<Located<T>, Problem> {
+    match make(&key.value) {
         Ok(value) => Ok(Located { value, span: key.span }),
-        Err(error) => Err(Problem::value(&format!("the name of {subject}"), key.span, error)),
+        Err(error) => Err(Problem::value(subject, key.span, error)),
     }
 }

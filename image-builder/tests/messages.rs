@@ -68,6 +68,7 @@ told! {
     out_of_range_blocks: "out-of-range-blocks",
     bad_name: "bad-name",
     bad_name_long: "bad-name-long",
+    bad_name_setting: "bad-name-setting",
     bad_name_program: "bad-name-program",
     bad_size_unit: "bad-size-unit",
     bad_size_large: "bad-size-large",

@@ -24,69 +24,60 @@ impl ValueError {
     }
 }
 
-/// Name of a task, device, region, endpoint, grant, setting or log component: 1 to 28 characters of `a-z`, `0-9`, `-`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+/// Makes a type of text that holds only certain characters, and so many.
+macro_rules! text {
+    ($(#[$documentation:meta])* $type:ident, $what:literal, $most:expr, $extra:pat, $help:literal) => {
+        $(#[$documentation])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
 
-impl Name {
-    /// The name that this text is.
-    ///
-    /// # Errors
-    /// If it is empty, too long, or has another character.
-    pub fn new(text: &str) -> Result<Self, ValueError> {
-        characters(text, "name", |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-            .map_err(|what| ValueError::new(Kind::BadName, what, "a name has 1 to 28 characters: a-z, 0-9 and -"))?;
-        Ok(Self(text.into()))
-    }
+        impl $type {
+            /// # Errors
+            /// If the text is empty, too long, or has another character.
+            pub fn new(text: &str) -> Result<Self, ValueError> {
+                let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, $extra);
+                characters(text, $what, $most, good).map_err(|what| ValueError::new(Kind::BadName, what, $help))?;
+                Ok(Self(text.into()))
+            }
 
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// File name of a program: 1 to 64 characters of `a-z`, `0-9`, `-`, `_`; never a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProgramName(String);
-
-impl ProgramName {
-    /// The program name that this text is.
-    ///
-    /// # Errors
-    /// If it is empty, too long, or has another character.
-    pub fn new(text: &str) -> Result<Self, ValueError> {
-        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-        let help = "a program is a file name of 1 to 64 characters: a-z, 0-9, - and _; --programs says where to look";
-        if text.len() > 64 {
-            return Err(ValueError::new(Kind::BadName, "longer than 64 characters", help));
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        match text.bytes().all(good) && !text.is_empty() {
-            true => Ok(Self(text.into())),
-            false => Err(ValueError::new(Kind::BadName, "not a program name", help)),
-        }
-    }
 
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-fn characters(text: &str, what: &str, good: impl Fn(u8) -> bool) -> Result<(), String> {
+text! {
+    /// Name of a task, device, region, endpoint, grant or log component: 1 to 28 characters of `a-z`, `0-9`, `-`.
+    Name, "name", package::NAME_BYTES_MAX, b'-', "a name has 1 to 28 characters: a-z, 0-9 and -"
+}
+text! {
+    /// Key of a setting: 1 to 28 characters of `a-z`, `0-9`, `-`, `_`.
+    SettingName, "setting's key", package::NAME_BYTES_MAX, b'-' | b'_',
+    "the key of a setting has 1 to 28 characters: a-z, 0-9, - and _"
+}
+text! {
+    /// File name of a program: 1 to 64 characters of `a-z`, `0-9`, `-`, `_`; never a path.
+    ProgramName, "program's name", 64, b'-' | b'_',
+    "a program is a file name of 1 to 64 characters: a-z, 0-9, - and _; --programs says where to look"
+}
+
+fn characters(text: &str, what: &str, most: usize, good: impl Fn(u8) -> bool) -> Result<(), String> {
     if text.is_empty() {
-        return Err(format!("empty {what}"));
+        return Err(format!("a {what} is not empty"));
     }
     if let Some(bad) = text.chars().find(|character| !u8::try_from(*character).is_ok_and(&good)) {
         return Err(format!("{bad:?} is not allowed in a {what}"));
     }
-    if text.len() > package::NAME_BYTES_MAX {
-        return Err(format!("{} characters, at most {} fit", text.len(), package::NAME_BYTES_MAX));
+    if text.len() > most {
+        return Err(format!("{} characters, at most {most} fit", text.len()));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use abi::layout;
 
 use super::grants;
 use super::reader::Table;
-use crate::charter::values::{Name, Priority, ProgramName, Size, ValueError};
+use crate::charter::values::{Name, Priority, ProgramName, SettingName, Size, ValueError};
 use crate::charter::{Located, Task};
 use crate::problem::Kind;
 
@@ -33,9 +33,9 @@ pub fn task(name: Located<Name>, table: &mut Table<'_>) -> Option<Task> {
     })
 }
 
-fn settings(table: &Table<'_>) -> Vec<(Located<Name>, String)> {
+fn settings(table: &Table<'_>) -> Vec<(Located<SettingName>, String)> {
     let entries = table.entries().filter_map(|(key, value)| {
-        let key = table.keep(super::name_of(&key, "a setting"));
+        let key = table.keep(super::key_of(&key, &format!("a key in {}", table.subject()), SettingName::new));
         let value = table.keep(value.text(setting));
         Some((key?, value?.value))
     });
