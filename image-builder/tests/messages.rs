@@ -134,4 +134,7 @@ fn every_kind_of_mistake_has_its_charter() {
     assert!(missing.is_empty(), "no charter for {missing:?}");
     let codes: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.code()).collect();
     assert_eq!(codes.len(), Kind::ALL.len(), "codes differ");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/charter.md")).unwrap();
+    let unexplained: Vec<_> = codes.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(unexplained.is_empty(), "docs/charter.md does not explain {unexplained:?}");
 }
