@@ -14,12 +14,17 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let settings = Settings::new(|key| environment.setting(key))?;
     let mut disk = ServedDisk::new(grants.disk, settings.patience);
+    let mut known = None;
     let mut left = settings.rounds;
     while left != Some(0) {
-        let tally =
-            round(&mut disk, &grants.data, &settings, &mut |line| task::log!(grants.log, "{line}"), &mut || {
-                pause(settings.pause)
-            });
+        let tally = round(
+            &mut disk,
+            &mut known,
+            &grants.data,
+            &settings,
+            &mut |line| task::log!(grants.log, "{line}"),
+            &mut || pause(settings.pause),
+        );
         // The first round counts for the kernel; it ignores what is said later.
         task::ready(if tally.failed == 0 { Started::Well } else { Started::Failed });
         left = left.map(|rounds| rounds - 1);

@@ -51,16 +51,17 @@ pub struct Tally {
     pub failed: u32,
 }
 
-/// Goes through the reads once. `tell` writes a log line; `between` is called between two reads.
+/// Goes through the reads once. `known` is what the disk has told of itself, kept from round to round; `tell` writes a
+/// log line; `between` is called between two reads.
 pub fn round(
     disk: &mut impl Disk,
+    known: &mut Option<Information>,
     window: &Window,
     settings: &Settings,
     tell: &mut impl FnMut(fmt::Arguments<'_>),
     between: &mut impl FnMut(),
 ) -> Tally {
     let mut tally = Tally::default();
-    let mut known = None;
     for (index, read) in settings.reads.iter().enumerate() {
         if index > 0 {
             between();
@@ -164,7 +165,8 @@ mod tests {
             .unwrap();
             let mut lines = Vec::new();
             let window = self.window;
-            let tally = round(&mut self, &window, &settings, &mut |line| lines.push(line.to_string()), &mut || ());
+            let tally =
+                round(&mut self, &mut None, &window, &settings, &mut |line| lines.push(line.to_string()), &mut || ());
             (lines, tally, self.requests)
         }
     }

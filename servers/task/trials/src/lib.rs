@@ -5,9 +5,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+use core::fmt;
 use core::time::Duration;
 
-use task::{Environment, Stop};
+use task::{Deadline, Environment, Log, Stop};
 
 /// A setting that is a number: decimal, or hexadecimal behind `0x`.
 ///
@@ -31,6 +32,18 @@ pub fn milliseconds(environment: &Environment, key: &str, unless: u64) -> Result
 /// A setting that there is no going on without, or that has no such value.
 pub fn wrong_setting(key: &str, expected: &str) -> Stop {
     Stop::new(format_args!("setting {key}: expected {expected}"))
+}
+
+/// Writes a line that a test waits for, also after so many others that the kernel drops more of them for a while.
+pub fn insist(log: Log, line: fmt::Arguments<'_>) {
+    const TRIES: u32 = 500;
+    for _ in 0..TRIES {
+        if log.line(line) != Err(abi::Error::Busy) {
+            return;
+        }
+        // A pause ends by timing out.
+        let _ = task::wait(Deadline::after(Duration::from_millis(20)));
+    }
 }
 
 fn parse(text: &str) -> Option<u64> {

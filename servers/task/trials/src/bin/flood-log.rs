@@ -4,7 +4,7 @@
 
 use abi::system_call::{LOG_BYTES_MAX, Number};
 use task::{Deadline, Environment, Frame, Log, Started, Stop, log, system_call};
-use trials::number;
+use trials::{insist, number};
 
 task::needs! { log: log }
 task::main!(run);
@@ -46,7 +46,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     }
     task::ready(Started::Well);
     let _ = task::wait(Deadline::after(core::time::Duration::from_secs(3)));
-    log!(grants.log, "flood done accepted={accepted} dropped={dropped}");
+    insist(grants.log, format_args!("flood done accepted={accepted} dropped={dropped}"));
     task::idle()
 }
 

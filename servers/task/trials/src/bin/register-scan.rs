@@ -6,8 +6,8 @@
 use core::time::Duration;
 
 use abi::system_call::Number;
-use task::{Deadline, Environment, Frame, Instant, Registers, Started, Stop, log, system_call};
-use trials::number;
+use task::{Deadline, Environment, Frame, Instant, Registers, Started, Stop, system_call};
+use trials::{insist, number};
 
 task::needs! {
     registers: registers,
@@ -71,7 +71,10 @@ fn scan(grants: &Grants, state: &str, end: u64) {
             match read(grants, offset, bytes) {
                 Ok(value) => {
                     tally.allowed += 1;
-                    log!(grants.log, "register state={state} offset={offset:#x} bytes={bytes} value={value:#x}");
+                    insist(
+                        grants.log,
+                        format_args!("register state={state} offset={offset:#x} bytes={bytes} value={value:#x}"),
+                    );
                 }
                 Err(abi::Error::Denied) => tally.denied += 1,
                 Err(abi::Error::Invalid) => tally.invalid += 1,
@@ -79,13 +82,10 @@ fn scan(grants: &Grants, state: &str, end: u64) {
             }
         }
     }
-    log!(
+    let Tally { allowed, denied, invalid, other } = tally;
+    insist(
         grants.log,
-        "scan done state={state} allowed={} denied={} invalid={} other={}",
-        tally.allowed,
-        tally.denied,
-        tally.invalid,
-        tally.other
+        format_args!("scan done state={state} allowed={allowed} denied={denied} invalid={invalid} other={other}"),
     );
 }
 
