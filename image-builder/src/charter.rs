@@ -304,3 +304,23 @@ pub struct Disk {
     /// The name of the client's own window grant that data passes through.
     pub window: Located<Name>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_what_is_inside_and_no_more() {
+        let blocks = |first, count, access| Blocks { first, count, access };
+        let limit = blocks(10, Some(100), Access::ReadOnly);
+        assert!(limit.covers(&blocks(10, Some(100), Access::ReadOnly)));
+        assert!(limit.covers(&blocks(109, Some(1), Access::ReadOnly)));
+        assert!(!limit.covers(&blocks(109, Some(2), Access::ReadOnly)));
+        assert!(!limit.covers(&blocks(9, Some(1), Access::ReadOnly)));
+        assert!(!limit.covers(&blocks(10, None, Access::ReadOnly)));
+        assert!(!limit.covers(&blocks(10, Some(1), Access::ReadWrite)));
+        let rest = blocks(10, None, Access::ReadWrite);
+        assert!(rest.covers(&blocks(u64::MAX, Some(1), Access::ReadOnly)) && rest.covers(&rest));
+        assert!(!blocks(0, Some(u64::MAX), Access::ReadWrite).covers(&rest));
+    }
+}

@@ -32,6 +32,8 @@ macro_rules! text {
         pub struct $type(String);
 
         impl $type {
+            /// From text.
+            ///
             /// # Errors
             /// If the text is empty, too long, or has another character.
             pub fn new(text: &str) -> Result<Self, ValueError> {
@@ -120,8 +122,11 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
 fn pages(text: &str) -> Result<u64, ValueError> {
     let bytes = bytes(text)?;
     if !bytes.is_multiple_of(layout::PAGE_BYTES) {
-        let near = bytes.next_multiple_of(layout::PAGE_BYTES);
-        let help = format!("memory is granted in pages of 4 KiB; the next one is \"{}\"", Bytes(near));
+        let rule = "memory is granted in pages of 4 KiB";
+        let help = match bytes.checked_next_multiple_of(layout::PAGE_BYTES) {
+            Some(next) => format!("{rule}; the next one is \"{}\"", Bytes(next)),
+            None => rule.into(),
+        };
         return Err(ValueError::new(Kind::Misaligned, "not a multiple of 4 KiB", help));
     }
     Ok(bytes)
@@ -206,6 +211,8 @@ fn ranged(value: u64, least: u64, most: u64, what: &str) -> Result<u64, ValueErr
 pub struct Priority(u8);
 
 impl Priority {
+    /// From a number.
+    ///
     /// # Errors
     /// Beyond 63.
     pub fn new(value: u64) -> Result<Self, ValueError> {
@@ -223,6 +230,8 @@ impl Priority {
 pub struct Bar(u8);
 
 impl Bar {
+    /// From a number.
+    ///
     /// # Errors
     /// Beyond 5.
     pub fn new(value: u64) -> Result<Self, ValueError> {
@@ -240,6 +249,8 @@ impl Bar {
 pub struct Vector(u16);
 
 impl Vector {
+    /// From a number.
+    ///
     /// # Errors
     /// Beyond 2047.
     pub fn new(value: u64) -> Result<Self, ValueError> {
@@ -257,6 +268,8 @@ impl Vector {
 pub struct Namespace(u32);
 
 impl Namespace {
+    /// From a number.
+    ///
     /// # Errors
     /// Zero, or beyond 0xfffffffe.
     pub fn new(value: u64) -> Result<Self, ValueError> {
@@ -372,6 +385,8 @@ pub enum Access {
 }
 
 impl Access {
+    /// From its name.
+    ///
     /// # Errors
     /// If it is neither `read-only` nor `read-write`.
     pub fn new(text: &str) -> Result<Self, ValueError> {
@@ -399,6 +414,8 @@ impl Broker {
     /// Every broker's name.
     pub const NAMES: [&str; 1] = ["nvme"];
 
+    /// From its name.
+    ///
     /// # Errors
     /// If there is no broker of this name.
     pub fn new(text: &str) -> Result<Self, ValueError> {
@@ -415,3 +432,6 @@ impl Broker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
