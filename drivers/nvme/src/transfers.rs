@@ -158,7 +158,8 @@ impl Transfers {
     /// A part has ended. A failure keeps the transfer's further parts from being issued.
     pub fn part_ended(&mut self, transfer: u16, outcome: Result<(), Failure>) {
         let Some(entry) = self.entry(transfer) else { return };
-        entry.in_flight = entry.in_flight.saturating_sub(1);
+        let Some(in_flight) = entry.in_flight.checked_sub(1) else { return };
+        entry.in_flight = in_flight;
         if let Err(failure) = outcome {
             self.fail(transfer, failure);
         }
@@ -169,7 +170,8 @@ impl Transfers {
     /// [`Transfers::next_part`] gave of that transfer, or several from the last backwards.
     pub fn part_postponed(&mut self, part: &Part) {
         let Some(entry) = self.entry(part.transfer) else { return };
-        entry.in_flight = entry.in_flight.saturating_sub(1);
+        let Some(in_flight) = entry.in_flight.checked_sub(1) else { return };
+        entry.in_flight = in_flight;
         if entry.outcome.is_ok() {
             entry.left += part.blocks.max(1);
             entry.transfer.first_block = part.first_block;
@@ -265,3 +267,6 @@ impl Entry {
         part
     }
 }
+
+#[cfg(test)]
+mod tests;

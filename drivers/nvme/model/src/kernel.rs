@@ -29,9 +29,11 @@ pub struct Kernel {
     pub present: bool,
     /// Device submissions so far, and commands in them.
     pub submissions: (u64, u64),
+    /// Most commands taken in one submission, as if there were no more room.
+    pub room: usize,
     /// Looks at completion queues so far.
     pub looks: u64,
-    /// Whether bus mastering was ever on while the device was believed stopped; see [`Kernel::quiesce`].
+    /// Whether [`Kernel::quiesce`] has come to an end.
     quiesced: bool,
 }
 
@@ -54,6 +56,7 @@ impl Kernel {
             log: Vec::new(),
             present: true,
             submissions: (0, 0),
+            room: usize::MAX,
             looks: 0,
             quiesced: false,
         }
@@ -119,7 +122,7 @@ impl Hardware for Kernel {
     fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
         self.submissions.0 += 1;
         self.submissions.1 += commands.len() as u64;
-        let commands: Vec<_> = commands.iter().map(|command| command.to_bytes()).collect();
+        let commands: Vec<_> = commands.iter().take(self.room).map(|command| command.to_bytes()).collect();
         let submitted = self.broker.submit(&mut self.device, queue, &commands);
         Submission {
             accepted: submitted.accepted,

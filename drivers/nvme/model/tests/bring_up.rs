@@ -147,6 +147,7 @@ fn a_vector_that_the_device_does_not_offer_falls_back_to_the_first() {
     assert_line(&machine, "vector not offered vector=1 status_type=1 status_code=0x08");
     assert_eq!(machine.read(1, 1, 0, 8, 0, 4096).0, Ok(()));
     assert_eq!(machine.kernel.device.interrupts.keys().copied().collect::<Vec<_>>(), [0]);
+    assert!(!has_line(&machine, "completions without interrupt"));
     machine.assert_sound();
 }
 
@@ -216,6 +217,16 @@ fn a_list_of_exactly_1024_namespaces_ends() {
     let machine = Machine::started(Identity { namespaces: many, ..Identity::default() });
     assert_line(&machine, "namespaces=1024");
     assert_eq!(machine.driver.state(), State::Running);
+}
+
+#[test]
+fn a_list_that_is_not_ascending_is_not_believed() {
+    for order in [[2, 1], [1, 1], [1, 0xffff_ffff]] {
+        let namespaces = order.map(|nsid| Namespace::new(nsid, 100, 9)).to_vec();
+        let machine = Machine::started(Identity { namespaces, ..Identity::default() });
+        assert_eq!(machine.driver.state(), State::Gone);
+        assert_line(&machine, "controller failed reason=malformed what=namespace-list-order");
+    }
 }
 
 #[test]

@@ -234,3 +234,14 @@ fn a_client_that_is_refused_at_the_end_learns_that_the_controller_is_gone() {
     machine.finish();
     assert_eq!((machine.outcomes[&1], machine.outcomes[&2]), (Err(Failure::Aborted), Err(Failure::Aborted)));
 }
+
+#[test]
+fn resets_that_help_are_not_counted_together() {
+    let mut machine = Machine::started(Identity::default());
+    for round in 0..10 {
+        machine.kernel.device.faults.io.push_back(Some(Fault::Drop));
+        assert_eq!(machine.read(2 * round, 1, 0, 1, 0, 512).0, Err(Failure::TimedOut));
+        assert_eq!(machine.read(2 * round + 1, 1, 0, 1, 0, 512).0, Ok(()));
+    }
+    assert_eq!(machine.driver.state(), State::Running);
+}
