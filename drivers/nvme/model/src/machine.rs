@@ -195,6 +195,15 @@ impl Machine {
     }
 }
 
+/// No test ends well with a device that was led astray.
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_sound();
+        }
+    }
+}
+
 /// The whole device, to be read and written.
 pub const EVERYTHING: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
 

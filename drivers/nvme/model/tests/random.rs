@@ -143,7 +143,6 @@ proptest! {
             }
         }
         machine.finish();
-        machine.assert_sound();
 
         // Machine asserts that none ends twice, and that none ends that was not asked for.
         prop_assert_eq!(machine.outcomes.len(), asked.len());
