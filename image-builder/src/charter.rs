@@ -1,7 +1,7 @@
 //! The charter as a typed model: what `system.toml` says, once it is known to be well formed.
 //!
 //! Values are of types that cannot hold a wrong one ([`values`]); every one of them knows where it was written, so that
-//! later checks can point at it. References are still names: [`crate::check`] resolves them.
+//! later checks can point at it. References are still names: [`mod@crate::check`] resolves them.
 
 pub mod values;
 
@@ -171,8 +171,6 @@ pub struct Grant {
     pub name: Located<Name>,
     /// What is granted.
     pub kind: GrantKind,
-    /// Where that is written.
-    pub span: Span,
 }
 
 /// What is granted.

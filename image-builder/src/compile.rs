@@ -22,7 +22,7 @@ use crate::check::Checked;
 /// Why a checked charter did not become a package. These are faults of this builder, or of a charter of unusual size.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// More than fit, or a name without an item: [`crate::check`] should have said so.
+    /// More than fit, or a name without an item: [`mod@crate::check`] should have said so.
     #[error("the image builder is at fault: the checked charter has {0}")]
     Unchecked(&'static str),
     /// The package is larger than the room for it.

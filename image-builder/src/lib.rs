@@ -6,7 +6,7 @@
 //! | step | module |
 //! |---|---|
 //! | the text becomes a typed model, malformed parts are pointed at | [`manifest`], [`charter`] |
-//! | the parts are held against each other and against the programs | [`check`], [`executable`] |
+//! | the parts are held against each other and against the programs | [`mod@check`], [`executable`] |
 //! | names become numbers, the boot package is written and read back | [`compile`] |
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
 //! | the EFI file becomes a disk image | [`image`] |

@@ -1,6 +1,6 @@
 //! Reads `system.toml` into the typed model, and points at everything in it that is malformed.
 //!
-//! Only one thing at a time is looked at here; what must hold between the parts is for [`crate::check`]. A malformed
+//! Only one thing at a time is looked at here; what must hold between the parts is for [`mod@crate::check`]. A malformed
 //! part is left out of the model and reading goes on, so that one run tells of every mistake.
 
 mod devices;

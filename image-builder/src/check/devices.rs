@@ -1,6 +1,6 @@
 //! Can every device be told from the others, and is everything that it does to memory checked?
 
-use crate::charter::{Charter, Device, GrantKind, Span};
+use crate::charter::{Charter, Device, GrantKind};
 use crate::problem::{Kind, Problem, Problems};
 
 pub fn check(charter: &Charter, problems: &Problems) {
@@ -80,7 +80,7 @@ fn owners_drive(charter: &Charter, problems: &Problems) {
         match charter.driver(device) {
             Some((driver, _)) if driver.name.value == task.name.value => {}
             Some((driver, registers)) => {
-                let span: Span = registers.span;
+                let span = registers.name.span;
                 let message = message(&format!("task `{}` drives", driver.name.value));
                 let problem = Problem::new(Kind::ForeignRegion, message, region.span, here);
                 problems.add(problem.and(span, format!("task `{}` drives it", driver.name.value)).help(help));

@@ -7,7 +7,7 @@ use abi::needs;
 
 use super::reader::Table;
 use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
-use crate::charter::{Blocks, Disk, Grant, GrantKind, Limit, Located, Span};
+use crate::charter::{Blocks, Disk, Grant, GrantKind, Limit, Located};
 use crate::problem::{Kind, Problem, closest};
 
 /// Keys that make a `call` grant a disk.
@@ -16,12 +16,12 @@ const DISK_KEYS: [&str; 5] = ["namespace", "first_block", "blocks", "access", "w
 /// Reads a grant.
 pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
     let kind = kind(table)?;
-    let named = |table: &mut Table<'_>| table.required(kind.key(), &example(kind), |value| value.text(Name::new));
-    let target = named(table);
+    let example = format!("{} = \"…\"", kind.key());
+    let target = table.required(kind.key(), &example, |value| value.text(Name::new));
     let kind = match kind {
         needs::Kind::Call => {
             let disk = if DISK_KEYS.iter().any(|key| table.has(key)) { Some(disk(table)) } else { None };
-            known(table, &DISK_KEYS);
+            DISK_KEYS.iter().for_each(|key| table.allow(key));
             GrantKind::Call { endpoint: target?, disk: disk.map_or(Some(None), |disk| disk.map(Some))? }
         }
         needs::Kind::Receive => GrantKind::Receive { endpoint: target? },
@@ -36,8 +36,7 @@ pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
         needs::Kind::Window => window(target, table)?,
         needs::Kind::Log => GrantKind::Log { component: target? },
     };
-    let span = Span { start: name.span.start, end: name.span.end };
-    Some(Grant { span, name, kind })
+    Some(Grant { name, kind })
 }
 
 /// Which kind of grant it is: the one key that names a kind. `call` comes first, since the disk that it may grant has a
@@ -47,7 +46,6 @@ fn kind(table: &mut Table<'_>) -> Option<needs::Kind> {
         .into_iter()
         .filter_map(|kind| table.keys().find(|key| key.value == kind.key()).map(|key| (kind, key.span)))
         .collect();
-    let beside_call = |kind: needs::Kind| kind == needs::Kind::Window;
     match named[..] {
         [] => {
             let kinds = needs::Kind::ALL.map(needs::Kind::key);
@@ -63,7 +61,7 @@ fn kind(table: &mut Table<'_>) -> Option<needs::Kind> {
             None
         }
         [(kind, _)] => Some(kind),
-        [(needs::Kind::Call, _), (other, _)] if beside_call(other) => Some(needs::Kind::Call),
+        [(needs::Kind::Call, _), (needs::Kind::Window, _)] => Some(needs::Kind::Call),
         [(first, here), (second, there), ..] => {
             let message = format!("{} grants two things", table.subject());
             table.problem(
@@ -75,14 +73,6 @@ fn kind(table: &mut Table<'_>) -> Option<needs::Kind> {
             None
         }
     }
-}
-
-fn example(kind: needs::Kind) -> String {
-    format!("{} = \"…\"", kind.key())
-}
-
-fn known(table: &mut Table<'_>, keys: &[&'static str]) {
-    keys.iter().for_each(|key| table.allow(key));
 }
 
 fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantKind> {
