@@ -17,7 +17,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Bench {
     image: PathBuf,
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
 }
 
 impl Bench {
@@ -62,7 +62,7 @@ impl Bench {
         let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
         let image = directory.path().join("charter.img");
         build_image(manifest, &image).unwrap_or_else(|error| panic!("{error}"));
-        Self { image, directory }
+        Self { image, directory: Arc::new(directory) }
     }
 
     /// Builds a charter from its text.
@@ -112,7 +112,7 @@ impl Bench {
     pub fn boot(&self, machine: &Machine) -> System {
         let slot = take_slot();
         let running = Running::start(machine, LIMIT).unwrap_or_else(|error| panic!("{error}"));
-        System { running, _slot: slot }
+        System { running, _directory: Arc::clone(&self.directory), _slot: slot }
     }
 }
 
@@ -132,6 +132,8 @@ pub fn seed(name: &str) -> u64 {
 /// A started machine.
 pub struct System {
     running: Running,
+    // The files that it runs from stay, even if the bench goes.
+    _directory: Arc<tempfile::TempDir>,
     _slot: File,
 }
 
@@ -195,6 +197,22 @@ impl System {
                 _ => {}
             }
         }
+    }
+
+    /// Waits for an event that comes from now on.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn expect_next(&mut self, component: &str, event: &str) -> Event {
+        self.expect_next_where(&format!("`{component}: {event}`"), |found| found.is(component, event))
+    }
+
+    /// Waits for an event that `wanted` accepts and that comes from now on.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn expect_next_where(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        self.running.wait_for(what, wanted).unwrap_or_else(|error| self.fail(&error.to_string()))
     }
 
     /// The running QEMU, for its control socket.
