@@ -235,6 +235,8 @@ pub enum GrantKind {
         /// Under which component name.
         component: Located<Name>,
     },
+    /// Reads what the machine tells of itself.
+    Evidence,
 }
 
 impl GrantKind {
@@ -251,6 +253,7 @@ impl GrantKind {
             Self::Dma { .. } => Kind::Dma,
             Self::Window { .. } => Kind::Window,
             Self::Log { .. } => Kind::Log,
+            Self::Evidence => Kind::Evidence,
         }
     }
 }

@@ -63,6 +63,7 @@ told! {
     bad_value: "bad-value",
     bad_value_class: "bad-value-class",
     bad_value_setting: "bad-value-setting",
+    bad_value_evidence: "bad-value-evidence",
     out_of_range: "out-of-range",
     out_of_range_negative: "out-of-range-negative",
     out_of_range_blocks: "out-of-range-blocks",

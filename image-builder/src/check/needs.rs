@@ -53,6 +53,7 @@ fn example(need: &OwnedNeed) -> String {
         needs::Kind::Dma => "\"REGION\"",
         needs::Kind::Window => "\"REGION\", size = \"64 KiB\"",
         needs::Kind::Log => "\"COMPONENT\"",
+        needs::Kind::Evidence => "\"firmware\"",
     };
     format!("{} = {{ {} = {target} }}", need.name, need.kind.key())
 }

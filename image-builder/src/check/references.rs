@@ -26,7 +26,7 @@ pub fn check(charter: &Charter, problems: &Problems) {
             }
             GrantKind::Call { endpoint, .. } => self::endpoint(charter, endpoint, problems),
             GrantKind::Log { component } => self::component(component, problems),
-            GrantKind::Receive { .. } => {}
+            GrantKind::Receive { .. } | GrantKind::Evidence => {}
         }
     }
 }

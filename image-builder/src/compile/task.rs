@@ -1,6 +1,7 @@
 //! One task of the package: its capabilities, its windows, and what it finds at its start.
 
-use abi::layout::{WINDOW_START, WINDOW_STRIDE};
+use abi::evidence::EVIDENCE_BYTES;
+use abi::layout::{EVIDENCE, WINDOW_START, WINDOW_STRIDE};
 use abi::package::{Capability, LOG_NAMES_MAX, Segment, Task, WINDOWS_MAX, Window};
 use abi::start::{Client, Grant, Granted, StartInfo};
 use heapless::Vec as Bounded;
@@ -51,6 +52,11 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
             GrantKind::Registers { .. } => Granted::Registers { handle: handle()? },
             GrantKind::Information { .. } => Granted::DeviceInformation { handle: handle()? },
             GrantKind::Log { .. } => Granted::Log { handle: handle()? },
+            GrantKind::Evidence => {
+                // Mapped at its own place; the capability takes a handle all the same.
+                handle()?;
+                Granted::Evidence { address: EVIDENCE, bytes: EVIDENCE_BYTES as u64 }
+            }
             GrantKind::Interrupt { vector, .. } => {
                 // The kernel sets the bits; the capability takes a handle all the same.
                 handle()?;
@@ -107,6 +113,7 @@ fn capability(
             bits: interrupt_bits(task, grant)?,
         },
         GrantKind::Information { device } => Capability::DeviceInformation { device: numbers.device(device)? },
+        GrantKind::Evidence => Capability::Evidence,
         GrantKind::Log { component } => {
             let name = log_names(task)?.iter().position(|name| *name == component.as_str());
             Capability::Log { name: name.ok_or(CompileError::Unchecked("too many log names"))? as u8 }

@@ -35,6 +35,7 @@ pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
         needs::Kind::Dma => GrantKind::Dma { region: target? },
         needs::Kind::Window => window(target, table)?,
         needs::Kind::Log => GrantKind::Log { component: target? },
+        needs::Kind::Evidence => evidence(&target?, table)?,
     };
     Some(Grant { name, kind })
 }
@@ -106,6 +107,21 @@ fn window(region: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantK
         size: size?,
         access: access.map_or(Access::default(), |access| access.value),
     })
+}
+
+/// Who tells of the machine: there is one, and it is named so that a charter says what it grants.
+const EVIDENCE: &str = "firmware";
+
+fn evidence(source: &Located<Name>, table: &mut Table<'_>) -> Option<GrantKind> {
+    if source.as_str() == EVIDENCE {
+        return Some(GrantKind::Evidence);
+    }
+    let message = format!("`evidence` of {} is not valid", table.subject());
+    table.problem(
+        Problem::new(Kind::BadValue, message, source.span, "no such evidence")
+            .help("what the machine tells of itself comes through one: \"firmware\""),
+    );
+    None
 }
 
 fn disk(table: &mut Table<'_>) -> Option<Disk> {

@@ -77,6 +77,9 @@ pub struct Handoff {
     pub acpi_root: u64,
     /// The SMBIOS 3 entry point, else the SMBIOS 2 one; 0 if there is none.
     pub smbios_entry: u64,
+    /// The machine's evidence ([`crate::evidence`]): [`EVIDENCE_BYTES`](crate::evidence::EVIDENCE_BYTES) bytes of whole
+    /// pages, not among `memory`.
+    pub evidence: u64,
     /// Time-stamp counter when the application was entered.
     pub entry_time: u64,
     /// Time-stamp counter when firmware was left.

@@ -22,6 +22,9 @@ pub const IPC_BUFFER_BYTES: usize = 4096;
 pub const START_INFO: u64 = 0x3ff9_0000;
 /// Largest start information, in bytes.
 pub const START_INFO_BYTES_MAX: u64 = 0x1_0000;
+/// The machine's evidence ([`crate::evidence`]), [`EVIDENCE_BYTES`](crate::evidence::EVIDENCE_BYTES) bytes, read-only, in
+/// tasks that are granted it.
+pub const EVIDENCE: u64 = 0x3ffb_0000;
 /// Address of the first DMA window; window *n* is at `WINDOW_START + n * WINDOW_STRIDE`.
 pub const WINDOW_START: u64 = 0x4000_0000;
 /// Distance of two windows, and so the largest one, in bytes.

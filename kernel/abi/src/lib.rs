@@ -5,10 +5,12 @@
 //! - [`needs`]: what a task says it must be granted, carried in its ELF file.
 //! - [`package`]: the boot package, the charter as the kernel reads it.
 //! - [`layout`]: where things lie in a task's address space.
+//! - [`evidence`]: what the machine tells of itself, as the UEFI application collected it.
 //! - [`handoff`]: what the UEFI application passes to the kernel, and the kernel's own layout.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod evidence;
 pub mod handoff;
 pub mod layout;
 pub mod needs;

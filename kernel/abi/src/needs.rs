@@ -35,11 +35,13 @@ pub enum Kind {
     Window = 8,
     /// Writes to the log under a component name.
     Log = 9,
+    /// Reads what the machine tells of itself.
+    Evidence = 10,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Call,
         Self::Receive,
         Self::Signal,
@@ -49,6 +51,7 @@ impl Kind {
         Self::Dma,
         Self::Window,
         Self::Log,
+        Self::Evidence,
     ];
 
     /// The kind with this code, if there is one.
@@ -68,6 +71,7 @@ impl Kind {
             Self::Dma => "dma",
             Self::Window => "window",
             Self::Log => "log",
+            Self::Evidence => "evidence",
         }
     }
 }

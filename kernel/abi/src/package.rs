@@ -207,6 +207,8 @@ pub enum Capability {
         /// Which of the task's component names.
         name: u8,
     },
+    /// Read the machine's evidence, which the kernel maps at [`layout::EVIDENCE`]; the task needs no handle.
+    Evidence,
 }
 
 /// A task.

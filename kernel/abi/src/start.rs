@@ -109,6 +109,13 @@ pub enum Granted {
         /// For `Log`.
         handle: u32,
     },
+    /// May read what the machine tells of itself ([`crate::evidence`]), mapped here.
+    Evidence {
+        /// Where it is mapped.
+        address: u64,
+        /// Its size in bytes.
+        bytes: u64,
+    },
 }
 
 /// A task that may call an endpoint of this one.

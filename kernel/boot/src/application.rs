@@ -1,8 +1,14 @@
 //! The way from firmware to the kernel, in the order in which it happens.
 
+mod evidence;
+mod nvme;
+mod pci;
+
 use core::fmt::Write;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use abi::evidence::EVIDENCE_BYTES;
 use abi::handoff::{
     BOOT_STACK_TOP, HANDOFF, HANDOFF_MAGIC, Handoff, KERNEL_SECTION, MEMORY_RANGES_MAX, MemoryRange, PACKAGE_BYTES_MAX,
     PACKAGE_SECTION,
@@ -94,19 +100,29 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
     let handoff_physical = &raw const *memory.handoff as u64;
     layout::map(&mut tables, handoff_physical, memory.stack_physical, package, switch)?;
 
+    let tables_of_firmware = evidence::Tables {
+        acpi_root: table(&[ConfigTableEntry::ACPI2_GUID, ConfigTableEntry::ACPI_GUID]),
+        smbios_entry: table(&[ConfigTableEntry::SMBIOS3_GUID, ConfigTableEntry::SMBIOS_GUID]),
+    };
+    // SAFETY: the page is part of the allocation and of nothing else there.
+    let mut buffer = unsafe { nvme::Buffer::new(memory.buffer) };
+    let evidence_physical = memory.evidence.as_ptr() as u64;
+    evidence::collect(&tables_of_firmware, memory.evidence, &mut buffer);
+
     *memory.handoff = Handoff {
         magic: HANDOFF_MAGIC,
         page_table: tables.root(),
         package_bytes: package_bytes as u64,
-        acpi_root: table(&[ConfigTableEntry::ACPI2_GUID, ConfigTableEntry::ACPI_GUID]),
-        smbios_entry: table(&[ConfigTableEntry::SMBIOS3_GUID, ConfigTableEntry::SMBIOS_GUID]),
+        acpi_root: tables_of_firmware.acpi_root,
+        smbios_entry: tables_of_firmware.smbios_entry,
+        evidence: evidence_physical,
         entry_time,
         exit_time: 0,
         memory_ranges: 0,
         memory: [MemoryRange::default(); MEMORY_RANGES_MAX],
     };
-    // SAFETY: no protocol is open and nothing of boot services' memory is referred to: sections, tables and handoff lie
-    // in the image and in pages allocated for the loader, which stay.
+    // SAFETY: no protocol is open and nothing of boot services' memory is referred to: sections, tables, handoff and
+    // evidence lie in the image and in pages allocated for the loader, which stay.
     let map = unsafe { uefi::boot::exit_boot_services(Some(MemoryType::LOADER_DATA)) };
     // SAFETY: firmware was left just now.
     unsafe { processor::prepare() };
@@ -161,11 +177,17 @@ struct Memory {
     kernel_physical: u64,
     stack_physical: u64,
     handoff: &'static mut Handoff,
+    evidence: &'static mut [u8],
+    /// For what devices answer.
+    buffer: NonNull<u8>,
 }
 
 impl Memory {
     fn allocate(tables: usize, kernel: usize) -> Result<Self, Refusal> {
-        let pages = tables + kernel + STACK_PAGES + HANDOFF_PAGES;
+        let handoff = tables + kernel + STACK_PAGES;
+        let evidence = handoff + HANDOFF_PAGES;
+        let buffer = evidence + EVIDENCE_BYTES / PAGE;
+        let pages = buffer + 1;
         let start = uefi::boot::allocate_pages(AllocateType::AnyPages, MemoryType::LOADER_DATA, pages)
             .map_err(|error| Refusal::Memory(error.status()))?;
         let physical = |pages: usize| start.as_ptr() as u64 + (pages * PAGE) as u64;
@@ -180,7 +202,9 @@ impl Memory {
                 kernel: core::slice::from_raw_parts_mut(at(tables).as_ptr(), kernel * PAGE),
                 kernel_physical: physical(tables),
                 stack_physical: physical(tables + kernel),
-                handoff: at(tables + kernel + STACK_PAGES).cast::<Handoff>().as_mut(),
+                handoff: at(handoff).cast::<Handoff>().as_mut(),
+                evidence: core::slice::from_raw_parts_mut(at(evidence).as_ptr(), EVIDENCE_BYTES),
+                buffer: at(buffer),
             })
         }
     }

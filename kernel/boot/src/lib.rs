@@ -3,11 +3,12 @@
 //! One PE file carries everything: this application, and as two further sections the kernel's ELF file and the boot
 //! package. The application finds them in its own image ([`image`]), checks the kernel's segments ([`kernel`]), builds
 //! the page tables that [`abi::handoff`] describes ([`paging`], [`layout`]), turns firmware's memory map into the
-//! kernel's ([`memory`]), and leaves firmware. What talks to firmware and to the processor is the binary beside this
+//! kernel's ([`memory`]), collects evidence of what the machine is ([`evidence`]), and leaves firmware. What talks to firmware and to the processor is the binary beside this
 //! library.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod evidence;
 pub mod image;
 pub mod kernel;
 pub mod layout;

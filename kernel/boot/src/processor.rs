@@ -14,14 +14,21 @@ pub fn time() -> u64 {
     unsafe { _rdtsc() }
 }
 
+/// `eax`, `ebx`, `ecx` and `edx` of a CPUID leaf.
+pub fn cpuid(leaf: u32) -> [u32; 4] {
+    // SAFETY: the instruction only reads, and every processor with long mode has it. (Newer compilers know that.)
+    #[allow(unused_unsafe, reason = "safe to call since a later version than the oldest supported one")]
+    let result = unsafe { __cpuid(leaf) };
+    [result.eax, result.ebx, result.ecx, result.edx]
+}
+
 /// What the kernel needs and this processor lacks, if anything.
 pub fn missing() -> Option<&'static str> {
     const EXTENDED_FEATURES: u32 = 0x8000_0001;
     const NO_EXECUTE: u32 = 1 << 20;
-    // SAFETY: the instruction only reads, and every processor with long mode has it. (Newer compilers know that.)
-    #[allow(unused_unsafe, reason = "safe to call since a later version than the oldest supported one")]
-    let cpuid = |leaf| unsafe { __cpuid(leaf) };
-    if cpuid(0x8000_0000).eax < EXTENDED_FEATURES || cpuid(EXTENDED_FEATURES).edx & NO_EXECUTE == 0 {
+    let [last, ..] = cpuid(0x8000_0000);
+    let [.., features] = cpuid(EXTENDED_FEATURES);
+    if last < EXTENDED_FEATURES || features & NO_EXECUTE == 0 {
         return Some("the processor has no no-execute pages");
     }
     if Cr4::read().contains(Cr4Flags::L5_PAGING) {

@@ -1,7 +1,9 @@
-//! What a task sees: its program, stack, IPC buffer, start information and windows, and nothing else.
+//! What a task sees: its program, stack, IPC buffer, start information and windows, the machine's evidence if it is
+//! granted, and nothing else.
 
-use abi::layout::{IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
-use abi::package::{Access, Segment, Task};
+use abi::evidence::EVIDENCE_BYTES;
+use abi::layout::{EVIDENCE, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
+use abi::package::{Access, Capability, Segment, Task};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 use super::{Memory, MemoryError};
@@ -34,6 +36,13 @@ impl Memory {
             let start = region(window.region).ok_or(MemoryError::Exhausted { bytes: window.bytes })? + window.offset;
             for offset in (0..window.bytes).step_by(PAGE_BYTES as usize) {
                 self.tables.map(&mut self.frames, root, window.address + offset, start + offset, rights(access))?;
+            }
+        }
+        if task.capabilities.contains(&Capability::Evidence) {
+            // The frames that the UEFI application filled, the same for every holder.
+            for offset in (0..EVIDENCE_BYTES as u64).step_by(PAGE_BYTES as usize) {
+                let frame = self.evidence + offset;
+                self.tables.map(&mut self.frames, root, EVIDENCE + offset, frame, rights(Access::Read))?;
             }
         }
         Ok(root)

@@ -48,6 +48,8 @@ pub struct Memory {
     kernel_root: u64,
     next_dynamic: u64,
     next_firmware_slot: usize,
+    /// Physical address of the machine's evidence.
+    evidence: u64,
 }
 
 impl Memory {
@@ -60,6 +62,7 @@ impl Memory {
             kernel_root: handoff.page_table,
             next_dynamic: DYNAMIC,
             next_firmware_slot: scratch::FIRMWARE_SLOTS.start,
+            evidence: handoff.evidence,
         };
         memory.tables.drop_lower_half(handoff.page_table);
         memory

@@ -4,6 +4,7 @@ use abi::needs::Kind;
 use abi::start::{Client, Granted, StartInfo};
 
 use crate::device::{Device, Interrupt, Registers};
+use crate::evidence::Evidence;
 use crate::ipc::{Call, Receive, Signal};
 use crate::log::Log;
 use crate::memory::{Dma, Window};
@@ -98,6 +99,7 @@ grants! {
         Dma { region, window: Window::granted(address, bytes, true) };
     Window: Window, Granted::Window { address, bytes, writable } => Window::granted(address, bytes, writable);
     Log: Log, Granted::Log { handle } => Log { handle };
+    Evidence: Evidence, Granted::Evidence { address, bytes } => Evidence::granted(address, bytes);
 }
 
 #[cfg(test)]

@@ -37,10 +37,12 @@ mod device;
 #[doc(hidden)]
 pub mod entry;
 mod environment;
+mod evidence;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 mod ipc;
 mod log;
+pub mod measure;
 mod memory;
 mod message;
 mod needs;
@@ -51,6 +53,7 @@ pub use abi;
 pub use control::{Started, Stop, exit, idle, ready, yield_now};
 pub use device::{Completions, Device, Interrupt, Registers, Submission};
 pub use environment::{Environment, Grant, Missing};
+pub use evidence::Evidence;
 pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signal, wait};
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
