@@ -12,6 +12,7 @@ use qemu::guest::{Form, GuestMemory, Mapping, PAGE_BYTES, leaks};
 use qemu::harness::{Bench, System, bare_directory, root};
 use qemu::nvme::Namespace;
 use qemu::qmp::Client;
+use qemu::serial::Event;
 use qemu::{disk, harness};
 
 /// Where address spaces are looked for. The kernel takes frames from the lowest memory; that all of them are found is
@@ -153,6 +154,43 @@ fn no_page_of_a_task_holds_a_physical_address_of_dma_memory_or_rings() {
     }
     assert!(searched > 6 << 20, "only {searched} bytes were searched");
     assert!(leaks(&secret[0].start.to_le_bytes(), &secret).iter().all(|leak| leak.form == Form::Address64));
+}
+
+#[test]
+fn no_register_that_a_driver_reads_holds_a_physical_address() {
+    let bench = Bench::new("scan");
+    let mut machine = bench.machine([]);
+    machine.memory = "5G".parse().unwrap();
+    let mut system = bench.boot(&machine);
+    for state in ["off", "on"] {
+        let done = |event: &Event| event.is("scan", "scan done") && event.get("state") == Some(state);
+        let done = system.expect_where(&format!("the end of the scan with the controller {state}"), done);
+        // Version, capabilities and status at the least; everything but a few registers is refused.
+        assert!((3..64).contains(&done.number("allowed").unwrap()), "{done}");
+        assert!(done.number("denied").unwrap() > 1000, "{done}");
+        assert_eq!(done.number("other"), Ok(0), "{done}");
+    }
+    let control = system.running().control().unwrap();
+    control.pause().unwrap();
+    let page_table = control.register("CR3").unwrap();
+    let hidden = hidden_memory(control);
+    let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
+    let spaces = spaces(&mut memory, page_table);
+    let mut secret = vec![hidden.clone()];
+    secret.extend(spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)));
+    assert_eq!(secret.len(), 2, "rings and one region");
+
+    let log = system.end();
+    let mut registers = std::collections::BTreeSet::new();
+    for line in log.all("scan", "register") {
+        let (bytes, value) = (line.number("bytes").unwrap(), line.number("value").unwrap());
+        assert_eq!(leaks(&value.to_le_bytes()[..bytes as usize], &secret), [], "{line}");
+        registers.insert(line.number("offset").unwrap());
+    }
+    // CAP, VS and CSTS can be read; ASQ and ACQ, which would give the rings away, cannot (NVMe base 2.0, 3.1.3).
+    assert!([0x0, 0x8, 0x1c].iter().all(|register| registers.contains(register)), "{registers:x?}");
+    assert!(registers.iter().all(|register| !(0x21..0x38).contains(register)), "{registers:x?}");
+    assert!(!leaks(&hidden.start.to_le_bytes(), &secret).is_empty(), "ASQ's value would be noticed");
 }
 
 /// The rings and PRP lists: the device's own register says where its admin queue lies, and the broker how much lies
