@@ -8,9 +8,14 @@ use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use abi::package::NAME_BYTES_MAX;
+use abi::system_call::LOG_BYTES_MAX;
+
 /// Bytes of the ring.
 const RING_BYTES: usize = 32 * 1024;
 const _: () = assert!(RING_BYTES.is_power_of_two());
+/// Bytes of the ring that tasks leave to the kernel's own lines: no flood of theirs drowns what the kernel has to say.
+const KERNEL_BYTES: usize = 8 * 1024;
 /// Lines that a task may write at once.
 const BURST_LINES: u32 = 256;
 /// Nanoseconds after which it may write one more.
@@ -70,30 +75,28 @@ impl Allowance {
     }
 }
 
-/// Writes one line of a component: the kernel's own, or a task's under a name that the charter grants it.
+/// Writes one of the kernel's own lines.
 pub fn line(component: &str, text: fmt::Arguments<'_>) {
+    with_ring(|ring| ring.line(component, text));
+}
+
+/// Writes one line of a task under a component name that the charter grants it. Returns whether there was room: what
+/// the kernel keeps for itself is none.
+pub fn task_line(component: &str, text: fmt::Arguments<'_>) -> bool {
+    let mut room = false;
     with_ring(|ring| {
-        let start = ring.written;
-        let lost = ring.lost;
-        let told = lost == 0
-            || (write!(Clean(ring), "kernel: log full dropped_lines={lost}").is_ok() && ring.push(b'\n').is_ok());
-        let written = told
-            && write!(Clean(ring), "{component}: ").is_ok()
-            && Clean(ring).write_fmt(text).is_ok()
-            && ring.push(b'\n').is_ok();
-        if written {
-            ring.lost = 0;
-        } else {
-            ring.written = start;
-            ring.lost = lost.saturating_add(1);
+        room = ring.written - ring.read + LOG_BYTES_MAX + 2 * NAME_BYTES_MAX <= RING_BYTES - KERNEL_BYTES;
+        if room {
+            ring.line(component, text);
         }
     });
+    room
 }
 
 /// Hands waiting bytes to `send`, which returns how many it took, until it takes none, none are left or `at_most` were
-/// taken. Returns whether bytes are left.
+/// taken. Returns whether bytes are left that `send` would take.
 pub fn drain(at_most: usize, mut send: impl FnMut(&[u8]) -> usize) -> bool {
-    let mut left = false;
+    let mut more = false;
     with_ring(|ring| {
         let mut budget = at_most;
         while ring.read != ring.written && budget > 0 {
@@ -102,14 +105,14 @@ pub fn drain(at_most: usize, mut send: impl FnMut(&[u8]) -> usize) -> bool {
             let end = (start + waiting.min(budget)).min(RING_BYTES);
             let sent = send(&ring.bytes[start..end]);
             if sent == 0 {
-                break;
+                return;
             }
             ring.read += sent;
             budget = budget.saturating_sub(sent);
         }
-        left = ring.read != ring.written;
+        more = ring.read != ring.written;
     });
-    left
+    more
 }
 
 /// Whether lines wait for the serial port.
@@ -128,6 +131,24 @@ struct Ring {
 }
 
 impl Ring {
+    /// Puts a whole line, or counts it as lost.
+    fn line(&mut self, component: &str, text: fmt::Arguments<'_>) {
+        let start = self.written;
+        let lost = self.lost;
+        let told = lost == 0
+            || (write!(Clean(self), "kernel: log full dropped_lines={lost}").is_ok() && self.push(b'\n').is_ok());
+        let written = told
+            && write!(Clean(self), "{component}: ").is_ok()
+            && Clean(self).write_fmt(text).is_ok()
+            && self.push(b'\n').is_ok();
+        if written {
+            self.lost = 0;
+        } else {
+            self.written = start;
+            self.lost = lost.saturating_add(1);
+        }
+    }
+
     fn push(&mut self, byte: u8) -> fmt::Result {
         if self.written - self.read == RING_BYTES {
             return Err(fmt::Error);
@@ -205,6 +226,10 @@ mod tests {
         collect();
         line("nvme", format_args!("a\nkernel: forged\r\x1b[2J é"));
         assert_eq!(collect(), "nvme: a?kernel: forged??[2J ?\n");
+        while task_line("task", format_args!("0123456789")) {}
+        line("kernel", format_args!("there is room for the kernel"));
+        let text = collect();
+        assert!(text.ends_with("task: 0123456789\nkernel: there is room for the kernel\n"));
         for _ in 0..RING_BYTES {
             line("x", format_args!("0123456789"));
         }

@@ -92,7 +92,6 @@ mod bare {
     use abi::handoff::{BOOT_STACK_TOP, HANDOFF_MAGIC, Handoff, PACKAGE};
     use abi::layout::{IPC_BUFFER_BYTES, PAGE_BYTES};
     use abi::package::{Capability, Device, Package, REGIONS_MAX, Task as Packed};
-    use abi::system_call::NO_DEADLINE;
     use broker::Region;
     use heapless::Vec;
 
@@ -175,10 +174,11 @@ mod bare {
             bytes.len()
         }) {}
         kernel.machine = Some(Machine { clock: platform.clock, apic: platform.apic, serial });
-        let now = kernel.now();
-        for index in 0..kernel.devices.count() {
-            kernel.owners[index].service_at = kernel.devices.service(index, now).unwrap_or(NO_DEADLINE);
+        let (now, count) = (kernel.now(), kernel.devices.count());
+        for owner in &mut kernel.owners[..count] {
+            owner.service_at = now;
         }
+        kernel.serve_devices(now);
         Ok(())
     }
 

@@ -87,28 +87,40 @@ impl Kernel {
         self.objects.expire(now);
         self.serve_devices(now);
         self.drain_log();
+        self.drain_log_soon(now);
     }
 
-    /// Takes the next step of every device that waits for its hardware and whose time has come.
+    /// Sets the timer for what waits in the log, so that it comes out while tasks keep the processor busy.
+    pub fn drain_log_soon(&mut self, now: u64) {
+        const NANOSECONDS: u64 = 1_000_000;
+        if log::is_waiting() {
+            self.arm_timer_for(now + NANOSECONDS);
+        }
+    }
+
+    /// Takes the next step of every device that waits for its hardware and whose time has come, and sets the timer for
+    /// those that wait on.
     pub fn serve_devices(&mut self, now: u64) {
         for index in 0..self.devices.count().min(DEVICES_MAX) {
             if self.owners[index].service_at <= now {
                 self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
             }
+            self.arm_timer_for(self.owners[index].service_at);
         }
     }
 
-    /// Sets the timer for whatever comes first, if that is before what it is set for. Called before the kernel is left.
+    /// Sets the timer for the tasks' next deadline or the end of the time slice. Called before the kernel is left.
     #[inline]
     pub fn arm_timer(&mut self) {
-        let mut next = self.objects.next_event();
-        for owner in &self.owners {
-            next = next.min(owner.service_at);
+        self.arm_timer_for(self.objects.next_event());
+    }
+
+    /// Sets the timer for this time, if that is before what it is set for.
+    #[inline]
+    fn arm_timer_for(&mut self, at: u64) {
+        if at < self.armed {
+            self.set_timer(at);
         }
-        if next >= self.armed {
-            return;
-        }
-        self.set_timer(next);
     }
 
     #[cold]
@@ -119,7 +131,8 @@ impl Kernel {
         }
     }
 
-    /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it would take more right away.
+    /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it takes
+    /// more right away.
     pub fn drain_log(&mut self) -> bool {
         const BYTES_AT_ONCE: usize = 512;
         let Some(machine) = &mut self.machine else { return false };
@@ -154,9 +167,11 @@ impl Kernel {
         for index in 0..DEVICES_MAX {
             if self.owners[index].task == Some(id) {
                 self.devices.stop(index);
-                self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
+                self.owners[index].service_at = now;
             }
         }
+        self.serve_devices(now);
+        self.drain_log_soon(now);
         self.objects.stop(id);
         let task = self.objects.task_mut(id);
         if task.required && task.started == Started::Unknown {

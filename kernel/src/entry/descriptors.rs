@@ -25,6 +25,8 @@ pub struct Cpu {
     pub kernel_stack: u64,
     /// A task's stack pointer, between SYSCALL and its place in the record.
     pub user_stack: u64,
+    /// The level 4 table that is loaded, 0 before the first task.
+    pub address_space: u64,
     /// RSP0 is the end of the current task's registers: interrupts push straight into them, and so do the stubs.
     pub task_state: TaskStateSegment,
 }
@@ -32,13 +34,14 @@ pub struct Cpu {
 impl Cpu {
     /// Before start-up.
     pub const fn new() -> Self {
-        Self { kernel_stack: 0, user_stack: 0, task_state: TaskStateSegment::new() }
+        Self { kernel_stack: 0, user_stack: 0, address_space: 0, task_state: TaskStateSegment::new() }
     }
 
     /// Where the next entry stores the task's registers: the first address after them.
     #[inline]
     pub fn set_register_end(&mut self, end: u64) {
-        self.task_state.privilege_stack_table[0] = VirtAddr::new_truncate(end);
+        // SAFETY: it is the address of a static record, which is canonical.
+        self.task_state.privilege_stack_table[0] = unsafe { VirtAddr::new_unsafe(end) };
     }
 }
 

@@ -23,10 +23,6 @@ mod running {
     use core::cell::UnsafeCell;
     use core::sync::atomic::{AtomicU32, Ordering};
 
-    use x86_64::PhysAddr;
-    use x86_64::registers::control::{Cr3, Cr3Flags};
-    use x86_64::structures::paging::PhysFrame;
-
     use super::descriptors::{Cpu, Tables};
     use super::{exceptions, stubs};
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
@@ -189,6 +185,7 @@ mod running {
     }
 
     /// Leaves the kernel to the task that is to run now; idles until there is one.
+    #[inline]
     pub fn leave() -> ! {
         loop {
             // SAFETY: the reference of this entry was given up by the caller; this one ends with the block, or in
@@ -196,19 +193,26 @@ mod running {
             let kernel = unsafe { kernel() };
             let clock = kernel.machine.as_ref().map(|machine| &machine.clock);
             kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
+            kernel.arm_timer();
             if let Some(current) = kernel.objects.current() {
-                kernel.arm_timer();
                 let task = kernel.objects.task(current);
                 resume(task.address_space, &task.registers);
             }
-            if !kernel.drain_log() {
-                kernel.arm_timer();
-                wait_for_interrupt();
-                let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
-                if let Some(vector) = woken_by.checked_sub(1) {
-                    interrupt(kernel, vector as u8);
-                }
-            }
+            idle(kernel);
+        }
+    }
+
+    /// Nothing is ready: writes the log, then halts until an interrupt, and serves it.
+    #[inline(never)]
+    fn idle(kernel: &mut Kernel) {
+        if kernel.drain_log() {
+            return;
+        }
+        kernel.drain_log_soon(kernel.now());
+        wait_for_interrupt();
+        let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
+        if let Some(vector) = woken_by.checked_sub(1) {
+            interrupt(kernel, vector as u8);
         }
     }
 
@@ -222,15 +226,16 @@ mod running {
     }
 
     /// Gives the processor to a task.
+    #[inline]
     fn resume(address_space: u64, registers: &Registers) -> ! {
-        let frame = PhysFrame::containing_address(PhysAddr::new(address_space));
-        if Cr3::read_raw().0 != frame {
-            // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
-            unsafe { Cr3::write(frame, Cr3Flags::empty()) };
-        }
-        let end = core::ptr::from_ref(registers).wrapping_add(1) as u64;
         // SAFETY: no other reference to the processor's record exists while tasks run; the stubs read it.
-        unsafe { (*GLOBAL.cpu.get()).set_register_end(end) };
+        let cpu = unsafe { &mut *GLOBAL.cpu.get() };
+        if cpu.address_space != address_space {
+            cpu.address_space = address_space;
+            // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
+            unsafe { asm!("mov cr3, {}", in(reg) address_space, options(nostack, preserves_flags)) };
+        }
+        cpu.set_register_end(core::ptr::from_ref(registers).wrapping_add(1) as u64);
         // SAFETY: the registers are a task's: user segments, interrupts on (only the kernel's code writes those).
         unsafe { stubs::resume(registers) }
     }

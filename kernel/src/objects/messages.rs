@@ -54,9 +54,38 @@ impl Objects {
     ///
     /// # Errors
     /// Invalid if the handle is not, or no longer, good, or the length is not.
-    #[inline]
     pub fn reply(&mut self, handle: u64, bytes: u64) -> Result<(), Error> {
-        let Some(server) = self.current else { return Ok(()) };
+        if let Some(client) = self.answer(handle, bytes)? {
+            self.make_ready(client);
+        }
+        Ok(())
+    }
+
+    /// The current task answers a caller and then waits, as [`Objects::reply`] and [`Objects::receive`] do. If nobody
+    /// above the client is ready, the client runs at once, without the ready queue.
+    ///
+    /// # Errors
+    /// As for [`Objects::reply`]; nothing is waited for then.
+    #[inline]
+    pub fn reply_receive(
+        &mut self,
+        handle: u64,
+        bytes: u64,
+        endpoint: Option<EndpointId>,
+        deadline: u64,
+    ) -> Result<(), Error> {
+        let client = self.answer(handle, bytes)?;
+        self.receive(endpoint, deadline);
+        if let Some(client) = client {
+            self.run_or_make_ready(client);
+        }
+        Ok(())
+    }
+
+    /// Gives the answer to the client, which is then ready, but in no queue.
+    #[inline]
+    fn answer(&mut self, handle: u64, bytes: u64) -> Result<Option<TaskId>, Error> {
+        let Some(server) = self.current else { return Ok(None) };
         let client = TaskId::new((handle & ((1 << CLIENT_BITS) - 1)) as usize).ok_or(Error::Invalid)?;
         let task = self.task(client);
         if bytes > IPC_BUFFER_BYTES as u64
@@ -70,8 +99,7 @@ impl Objects {
         registers.set_results(0, 0, bytes, 0);
         registers.set_words(words);
         self.unblock(client);
-        self.make_ready(client);
-        Ok(())
+        Ok(Some(client))
     }
 
     /// The current task waits for a message on an endpoint or for a notification, whichever comes first; what is there

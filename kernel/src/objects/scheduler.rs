@@ -91,6 +91,18 @@ impl Objects {
         self.ready.occupied |= 1 << priority;
     }
 
+    /// Lets a task that was just woken run if nothing runs and nobody as high is ready; else it waits for its turn.
+    #[inline]
+    pub(super) fn run_or_make_ready(&mut self, id: TaskId) {
+        let priority = self.task(id).priority & PRIORITY_MAX;
+        if self.current.is_none() && self.ready.occupied >> priority == 0 {
+            self.current = Some(id);
+            self.slice_end = NO_DEADLINE;
+        } else {
+            self.make_ready(id);
+        }
+    }
+
     /// Puts a preempted task before its equals.
     fn make_ready_first(&mut self, id: TaskId) {
         let priority = self.task(id).priority & PRIORITY_MAX;
@@ -119,6 +131,13 @@ impl Objects {
     /// time slice begins. Called before every return to a task.
     #[inline]
     pub fn schedule(&mut self, now: impl FnOnce() -> u64) {
+        match self.current {
+            Some(current) if self.ready.occupied >> (self.task(current).priority & PRIORITY_MAX) == 0 => {}
+            _ => self.choose(now),
+        }
+    }
+
+    fn choose(&mut self, now: impl FnOnce() -> u64) {
         let Some(highest) = self.ready.highest() else { return };
         if let Some(current) = self.current {
             let priority = self.task(current).priority;

@@ -64,6 +64,7 @@ pub(super) fn write(kernel: &mut Kernel, current: TaskId, handle: u64, bytes: u6
         crate::log!("kernel", "log limited task={} dropped_lines={dropped}", task.name);
     }
     let component = task.log_names.get(usize::from(name)).ok_or(Error::Denied)?;
-    kernel_log::line(component, format_args!("{text}"));
-    Ok([0; 3])
+    let written = kernel_log::task_line(component, format_args!("{text}"));
+    kernel.drain_log_soon(now);
+    if written { Ok([0; 3]) } else { Err(Error::Busy) }
 }

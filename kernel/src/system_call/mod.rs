@@ -68,15 +68,16 @@ fn reply_receive(kernel: &mut Kernel, current: TaskId, reply: u64, bytes: u64, d
             _ => return finish(kernel, current, Err(Error::Denied)),
         },
     };
-    if reply != NO_HANDLE
-        && let Err(error) = kernel.objects.reply(reply, bytes)
-    {
-        return finish(kernel, current, Err(error));
+    if reply == NO_HANDLE {
+        return kernel.objects.receive(endpoint, deadline);
     }
-    kernel.objects.receive(endpoint, deadline);
+    if let Err(error) = kernel.objects.reply_receive(reply, bytes, endpoint, deadline) {
+        finish(kernel, current, Err(error));
+    }
 }
 
-/// The calls that are not on the way of every message.
+/// The calls that are not on the way of every message. Apart from them, because they need room on the stack.
+#[inline(never)]
 fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
     let registers = kernel.objects.task(current).registers;
     let (first, second) = (registers.rdi, registers.rsi);

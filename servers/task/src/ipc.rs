@@ -32,6 +32,11 @@ pub enum CallError {
 }
 
 impl Call {
+    /// The kernel's number for it.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
     /// Sends a request and waits for the answer.
     ///
     /// # Errors
@@ -82,6 +87,11 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// The kernel's number for it.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
     /// Sets the granted bits; the other task is woken if it waits.
     ///
     /// # Errors
@@ -173,6 +183,11 @@ pub struct Receive {
 }
 
 impl Receive {
+    /// The kernel's number for it.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
     /// Waits for a call or a notification; notifications go first.
     ///
     /// # Errors
