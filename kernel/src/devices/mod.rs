@@ -185,8 +185,9 @@ impl Devices {
         completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
     ) -> Result<usize, Refusal> {
         let entry = self.entries.get_mut(index).ok_or(Because::State(State::Absent))?;
+        let name = entry.name.as_str();
         with_unit!(entry, state => Err(Because::State(state).into()),
-            unit, function => unit.complete(function, queue, completions))
+            unit, function => unit.complete(name, function, queue, completions))
     }
 
     /// Copies a finished command's data out of hidden memory; returns its length in bytes.

@@ -106,14 +106,23 @@ where
         }
     }
 
+    /// What the device completed that nobody asked of it is logged: dropped by the broker, it tells of a device that
+    /// cannot be trusted. Only the first of each power of two, because a device can do this without end.
     pub(super) fn complete(
         &mut self,
+        name: &str,
         function: &mut impl Function,
         queue: u64,
         completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
     ) -> Result<usize, Refusal> {
+        let before = self.broker.anomalies();
         let (broker, mut device) = self.open(function)?;
-        broker.complete(&mut device, narrow(queue)?, completions).map_err(wrap)
+        let taken = broker.complete(&mut device, narrow(queue)?, completions).map_err(wrap);
+        let anomalies = self.broker.anomalies();
+        if anomalies.checked_ilog2() != before.checked_ilog2() {
+            crate::log!("dma", "completions dropped device={name} count={anomalies}");
+        }
+        taken
     }
 
     pub(super) fn collect(

@@ -30,7 +30,9 @@ mod reason;
 
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use broker::{Broker, Device, Ledger, Progress, Refusal, Submitted};
+use nvme_spec::admin::IDENTIFY;
 use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
+use nvme_spec::nvm::READ;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
 use crate::admin::Admin;
@@ -40,6 +42,10 @@ use crate::io::Pair;
 use crate::layout::PAGE;
 use crate::queue::Queue;
 pub use crate::reason::Reason;
+
+/// Bytes of hidden memory beside the ring after which a submission takes no further command: the kernel's entries are
+/// bounded, and the driver submits the rest again.
+const WRITTEN_AT_ONCE: u64 = 4096;
 
 /// The broker of one NVMe controller.
 #[derive(Debug)]
@@ -92,6 +98,21 @@ impl NvmeBroker {
     }
 }
 
+impl NvmeBroker {
+    /// Bytes that authoring this command wrote to hidden memory beside the ring, at most.
+    fn written_for(&self, queue: u16, entry: &SubmissionEntry) -> u64 {
+        match entry.opcode {
+            IDENTIFY if queue == 0 => u64::from(PAGE),
+            READ if queue != 0 => {
+                let shift = self.facts.namespace(entry.nsid.get()).map_or(0, |namespace| namespace.block_shift);
+                // Eight bytes of a list for each page of data.
+                (u64::from(entry.block_range().count) << shift >> PAGE.trailing_zeros()) * 8
+            }
+            _ => 0,
+        }
+    }
+}
+
 impl Broker for NvmeBroker {
     type Reason = Reason;
 
@@ -137,8 +158,9 @@ impl Broker for NvmeBroker {
         }
         let mut accepted = 0;
         let mut refused = None;
+        let mut written = 0;
         for command in commands {
-            if !self.queue_for_commands(queue).is_ok_and(|queue| queue.has_room()) {
+            if written >= WRITTEN_AT_ONCE || !self.queue_for_commands(queue).is_ok_and(|queue| queue.has_room()) {
                 break;
             }
             let entry = match self.author(device, queue, &SubmissionEntry::from_bytes(*command)) {
@@ -148,6 +170,7 @@ impl Broker for NvmeBroker {
                     break;
                 }
             };
+            written += self.written_for(queue, &entry);
             if let Ok(queue) = self.queue_for_commands(queue) {
                 queue.push(device, entry);
                 accepted += 1;

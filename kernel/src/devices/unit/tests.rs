@@ -95,7 +95,7 @@ fn errors(unit: &mut Unit<Scripted>, function: &mut FakeFunction) -> [Option<Ref
         unit.read(function, 0, 4).err(),
         unit.write(function, 0, 4, 1).err(),
         unit.submit(function, 0, &[[0; 64]]).refused,
-        unit.complete(function, 0, &mut [[0; 16]]).err(),
+        unit.complete("disk", function, 0, &mut [[0; 16]]).err(),
         unit.collect(function, 0, 0, &mut [0; 16]).err(),
     ]
 }
@@ -181,7 +181,7 @@ fn arguments_that_no_device_has_are_invalid_and_reach_no_broker() {
     argument(unit.read(&mut function, 0, 256).err());
     argument(unit.write(&mut function, u64::MAX, 4, 0).err());
     argument(unit.submit(&mut function, 1 << 16, &[]).refused);
-    argument(unit.complete(&mut function, 1 << 16, &mut []).err());
+    argument(unit.complete("disk", &mut function, 1 << 16, &mut []).err());
     argument(unit.collect(&mut function, 0, 1 << 16, &mut []).err());
     assert_eq!(unit.broker.calls, 0);
 }

@@ -248,6 +248,27 @@ fn a_batch_rings_the_doorbell_once_and_says_where_it_stopped() {
 }
 
 #[test]
+fn a_batch_of_long_transfers_is_taken_in_parts() {
+    let mut bench = Bench::running();
+    let count = TRANSFER_BYTES_MAX / 512;
+    let batch: Vec<_> = (0..IO_COMMANDS)
+        .map(|slot| SubmissionEntry::read(slot, 1, BlockRange { first: 0, count }).to_bytes())
+        .collect();
+    let mut left = &batch[..];
+    let mut submissions = 0;
+    while !left.is_empty() {
+        let submitted = bench.broker.submit(&mut bench.device, 1, left);
+        assert_eq!(submitted.refused, None);
+        // 512 KiB are 128 list entries of eight bytes; a kernel entry may not write many such lists.
+        assert!((1..=4).contains(&submitted.accepted), "{}", submitted.accepted);
+        left = &left[submitted.accepted..];
+        submissions += 1;
+    }
+    assert_eq!(submissions, 16);
+    assert_eq!(bench.run(1).len(), 64);
+}
+
+#[test]
 fn a_read_before_the_controller_was_identified_is_denied() {
     let mut bench = Bench::ready(ledger(&[WHOLE]));
     bench.create_pair(1);
