@@ -39,12 +39,11 @@ fn no_task_drowns_the_lines_of_others() {
     let (accepted, dropped) = (done.number("accepted").unwrap(), done.number("dropped").unwrap());
     assert_eq!(accepted + dropped, 10_000);
     assert!(accepted < 2000, "{accepted} lines at once");
-    let counted: u64 = log.all("kernel", "log limited").map(|line| line.number("dropped_lines").unwrap()).sum();
-    assert!(counted >= dropped, "the kernel tells how many it dropped: {counted}");
-    assert_eq!(log.all("kernel", "log full").count(), 0, "nobody else lost a line");
-    // The heart beats on, each read followed by the other one.
-    let reads: Vec<_> = log.all("block", "read").map(|line| line.number("lba").unwrap()).collect();
-    assert!(reads.len() > 10, "{} reads", reads.len());
-    assert!(reads.windows(2).all(|pair| pair[0] != pair[1]), "{reads:?}");
+    assert!(log.all("kernel", "log limited").count() > 0, "the kernel tells that it dropped lines");
+    assert_eq!(log.all("kernel", "log full").count(), 0, "the kernel itself lost none");
+    // The heart went on reading, and its lines come through again once the flood is over.
+    let reads = log.events().iter().rev().take_while(|event| !event.is("flood", "flood"));
+    let reads = reads.filter(|event| event.is("block", "read")).count();
+    assert!(reads >= 5, "{reads} reads in three seconds after the flood");
     log.check_reads(&[(2, &disk)]);
 }
