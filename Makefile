@@ -18,6 +18,8 @@ help:
 	@echo 'make run            build everything, boot it in QEMU, show the serial log; 0 once the system is up'
 	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
 	@echo 'make test           every test: host, lint, system'
+	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
+	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make image          write the image only; MANIFEST=system.toml OUT=build'
 	@echo 'make build          compile kernel, tasks and host tools'
 	@echo 'make setup          install what is missing (Debian, root), or say what to install'
@@ -55,6 +57,16 @@ test: setup
 	@./toolchain.sh clippy
 	@echo '== system tests' >&2
 	@$(CARGO) test -p qemu --lib --bins --tests
+
+# Counts guest instructions; the same on any machine.
+.PHONY: bench
+bench: build
+	@$(CARGO) test -q -p qemu --test bench -- --nocapture
+
+# Switches the broker's checks off one at a time; the named test of each must fail.
+.PHONY: mutants
+mutants:
+	@$(CARGO) test -p nvme-broker --test rules -- --ignored every_mutant
 
 .PHONY: check-format
 check-format:
