@@ -10,7 +10,6 @@
 //! task::needs! { disk: call, optional log: log }   // makes `struct Grants`, and the record that the builder reads
 //! task::main!(run);                                // entered by the kernel; an empty `main` on the host
 //!
-//! #[cfg_attr(not(target_os = "none"), expect(dead_code))]
 //! fn run(environment: task::Environment) -> Result<(), task::Stop> {
 //!     let grants = Grants::find(&environment)?;
 //!     task::ready(task::Started::Well);

@@ -8,7 +8,6 @@ use task::{Environment, Frame, Started, Stop, system_call};
 task::needs! { requests: receive }
 task::main!(run);
 
-#[cfg_attr(not(target_os = "none"), expect(dead_code))]
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     task::ready(Started::Well);

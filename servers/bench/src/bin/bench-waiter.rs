@@ -8,7 +8,6 @@ use task::{Deadline, Environment, Event, Inbox, Started, Stop};
 task::needs! { requests: receive }
 task::main!(run);
 
-#[cfg_attr(not(target_os = "none"), expect(dead_code))]
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     task::ready(Started::Well);

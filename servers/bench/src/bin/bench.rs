@@ -10,7 +10,6 @@ use task::{Deadline, Environment, Started, Stop};
 task::needs! { echo: call, waiter: call, wake: signal, log: log }
 task::main!(run);
 
-#[cfg_attr(not(target_os = "none"), expect(dead_code))]
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let nothing = [0; 4];
@@ -27,7 +26,6 @@ fn run(environment: Environment) -> Result<(), Stop> {
 
 /// From just before the signal to the first instruction of the waiter, who is above: each side adds up its own time
 /// stamps, and the difference of the sums is the sum of the differences.
-#[cfg_attr(not(target_os = "none"), expect(dead_code))]
 fn signal(grants: &Grants, without: u64) -> Result<(), Stop> {
     let ask = || {
         grants
