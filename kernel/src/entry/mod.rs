@@ -29,6 +29,7 @@ mod running {
     use crate::log;
     use crate::objects::TaskId;
     use crate::objects::registers::Registers;
+    use crate::objects::task::Task;
     use crate::platform::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
     use crate::state::Kernel;
     use crate::system_call;
@@ -185,8 +186,23 @@ mod running {
     }
 
     /// Leaves the kernel to the task that is to run now; idles until there is one.
-    #[inline]
+    #[inline(always)]
     pub fn leave() -> ! {
+        // SAFETY: the reference of this entry was given up by the caller; this one ends in `resume`, which leaves, or
+        // before the next is taken.
+        let kernel = unsafe { kernel() };
+        if kernel.objects.must_choose() || kernel.objects.next_event() < kernel.armed {
+            leave_slowly();
+        }
+        match kernel.objects.current() {
+            Some(current) => resume(kernel.objects.task(current)),
+            None => leave_slowly(),
+        }
+    }
+
+    /// Leaves the kernel where somebody must be chosen, the timer set, or nothing is ready.
+    #[inline(never)]
+    fn leave_slowly() -> ! {
         loop {
             // SAFETY: the reference of this entry was given up by the caller; this one ends with the block, or in
             // `resume`, which leaves.
@@ -195,8 +211,7 @@ mod running {
             kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
             kernel.arm_timer();
             if let Some(current) = kernel.objects.current() {
-                let task = kernel.objects.task(current);
-                resume(task.address_space, &task.registers);
+                resume(kernel.objects.task(current));
             }
             idle(kernel);
         }
@@ -226,17 +241,18 @@ mod running {
     }
 
     /// Gives the processor to a task.
-    #[inline]
-    fn resume(address_space: u64, registers: &Registers) -> ! {
+    #[inline(always)]
+    fn resume(task: &Task) -> ! {
         // SAFETY: no other reference to the processor's record exists while tasks run; the stubs read it.
         let cpu = unsafe { &mut *GLOBAL.cpu.get() };
-        if cpu.address_space != address_space {
-            cpu.address_space = address_space;
+        // Each task has an address space of its own, so where it is the same, so is the record.
+        if cpu.address_space != task.address_space {
+            cpu.address_space = task.address_space;
+            cpu.set_register_end(core::ptr::from_ref(&task.registers).wrapping_add(1) as u64);
             // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
-            unsafe { asm!("mov cr3, {}", in(reg) address_space, options(nostack, preserves_flags)) };
+            unsafe { asm!("mov cr3, {}", in(reg) task.address_space, options(nostack, preserves_flags)) };
         }
-        cpu.set_register_end(core::ptr::from_ref(registers).wrapping_add(1) as u64);
         // SAFETY: the registers are a task's: user segments, interrupts on (only the kernel's code writes those).
-        unsafe { stubs::resume(registers) }
+        unsafe { stubs::resume(&task.registers) }
     }
 }

@@ -127,13 +127,21 @@ impl Objects {
         }
     }
 
+    /// Whether [`Objects::schedule`] might change who runs, or begin a time slice.
+    #[inline(always)]
+    pub fn must_choose(&self) -> bool {
+        let Some(current) = self.current else { return true };
+        let from_its_priority = self.ready.occupied >> (self.task(current).priority & PRIORITY_MAX);
+        // An equal alone, with the slice under way, changes nothing.
+        from_its_priority > 1 || (from_its_priority == 1 && self.slice_end == NO_DEADLINE)
+    }
+
     /// Lets the highest ready task run if it is above the current one, or if nothing runs. `now` is asked only where a
     /// time slice begins. Called before every return to a task.
     #[inline]
     pub fn schedule(&mut self, now: impl FnOnce() -> u64) {
-        match self.current {
-            Some(current) if self.ready.occupied >> (self.task(current).priority & PRIORITY_MAX) == 0 => {}
-            _ => self.choose(now),
+        if self.must_choose() {
+            self.choose(now);
         }
     }
 

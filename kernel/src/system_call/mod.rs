@@ -19,7 +19,7 @@ use crate::state::Kernel;
 type Results = [u64; 3];
 
 /// Does what the current task asks for. Its result registers are set unless it waits now.
-#[inline]
+#[inline(always)]
 pub fn handle(kernel: &mut Kernel) {
     let Some(current) = kernel.objects.current() else { return };
     let registers = &kernel.objects.task(current).registers;
