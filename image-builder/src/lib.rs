@@ -11,11 +11,12 @@
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
 //! | the EFI file becomes a disk image | [`image`] |
 //!
-//! The same inputs give the same bytes.
+//! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine.
 #![forbid(unsafe_code)]
 
 pub mod charter;
 pub mod check;
+pub mod classify;
 pub mod compile;
 pub mod efi;
 pub mod executable;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use image_builder::output::{self, Outcome};
 use image_builder::problem::Report;
-use image_builder::{BuildError, Inputs, Manifest};
+use image_builder::{BuildError, Inputs, Manifest, inputs};
 
 /// Builds one bootable image from one charter.
 #[derive(Parser)]
@@ -41,6 +41,11 @@ enum Command {
         boot: Option<PathBuf>,
         #[command(flatten)]
         programs: Programs,
+    },
+    /// Says what machine a captured serial log is of
+    Classify {
+        /// The log of one boot; its lines `cloud: evidence` are the recording
+        file: PathBuf,
     },
     /// Checks a charter
     Check {
@@ -91,6 +96,7 @@ impl<E: Error + 'static> From<E> for Fault {
 fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Check { manifest, programs } => check(&manifest, programs),
+        Command::Classify { file } => classify(&file),
         Command::Build { manifest, out, format, kernel, boot, programs } => {
             let mut inputs = programs.inputs(&manifest);
             inputs.kernel = kernel.unwrap_or(inputs.kernel);
@@ -112,6 +118,12 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn classify(file: &Path) -> Result<(), Fault> {
+    let text = String::from_utf8_lossy(&inputs::read(file)?).into_owned();
+    image_builder::classify::classify(&text)?.iter().for_each(|line| println!("{line}"));
+    Ok(())
 }
 
 fn check(manifest: &Path, programs: Programs) -> Result<(), Fault> {

@@ -111,7 +111,17 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
             ]),
         ),
         ("block", program(&[need("driver", Call), need("requests", Receive), need("log", Log)])),
-        ("classify", program(&[need("controller", DeviceInformation), need("driver", Call), need("log", Log)])),
+        (
+            "classify",
+            program(&[
+                need("evidence", Evidence),
+                need("controller", DeviceInformation),
+                need("driver", Call),
+                need("requests", Receive),
+                need("log", Log),
+                need("cloud", Log),
+            ]),
+        ),
         ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
         ("quiet", program(&[])),
         ("any", any()),

@@ -2,7 +2,11 @@
 
 use core::fmt;
 
-use crate::surface::{NVME_CLASS, Surface};
+use abi::evidence::{Item, SeenBy, SmbiosField};
+use protocol::classify::{Provider, Shape};
+
+use crate::controllers::{Controller, NVME_CLASS};
+use crate::rules::{AMAZON, AMAZON_EBS, AZURE_TAG, MICROSOFT, smbios};
 
 /// A cloud that presents its disks as standard NVMe controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,37 +38,64 @@ impl Cloud {
         }
     }
 
-    /// The keys that say what is not claimed, and what is out of scope. Evidence of the cloud comes to this task with
-    /// SMBIOS; until then nothing is ever confirmed.
-    fn scope(self) -> &'static str {
+    /// The key that says whether this cloud was seen, and the one that says what is out of scope.
+    fn scope(self) -> (&'static str, &'static str) {
         match self {
-            Self::AzureManagedDisk => "real_azure_enumeration=not-claimed mana=separate-nic-driver-out-of-scope",
-            Self::AwsEbs => "real_aws_enumeration=not-claimed ena=separate-nic-driver-out-of-scope",
+            Self::AzureManagedDisk => ("real_azure_enumeration", "mana=separate-nic-driver-out-of-scope"),
+            Self::AwsEbs => ("real_aws_enumeration", "ena=separate-nic-driver-out-of-scope"),
+        }
+    }
+
+    /// Whether this machine reported itself, in this boot, as this cloud's with this cloud's controller: vendor, model
+    /// and SMBIOS all seen, and nothing that contradicts them. It is the machine's own report, not an attestation.
+    pub fn is_confirmed(self, items: &[Item], provider: Provider, controller: &Controller) -> bool {
+        match self {
+            Self::AzureManagedDisk => {
+                provider == Provider::Azure
+                    && controller.vendor == MICROSOFT
+                    && controller.is_azure()
+                    && smbios(items, SmbiosField::ChassisAssetTag) == Some(AZURE_TAG)
+            }
+            Self::AwsEbs => {
+                provider == Provider::Aws
+                    && (controller.vendor, controller.device) == (AMAZON, AMAZON_EBS)
+                    && controller.shape() == Shape::AwsEbsNvme
+                    && smbios(items, SmbiosField::SystemManufacturer) == Some("Amazon EC2")
+            }
         }
     }
 }
 
-/// The classification line of a surface for a cloud.
+/// The classification line of a controller for a cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct Line<'a> {
     /// What was observed.
-    pub surface: Surface,
-    /// Which cloud shares it.
+    pub controller: &'a Controller,
+    /// Which cloud shares the surface.
     pub cloud: Cloud,
+    /// See [`Cloud::is_confirmed`].
+    pub confirmed: bool,
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Surface { vendor, device, is_qemu, bound } = self.surface;
+        let Controller { address, vendor, device, seen_by, bound, .. } = self.controller;
         let (class, subclass, prog_if) = NVME_CLASS;
         let (shape, own) = self.cloud.keys();
+        let (enumeration, out_of_scope) = self.cloud.scope();
         write!(
             f,
             "cloud shape classification cloud_shape={shape} pci_vendor={vendor:#06x} pci_device_id={device:#06x} \
              class={class:#04x} subclass={subclass:#04x} prog_if={prog_if:#04x} {own} \
              dma_backend_policy=direct-remapping-if-verified-else-bounce-buffer host_physical_user_visible=false \
-             local_qemu_precursor={is_qemu} {scope} bound={bound} source=bus",
-            scope = self.cloud.scope(),
+             local_qemu_precursor={is_qemu} {enumeration}={claim} {out_of_scope} bound={bound} source={source} \
+             device={address}",
+            is_qemu = self.controller.is_qemu(),
+            claim = if self.confirmed { "confirmed" } else { "not-claimed" },
+            source = match seen_by {
+                SeenBy::Bus => "bus",
+                SeenBy::Firmware => "firmware",
+            },
         )
     }
 }
@@ -73,40 +104,17 @@ impl fmt::Display for Line {
 mod tests {
     use std::string::{String, ToString};
 
-    use heapless::String as Text;
-    use protocol::nvme::Controller;
-    use task::abi::system_call::{DeviceInformation, Lane, PciAddress};
+    use abi::evidence::text;
+    use abi::system_call::PciAddress;
 
     use super::*;
-    use crate::surface::NoSurface;
 
-    fn information(vendor: u16, device: u16, class: (u8, u8, u8)) -> DeviceInformation {
-        DeviceInformation {
-            present: true,
-            enabled: true,
-            vendor,
-            device,
-            class,
-            address: PciAddress { segment: 0, bus: 0, device: 4, function: 0 },
-            lane: Lane::Brokered,
-        }
-    }
-
-    fn controller(model: &str) -> Controller {
-        Controller {
-            model: Text::try_from(model).unwrap(),
-            serial: Text::new(),
-            firmware: Text::new(),
-            version: 0x1_0400,
-            namespaces: 1,
-            transfer_bytes_max: 1 << 19,
-        }
-    }
+    const ADDRESS: PciAddress = PciAddress { segment: 0, bus: 0, device: 4, function: 0 };
 
     fn line(cloud: Cloud, vendor: u16, device: u16, model: &str) -> String {
-        let information = information(vendor, device, NVME_CLASS);
-        let surface = Surface::new(&information, Some(&controller(model))).unwrap();
-        Line { surface, cloud }.to_string()
+        let model = text(model.as_bytes());
+        let controller = Controller { address: ADDRESS, vendor, device, seen_by: SeenBy::Bus, bound: true, model };
+        Line { controller: &controller, cloud, confirmed: false }.to_string()
     }
 
     #[test]
@@ -118,7 +126,7 @@ mod tests {
              azure_scsi_path=no-userspace-provider-driver-out-of-scope azure_labeled_dma_backend=bounce-buffer \
              dma_backend_policy=direct-remapping-if-verified-else-bounce-buffer host_physical_user_visible=false \
              local_qemu_precursor=true real_azure_enumeration=not-claimed mana=separate-nic-driver-out-of-scope \
-             bound=true source=bus"
+             bound=true source=bus device=0000:00:04.0"
         );
     }
 
@@ -131,7 +139,7 @@ mod tests {
              aws_scsi_path=none-nvme-only aws_labeled_dma_backend=bounce-buffer \
              dma_backend_policy=direct-remapping-if-verified-else-bounce-buffer host_physical_user_visible=false \
              local_qemu_precursor=true real_aws_enumeration=not-claimed ena=separate-nic-driver-out-of-scope \
-             bound=true source=bus"
+             bound=true source=bus device=0000:00:04.0"
         );
     }
 
@@ -142,41 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_clouds_own_controllers_are_no_precursors_and_still_not_claimed() {
-        let azure = line(Cloud::AzureManagedDisk, 0x1414, 0x00a9, "MSFT NVMe Accelerator v1.0");
-        assert!(azure.contains("pci_vendor=0x1414 pci_device_id=0x00a9 "));
-        assert!(azure.contains(" local_qemu_precursor=false real_azure_enumeration=not-claimed "));
-        let aws = line(Cloud::AwsEbs, 0x1d0f, 0x8061, "Amazon Elastic Block Store");
-        assert!(aws.contains("pci_vendor=0x1d0f pci_device_id=0x8061 "));
-        assert!(aws.contains(" local_qemu_precursor=false real_aws_enumeration=not-claimed "));
-    }
-
-    #[test]
-    fn what_is_no_nvme_controller_is_not_classified() {
-        let ahci = information(0x8086, 0x2922, (0x01, 0x06, 0x01));
-        let reason = Surface::new(&ahci, None).unwrap_err();
-        assert_eq!(reason.to_string(), "not-nvme class=0x01 subclass=0x06 prog_if=0x01");
-        let absent = DeviceInformation { present: false, ..ahci };
-        assert_eq!(Surface::new(&absent, None), Err(NoSurface::NoController));
-    }
-
-    #[test]
-    fn bound_needs_an_enabled_device_and_a_driver_that_answers() {
-        let on = information(0x1b36, 0x0010, NVME_CLASS);
-        let off = DeviceInformation { enabled: false, ..on };
-        let model = controller("QEMU NVMe Ctrl");
-        for (information, controller, bound) in
-            [(on, Some(&model), true), (off, Some(&model), false), (on, None, false)]
-        {
-            assert_eq!(Surface::new(&information, controller).unwrap().bound, bound);
-        }
-    }
-
-    #[test]
     fn a_line_fits_into_the_log() {
         for cloud in Cloud::ALL {
             let line = line(cloud, 0xffff, 0xffff, "");
-            assert!(line.len() + "nvme: ".len() <= task::abi::system_call::LOG_BYTES_MAX);
+            assert!(line.len() + "nvme: ".len() <= abi::system_call::LOG_BYTES_MAX);
         }
     }
 }

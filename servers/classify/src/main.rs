@@ -2,50 +2,68 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-use core::time::Duration;
+mod collect;
 
-use classify::lines::{Cloud, Line};
-use classify::surface::Surface;
-use protocol::nvme::{Answer, Controller, Request};
-use task::{Call, CallError, Deadline, Environment, Started, Stop, abi, log};
+use classify::report::{Component, Findings, report};
+use protocol::classify::{Answer, Request};
+use task::{Deadline, Environment, Event, Inbox, Receive, Started, Stop, log};
 
-task::needs! { controller: information, driver: call, log: log }
+use collect::Items;
+
+task::needs! {
+    optional evidence: evidence,
+    optional controller: information,
+    optional driver: call,
+    optional requests: receive,
+    log: log,
+    optional cloud: log,
+}
 task::main!(run);
-
-/// How long the driver may take to bring its controller up: the longest that a controller may ask for is 127.5 s (NVMe
-/// base 2.0, CAP.TO).
-const START: Duration = Duration::from_secs(150);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
-    // The driver answers once the controller is up, or will never be: what is asked of the device after that, stands.
-    let controller = ask(grants.driver);
-    let information = grants.controller.information()?;
-    match Surface::new(&information, controller.as_ref().ok()) {
-        Ok(surface) => {
-            for cloud in Cloud::ALL {
-                log!(grants.log, "{}", Line { surface, cloud });
-            }
-            if let Err(reason) = controller {
-                log!(grants.log, "cloud shape of an unbound controller reason={reason}");
-            }
-        }
-        Err(reason) => log!(grants.log, "cloud shape none reason={reason}"),
+    let mut items = Items::new();
+    collect::machine(grants.evidence, &mut items);
+    if let Some(controller) = grants.controller {
+        collect::controller(controller, grants.driver, &mut items, grants.log)?;
+    }
+    let findings = report(&items, |component, line| match (component, grants.cloud) {
+        (Component::Nvme, _) => log!(grants.log, "{line}"),
+        (Component::Cloud, Some(cloud)) => log!(cloud, "{line}"),
+        (Component::Cloud, None) => {}
+    });
+    if grants.controller.is_none() && findings.controllers.is_empty() {
+        log!(grants.log, "cloud shape none reason=not-granted");
     }
     // It has said what there is, also if that is nothing. That a disk is missing is the driver's to report.
     task::ready(Started::Well);
-    task::idle()
+    match grants.requests {
+        Some(requests) => serve(requests, &findings, &items),
+        None => task::idle(),
+    }
 }
 
-/// What the driver says of its controller.
-fn ask(driver: Call) -> Result<Controller, &'static str> {
-    match driver.call(&Request::Controller, Deadline::after(START)) {
-        Ok(Answer::Controller(controller)) => Ok(controller),
-        Ok(Answer::NoController) => Err("no-controller"),
-        Ok(_) | Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err("malformed"),
-        Err(CallError::Kernel(abi::Error::DeadPeer)) => Err("dead-peer"),
-        Err(CallError::Kernel(abi::Error::TimedOut)) => Err("timed-out"),
-        Err(CallError::Kernel(abi::Error::Denied)) => Err("denied"),
-        Err(CallError::Kernel(abi::Error::Invalid | abi::Error::Busy)) => Err("refused"),
+/// Tells other tasks, for ever.
+fn serve(requests: Receive, findings: &Findings, items: &Items) -> Result<(), Stop> {
+    let mut inbox = Inbox::new();
+    let mut event = requests.receive(Deadline::NEVER, &mut inbox);
+    loop {
+        let next = match event {
+            Ok(Event::Message(message)) => {
+                let answer = match message.decode() {
+                    Ok(Request::Verdict) => Answer::Verdict(findings.verdict.clone()),
+                    Ok(Request::Controller(number)) => Answer::Controller(findings.controller(number)),
+                    Ok(Request::Evidence(number)) => Answer::Evidence(items.get(usize::from(number)).cloned()),
+                    Err(_) => Answer::Malformed,
+                };
+                Some((message.reply, answer))
+            }
+            Ok(Event::Notification(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        event = match next {
+            Some((reply, answer)) => requests.reply_receive(reply, &answer, Deadline::NEVER, &mut inbox),
+            None => requests.receive(Deadline::NEVER, &mut inbox),
+        };
     }
 }

@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod classify;
 pub mod nvme;
