@@ -173,6 +173,16 @@ fn what_only_firmware_saw_claims_no_driver() {
 }
 
 #[test]
+fn what_is_no_nvme_controller_is_not_classified() {
+    let ahci = recorded("qemu").iter().map(|item| recording::Line(item).to_string()).map(|line| {
+        recording::parse(&line.replace("subclass=0x08 prog_if=0x02", "subclass=0x06 prog_if=0x01")).unwrap()
+    });
+    let (verdict, lines) = said(&ahci.collect::<Vec<_>>());
+    assert!(with(&lines, "cloud shape classification").is_empty());
+    assert_eq!(verdict.storage.as_slice(), [Shape::None]);
+}
+
+#[test]
 fn storage_that_may_be_behind_the_vmbus_is_said_to_be_possible() {
     for name in ["azure-scsi", "hyper-v"] {
         let (_, lines) = said(&recorded(name));

@@ -251,7 +251,7 @@ mod tests {
         let damaged = unavailable(Topic::Smbios, None, "the SMBIOS entry point is damaged");
         let mut entry = version_3(table.len());
         entry[20] ^= 1;
-        assert_eq!(collected(entry, table.clone()), [damaged.clone()]);
+        assert_eq!(collected(entry, table.clone()), std::slice::from_ref(&damaged));
         assert_eq!(collected(b"_XYZ_000".to_vec(), table.clone()), [damaged]);
         let lost = collected(version_3(table.len() + 1), table.clone());
         assert_eq!(lost, [unavailable(Topic::Smbios, None, "the SMBIOS table is not in memory")]);
