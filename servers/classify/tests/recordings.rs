@@ -174,10 +174,12 @@ fn what_only_firmware_saw_claims_no_driver() {
 
 #[test]
 fn what_is_no_nvme_controller_is_not_classified() {
-    let ahci = recorded("qemu").iter().map(|item| recording::Line(item).to_string()).map(|line| {
-        recording::parse(&line.replace("subclass=0x08 prog_if=0x02", "subclass=0x06 prog_if=0x01")).unwrap()
-    });
-    let (verdict, lines) = said(&ahci.collect::<Vec<_>>());
+    let ahci = |item: &Item| {
+        let line =
+            recording::Line(item).to_string().replace("subclass=0x08 prog_if=0x02", "subclass=0x06 prog_if=0x01");
+        recording::parse(&line).unwrap()
+    };
+    let (verdict, lines) = said(&recorded("qemu").iter().map(ahci).collect::<Vec<_>>());
     assert!(with(&lines, "cloud shape classification").is_empty());
     assert_eq!(verdict.storage.as_slice(), [Shape::None]);
 }
