@@ -21,11 +21,14 @@ use crate::executable::{self, Executable, Room};
 use crate::inputs::Programs;
 use crate::problem::{Kind, Problem, Problems, closest};
 
+/// Programs by their names.
+pub type Executables = BTreeMap<ProgramName, Executable>;
+
 /// A charter in which everything holds, with its programs. Only [`check`] makes one.
 #[derive(Clone, Debug)]
 pub struct Checked {
     charter: Charter,
-    programs: BTreeMap<ProgramName, Executable>,
+    programs: Executables,
 }
 
 impl Checked {
@@ -57,7 +60,8 @@ pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<
     if problems.has_errors() { None } else { Some(Checked { charter, programs }) }
 }
 
-fn programs(charter: &Charter, files: &Programs, problems: &Problems) -> BTreeMap<ProgramName, Executable> {
+/// The programs of a charter that can be used.
+pub(crate) fn programs(charter: &Charter, files: &Programs, problems: &Problems) -> Executables {
     let mut programs = BTreeMap::new();
     for task in &charter.tasks {
         let Some(name) = &task.program else { continue };

@@ -15,6 +15,9 @@ const SUBSYSTEM_EFI_APPLICATION: u16 = 10;
 const SECTION_HEADER_BYTES: usize = 40;
 /// Initialized data, readable.
 const CHARACTERISTICS: u32 = 0x4000_0040;
+/// The section that holds the text of the charter. The UEFI application does not look at it and the kernel does not map
+/// it: it is there to be read from the file.
+pub const CHARTER_SECTION: &str = ".charter";
 /// Which data directory holds the signatures, and where the directories begin in the optional header.
 const CERTIFICATE_DIRECTORY: u32 = 4;
 const DIRECTORIES: usize = 112;

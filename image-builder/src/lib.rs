@@ -11,20 +11,32 @@
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
 //! | the EFI file becomes a disk image | [`image`] |
 //!
+//! What a charter gives to whom can be looked at from either end:
+//!
+//! | question | module |
+//! |---|---|
+//! | where does each grant come from? | [`mod@route`] |
+//! | what is in this image? | [`mod@inspect`] |
+//! | what may each task do, and what changed? | [`authority`], [`difference`] |
+//!
 //! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod charter;
 pub mod check;
 pub mod classify;
 pub mod compile;
+pub mod difference;
 pub mod efi;
 pub mod executable;
 pub mod image;
 pub mod inputs;
+pub mod inspect;
 pub mod manifest;
 pub mod output;
 pub mod problem;
+pub mod route;
 
 use std::path::{Path, PathBuf};
 
@@ -104,6 +116,33 @@ pub fn check(manifest: Manifest<'_>, programs: &[PathBuf]) -> Result<(Option<Che
     Ok(finish(manifest, charter, &files, problems))
 }
 
+/// The same, and the charter as far as it could be read, whatever is wrong with it.
+///
+/// # Errors
+/// If a program's file is there but cannot be read.
+pub fn examine(manifest: Manifest<'_>, programs: &[PathBuf]) -> Result<Examined, FileError> {
+    let problems = Problems::default();
+    let charter = manifest::read(manifest.text, &problems);
+    let names = charter.iter().flat_map(|charter| &charter.tasks).filter_map(|task| task.program.as_ref());
+    let files = Programs::find(names.map(|name| &name.value), programs)?;
+    let read = charter.map(|charter| {
+        // What is wrong with programs is said by the check below.
+        let programs = check::programs(&charter, &files, &Problems::default());
+        (charter, programs)
+    });
+    let (_, report) = finish(manifest, read.as_ref().map(|(charter, _)| charter.clone()), &files, problems);
+    Ok(Examined { read, report })
+}
+
+/// A charter that may have mistakes, as [`examine`] finds it.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The charter and its programs, as far as they could be read.
+    pub read: Option<(charter::Charter, check::Executables)>,
+    /// What is wrong with it.
+    pub report: Report,
+}
+
 /// The same, with programs that are in memory.
 pub fn check_with(manifest: Manifest<'_>, programs: &Programs) -> (Option<Checked>, Report) {
     let problems = Problems::default();
@@ -132,10 +171,15 @@ pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildErro
     let kernel = executable::read(&inputs::read(&inputs.kernel)?, executable::Room::Kernel)
         .map_err(|source| BuildError::Kernel { path: inputs.kernel.clone(), source })?;
     let kernel = executable::strip(&kernel);
-    let efi = efi::unify(&inputs::read(&inputs.boot)?, &[(KERNEL_SECTION, &kernel), (PACKAGE_SECTION, &package)])
+    let efi = efi::unify(&inputs::read(&inputs.boot)?, &sections(&kernel, &package, manifest))
         .map_err(|source| BuildError::Boot { path: inputs.boot.clone(), source })?;
     let image = image::image(&efi)?;
     Ok(Build { package, efi, image, warnings })
+}
+
+/// What the UEFI application carries: what it starts, and the charter's text for those who ask what this is.
+fn sections<'a>(kernel: &'a [u8], package: &'a [u8], manifest: Manifest<'a>) -> [(&'static str, &'a [u8]); 3] {
+    [(KERNEL_SECTION, kernel), (PACKAGE_SECTION, package), (efi::CHARTER_SECTION, manifest.text.as_bytes())]
 }
 
 /// Builds from the manifest at this path, with inputs where `make` puts them.

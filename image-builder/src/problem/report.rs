@@ -9,6 +9,7 @@ use miette::{
 };
 
 use super::Problem;
+use crate::charter::Span;
 
 /// Columns of a rendered report.
 const WIDTH: usize = 120;
@@ -35,6 +36,38 @@ impl Report {
     /// How many keep the charter from being used.
     pub fn errors(&self) -> usize {
         self.problems.iter().filter(|problem| !problem.kind.is_warning()).count()
+    }
+
+    /// The line and column of a place, both from 1; the column counts characters.
+    pub fn position(&self, span: Span) -> (usize, usize) {
+        let before = self.source.0.inner().get(..span.start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+
+    /// The manifest's path, as the user knows it.
+    pub fn name(&self) -> &str {
+        self.source.0.name()
+    }
+
+    /// The problems as data, for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        let place = |(span, here): &(Span, String)| {
+            let (line, column) = self.position(*span);
+            let text = self.source.0.inner().get(span.start..span.end).unwrap_or_default();
+            serde_json::json!({ "line": line, "column": column, "text": text, "here": here })
+        };
+        let problem = |problem: &Problem| {
+            serde_json::json!({
+                "code": problem.kind.code(),
+                "severity": if problem.kind.is_warning() { "warning" } else { "error" },
+                "message": problem.message,
+                "file": self.name(),
+                "places": problem.places.iter().map(place).collect::<Vec<_>>(),
+                "help": problem.help,
+            })
+        };
+        self.problems.iter().map(problem).collect()
     }
 
     /// The whole text, in colour or not; empty if there are no problems.

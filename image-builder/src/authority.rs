@@ -1,0 +1,273 @@
+//! What each task of a system may do, as a set of [`Right`]s: of a charter, or of a boot package.
+//!
+//! Rights are of a form that can be compared: one *covers* another one if it allows all that the other one allows. The
+//! names of grants are left out, because renaming a grant gives nobody anything; the names of tasks, devices and
+//! regions stay. Both sources give the same rights, so that an image can be held against the charter that is said to be
+//! in it.
+
+mod charter;
+mod package;
+
+pub use package::Inconsistent;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::charter::values::Bytes;
+
+/// What the tasks of a system may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Authority {
+    /// The system's name.
+    pub system: String,
+    /// Every task, in the charter's order.
+    pub tasks: Vec<Holder>,
+}
+
+/// A task and its rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// The task's name.
+    pub task: String,
+    /// What it may do, in the charter's order.
+    pub rights: Vec<Right>,
+}
+
+impl Authority {
+    /// The rights of a task; none, if there is no such task.
+    pub fn of(&self, task: &str) -> &[Right] {
+        self.tasks.iter().find(|holder| holder.task == task).map_or(&[], |holder| &holder.rights)
+    }
+}
+
+/// A range of logical blocks and a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Range {
+    /// First block.
+    pub first_block: u64,
+    /// How many; `None` up to the end.
+    pub blocks: Option<u64>,
+    /// Whether they may be written.
+    pub writable: bool,
+}
+
+impl Range {
+    fn covers(&self, other: &Self) -> bool {
+        let reaches = match (self.blocks, other.blocks) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => {
+                other.first_block.saturating_add(others) <= self.first_block.saturating_add(own)
+            }
+        };
+        self.first_block <= other.first_block && reaches && (self.writable || !other.writable)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.first_block, self.blocks) {
+            (0, None) => f.write_str("all blocks")?,
+            (first, None) => write!(f, "blocks from {first}")?,
+            (first, Some(blocks)) => write!(f, "blocks {first} to {}", first.saturating_add(blocks - 1))?,
+        }
+        f.write_str(access(self.writable))
+    }
+}
+
+fn access(writable: bool) -> &'static str {
+    if writable { ", read-write" } else { ", read-only" }
+}
+
+/// Something that a task may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "right", rename_all = "kebab-case")]
+pub enum Right {
+    /// Runs before tasks of lower priority.
+    Priority {
+        /// Its priority.
+        priority: u8,
+    },
+    /// Calls a server.
+    Call {
+        /// The server's endpoint: its task, a point, and the name of its grant.
+        endpoint: String,
+    },
+    /// Uses a disk at a block server.
+    Disk {
+        /// The server's endpoint.
+        endpoint: String,
+        /// Which namespace.
+        namespace: u32,
+        /// Which blocks of it.
+        #[serde(flatten)]
+        range: Range,
+    },
+    /// Is called.
+    Receive {
+        /// Its endpoint.
+        endpoint: String,
+    },
+    /// Wakes a task.
+    Signal {
+        /// Which.
+        task: String,
+    },
+    /// Drives a device.
+    Registers {
+        /// Which, and how it is selected.
+        #[serde(flatten)]
+        device: Device,
+        /// Which base address register.
+        bar: u8,
+    },
+    /// Uses blocks of the device that it drives.
+    Use {
+        /// The device's name.
+        device: String,
+        /// Which namespace; `None` for every one.
+        namespace: Option<u32>,
+        /// Which blocks.
+        #[serde(flatten)]
+        range: Range,
+    },
+    /// Is told of an interrupt.
+    Interrupt {
+        /// Of which device.
+        #[serde(flatten)]
+        device: Device,
+        /// Which entry of its MSI-X table.
+        vector: u16,
+    },
+    /// Asks what a device is.
+    Information {
+        /// Which.
+        #[serde(flatten)]
+        device: Device,
+    },
+    /// Gives a device memory of a region.
+    Dma {
+        /// Which region.
+        region: String,
+    },
+    /// Reads, or reads and writes, a part of a region.
+    Memory {
+        /// Which region.
+        region: String,
+        /// First byte.
+        start: u64,
+        /// First byte after it.
+        end: u64,
+        /// Whether it may be written.
+        writable: bool,
+    },
+    /// Writes to the log.
+    Log {
+        /// Under which name.
+        component: String,
+    },
+}
+
+/// A device: its name, and which function it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Its name.
+    #[serde(rename = "device")]
+    pub name: String,
+    /// What must match.
+    pub selector: String,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.name, self.selector)
+    }
+}
+
+impl Right {
+    /// Whether this allows all that the other one allows.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Priority { priority: own }, Self::Priority { priority: other }) => own >= other,
+            (
+                Self::Disk { endpoint: own, namespace, range },
+                Self::Disk { endpoint: others, namespace: other, range: narrower },
+            ) => own == others && namespace == other && range.covers(narrower),
+            (
+                Self::Use { device: own, namespace, range },
+                Self::Use { device: others, namespace: other, range: narrower },
+            ) => own == others && (namespace.is_none() || namespace == other) && range.covers(narrower),
+            (
+                Self::Memory { region: own, start, end, writable },
+                Self::Memory { region: others, start: first, end: last, writable: written },
+            ) => own == others && start <= first && last <= end && (*writable || !written),
+            (own, other) => own == other,
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Priority { priority } => write!(f, "runs at priority {priority}"),
+            Self::Call { endpoint } => write!(f, "calls `{endpoint}`"),
+            Self::Disk { endpoint, namespace, range } => {
+                write!(f, "disk at `{endpoint}`: namespace {namespace}, {range}")
+            }
+            Self::Receive { endpoint } => write!(f, "is called as `{endpoint}`"),
+            Self::Signal { task } => write!(f, "wakes task `{task}`"),
+            Self::Registers { device, bar } => write!(f, "drives device {device}, BAR {bar}"),
+            Self::Use { device, namespace: None, range } => write!(f, "device `{device}`: every namespace, {range}"),
+            Self::Use { device, namespace: Some(namespace), range } => {
+                write!(f, "device `{device}`: namespace {namespace}, {range}")
+            }
+            Self::Interrupt { device, vector } => write!(f, "interrupt {vector} of device {device}"),
+            Self::Information { device } => write!(f, "asks what device {device} is"),
+            Self::Dma { region } => write!(f, "gives its device memory of region `{region}`"),
+            Self::Memory { region, start, end, writable } => {
+                write!(f, "memory of region `{region}`, {} to {}{}", Bytes(*start), Bytes(*end), access(*writable))
+            }
+            Self::Log { component } => write!(f, "writes to the log as `{component}`"),
+        }
+    }
+}
+
+/// How a device is selected, as text.
+fn selector(
+    class: Option<(u8, u8, u8)>,
+    vendor: Option<u16>,
+    device: Option<u16>,
+    address: Option<abi::system_call::PciAddress>,
+) -> String {
+    let mut parts = Vec::new();
+    parts.extend(address.map(|address| format!("pci {address}")));
+    parts.extend(class.map(|(class, subclass, interface)| format!("class {class:02x}/{subclass:02x}/{interface:02x}")));
+    parts.extend(vendor.map(|vendor| format!("vendor {vendor:#06x}")));
+    parts.extend(device.map(|device| format!("device {device:#06x}")));
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(start: u64, end: u64, writable: bool) -> Right {
+        Right::Memory { region: "data".into(), start, end, writable }
+    }
+
+    #[test]
+    fn a_wider_right_covers_a_narrower_one_and_not_the_other_way() {
+        assert!(memory(0, 10, true).covers(&memory(2, 10, false)));
+        assert!(!memory(2, 10, true).covers(&memory(0, 10, true)));
+        assert!(!memory(0, 10, false).covers(&memory(0, 10, true)));
+        assert!(Right::Priority { priority: 5 }.covers(&Right::Priority { priority: 4 }));
+        assert!(!Right::Priority { priority: 4 }.covers(&Right::Priority { priority: 5 }));
+        let range = |first_block, blocks| Range { first_block, blocks, writable: false };
+        let disk = |range| Right::Disk { endpoint: "block.requests".into(), namespace: 1, range };
+        assert!(disk(range(0, None)).covers(&disk(range(5, Some(5)))));
+        assert!(!disk(range(5, Some(5))).covers(&disk(range(5, None))));
+        assert!(!disk(range(5, Some(5))).covers(&disk(range(5, Some(6)))));
+        assert!(!Right::Log { component: "a".into() }.covers(&Right::Log { component: "b".into() }));
+    }
+}

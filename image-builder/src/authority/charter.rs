@@ -1,0 +1,83 @@
+//! The rights that a charter gives.
+
+use super::{Authority, Device, Holder, Range, Right, selector};
+use crate::charter::values::Name;
+use crate::charter::{Blocks, Charter, Grant, GrantKind, Task};
+
+impl From<&Charter> for Authority {
+    fn from(charter: &Charter) -> Self {
+        let holder = |task: &Task| {
+            let mut rights = Vec::new();
+            rights.extend(task.priority.map(|priority| Right::Priority { priority: priority.get() }));
+            task.grants.iter().for_each(|grant| add(charter, task, grant, &mut rights));
+            Holder { task: task.name.value.to_string(), rights }
+        };
+        Self { system: charter.name.to_string(), tasks: charter.tasks.iter().map(holder).collect() }
+    }
+}
+
+fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
+    match &grant.kind {
+        GrantKind::Call { endpoint: name, disk } => {
+            let endpoint = match charter.receiver(name) {
+                Some((server, receive)) => endpoint(&server.name.value, &receive.name.value),
+                None => name.value.to_string(),
+            };
+            if let Some(disk) = disk {
+                let (namespace, range) = (disk.namespace.get(), range(&disk.blocks));
+                rights.push(Right::Disk { endpoint: endpoint.clone(), namespace, range });
+            }
+            rights.push(Right::Call { endpoint });
+        }
+        GrantKind::Receive { .. } => {
+            rights.push(Right::Receive { endpoint: endpoint(&task.name.value, &grant.name.value) });
+        }
+        GrantKind::Signal { task } => rights.push(Right::Signal { task: task.value.to_string() }),
+        GrantKind::Registers { device: name, bar, limits } => {
+            rights.push(Right::Registers { device: device(charter, name), bar: bar.get() });
+            let limit = |namespace, blocks| Right::Use { device: name.value.to_string(), namespace, range: range(blocks) };
+            match limits {
+                None => rights.push(limit(None, &Blocks::WHOLE_READ_ONLY)),
+                Some(limits) => rights.extend(
+                    limits.iter().map(|own| limit(own.namespace.map(|namespace| namespace.get()), &own.blocks)),
+                ),
+            }
+        }
+        GrantKind::Interrupt { device: name, vector } => {
+            rights.push(Right::Interrupt { device: device(charter, name), vector: vector.get() });
+        }
+        GrantKind::Information { device: name } => rights.push(Right::Information { device: device(charter, name) }),
+        GrantKind::Dma { region } => {
+            let end = charter.region(region).and_then(|(_, region)| region.size).map_or(0, |size| size.bytes());
+            rights.push(Right::Dma { region: region.value.to_string() });
+            rights.push(Right::Memory { region: region.value.to_string(), start: 0, end, writable: true });
+        }
+        GrantKind::Window { region, offset, size, access } => rights.push(Right::Memory {
+            region: region.value.to_string(),
+            start: offset.bytes(),
+            end: offset.bytes() + size.bytes(),
+            writable: access.is_writable(),
+        }),
+        GrantKind::Log { component } => rights.push(Right::Log { component: component.value.to_string() }),
+    }
+}
+
+fn endpoint(server: &Name, receive: &Name) -> String {
+    format!("{server}.{receive}")
+}
+
+fn range(blocks: &Blocks) -> Range {
+    Range { first_block: blocks.first, blocks: blocks.count, writable: blocks.access.is_writable() }
+}
+
+fn device(charter: &Charter, name: &Name) -> Device {
+    let selector = charter.device(name).map_or_else(String::new, |(_, device)| {
+        selector(
+            device.class.map(|class| (class.value.0, class.value.1, class.value.2)),
+            device.vendor.map(|vendor| vendor.value),
+            device.device.map(|device| device.value),
+            device.address.map(|address| address.value.get()),
+        )
+    });
+    Device { name: name.to_string(), selector }
+}
