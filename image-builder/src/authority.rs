@@ -167,6 +167,8 @@ pub enum Right {
         /// Under which name.
         component: String,
     },
+    /// Reads what the machine tells of itself.
+    Evidence,
 }
 
 /// A device: its name, and which function it is.
@@ -229,6 +231,7 @@ impl fmt::Display for Right {
                 write!(f, "memory of region `{region}`, {} to {}{}", Bytes(*start), Bytes(*end), access(*writable))
             }
             Self::Log { component } => write!(f, "writes to the log as `{component}`"),
+            Self::Evidence => f.write_str("reads what the machine tells of itself"),
         }
     }
 }

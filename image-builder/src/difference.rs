@@ -54,7 +54,8 @@ pub fn between(old: &Authority, new: &Authority) -> Difference {
         let (before, after) = (old.of(&task), new.of(&task));
         Change { existence, added: beyond(after, before), removed: beyond(before, after), task }
     });
-    let is_change = |change: &Change| change.existence.is_some() || !(change.added.is_empty() && change.removed.is_empty());
+    let is_change =
+        |change: &Change| change.existence.is_some() || !(change.added.is_empty() && change.removed.is_empty());
     let tasks: Vec<_> = changes.filter(is_change).collect();
     Difference { gained: tasks.iter().any(|change| !change.added.is_empty()), tasks }
 }

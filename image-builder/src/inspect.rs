@@ -124,8 +124,37 @@ pub fn efi_file(image: &[u8]) -> Result<Vec<u8>, InspectError> {
     let system = fatfs::FileSystem::new(Cursor::new(partition), fatfs::FsOptions::new().update_accessed_date(false))
         .map_err(InspectError::NoFile)?;
     let mut efi = Vec::new();
-    system.root_dir().open_file(EFI_PATH).and_then(|mut file| file.read_to_end(&mut efi)).map_err(InspectError::NoFile)?;
+    system
+        .root_dir()
+        .open_file(EFI_PATH)
+        .and_then(|mut file| file.read_to_end(&mut efi))
+        .map_err(InspectError::NoFile)?;
     Ok(efi)
+}
+
+/// An image's EFI file, whose sections can be read.
+#[derive(Clone, Debug)]
+pub struct EfiFile(Vec<u8>);
+
+impl EfiFile {
+    /// That of an image; see [`efi_file`].
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(image: &[u8]) -> Result<Self, InspectError> {
+        efi_file(image).map(Self)
+    }
+
+    /// The contents of a section.
+    ///
+    /// # Errors
+    /// If there is none of this name, or this is no PE file.
+    pub fn section(&self, name: &'static str) -> Result<&[u8], InspectError> {
+        let file = PeFile64::parse(&*self.0).map_err(InspectError::NotPe)?;
+        let section = file.section_by_name(name).ok_or(InspectError::NoSection(name))?;
+        let data = section.data().map_err(InspectError::NotPe)?;
+        Ok(&data[..data.len().min(section.size() as usize)])
+    }
 }
 
 /// Reads an image.
@@ -133,19 +162,13 @@ pub fn efi_file(image: &[u8]) -> Result<Vec<u8>, InspectError> {
 /// # Errors
 /// The first thing that makes it none of this image builder's.
 pub fn inspect(image: &[u8]) -> Result<Inspection, InspectError> {
-    let efi = efi_file(image)?;
-    let file = PeFile64::parse(&*efi).map_err(InspectError::NotPe)?;
-    let section = |name: &'static str| -> Result<&[u8], InspectError> {
-        let section = file.section_by_name(name).ok_or(InspectError::NoSection(name))?;
-        let data = section.data().map_err(InspectError::NotPe)?;
-        Ok(&data[..data.len().min(section.size() as usize)])
-    };
-    let kernel = section(abi::handoff::KERNEL_SECTION)?;
-    let packed = section(abi::handoff::PACKAGE_SECTION)?;
-    let charter = section(CHARTER_SECTION).ok();
+    let efi = EfiFile::find(image)?;
+    let kernel = efi.section(abi::handoff::KERNEL_SECTION)?;
+    let packed = efi.section(abi::handoff::PACKAGE_SECTION)?;
+    let charter = efi.section(CHARTER_SECTION).ok();
     let package = Package::open(packed)?;
     let authority = Authority::try_from(&package)?;
-    let mut parts = vec![part("EFI file", &efi), part("kernel", kernel), part("package", packed)];
+    let mut parts = vec![part("EFI file", &efi.0), part("kernel", kernel), part("package", packed)];
     parts.extend(charter.map(|charter| part("charter", charter)));
     let text = charter.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let agrees = text.as_ref().map(|text| {
@@ -193,7 +216,11 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "system `{}`: charter version {}, package version {}", self.system, self.charter_version, self.package_version)?;
+        writeln!(
+            f,
+            "system `{}`: charter version {}, package version {}",
+            self.system, self.charter_version, self.package_version
+        )?;
         for part in &self.parts {
             writeln!(f, "  {:9} {:>9} bytes  sha256 {}", part.name, part.bytes, part.sha256)?;
         }

@@ -5,9 +5,9 @@ use std::fmt;
 use abi::needs;
 use serde::Serialize;
 
-use crate::charter::{Charter, Grant, GrantKind, Located, Span, Task};
-use crate::charter::values::Name;
 use crate::Examined;
+use crate::charter::values::Name;
+use crate::charter::{Charter, Grant, GrantKind, Located, Span, Task};
 use crate::executable::OwnedNeed;
 use crate::problem::{Problem, Report};
 
@@ -88,7 +88,9 @@ fn route(charter: &Charter, task: &Task, need: &OwnedNeed, report: &Report) -> R
         }
         Some(grant) => {
             let mut from = vec![Source { what: "granted".into(), line: line(grant.name.span) }];
-            from.extend(sources(charter, task, grant).into_iter().map(|(what, span)| Source { what, line: line(span) }));
+            from.extend(
+                sources(charter, task, grant).into_iter().map(|(what, span)| Source { what, line: line(span) }),
+            );
             let wrong = problem_on(report, from[0].line);
             (from, wrong.map(|problem| problem.message.clone()))
         }
@@ -148,14 +150,13 @@ fn sources(charter: &Charter, task: &Task, grant: &Grant) -> Vec<(String, Span)>
         }
         GrantKind::Window { region: name, .. } => {
             sources.extend(region(name));
-            let owner = charter.grants().find(|(_, grant)| {
-                matches!(&grant.kind, GrantKind::Dma { region } if region.value == name.value)
-            });
-            sources.extend(
-                owner.map(|(owner, grant)| (format!("owned by task `{}`", owner.name.value), grant.name.span)),
-            );
+            let owner = charter
+                .grants()
+                .find(|(_, grant)| matches!(&grant.kind, GrantKind::Dma { region } if region.value == name.value));
+            sources
+                .extend(owner.map(|(owner, grant)| (format!("owned by task `{}`", owner.name.value), grant.name.span)));
         }
-        GrantKind::Receive { .. } | GrantKind::Log { .. } => {}
+        GrantKind::Receive { .. } | GrantKind::Log { .. } | GrantKind::Evidence => {}
     }
     sources
 }

@@ -185,3 +185,41 @@ fn what_cannot_be_a_kernel_or_an_application_is_refused_by_name() {
     let error = with(&|inputs| inputs.kernel = "/nowhere".into());
     assert_eq!(error.to_string(), "cannot read /nowhere");
 }
+
+#[test]
+fn an_image_tells_of_the_charter_that_it_was_built_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    let of_image = image_builder::inspect::inspect(&build.image).unwrap();
+    assert_eq!(of_image.charter.as_deref(), Some(common::example().as_str()));
+    assert_eq!(of_image.charter_agrees, Some(true));
+    assert_eq!(image_builder::inspect::inspect(&build.efi).unwrap(), of_image);
+    let mut vhd = build.image.clone();
+    vhd.extend_from_slice(b"conectix");
+    vhd.resize(build.image.len() + 512, 7);
+    assert_eq!(image_builder::inspect::inspect(&vhd).unwrap(), of_image, "a VHD's footer does not matter");
+}
+
+#[test]
+fn a_charter_that_is_not_the_packages_own_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut efi = build_example(folder.path()).efi;
+    let text = b"priority = 5\n";
+    let at = efi.windows(text.len()).rposition(|bytes| bytes == text).unwrap();
+    efi[at + text.len() - 2] = b'4';
+    assert_eq!(image_builder::inspect::inspect(&efi).unwrap().charter_agrees, Some(false));
+}
+
+#[test]
+fn what_is_no_image_is_not_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    for image in [&b"MZ"[..], b"", &[0; 4096], &build.image[..1 << 20], &common::boot()] {
+        assert!(image_builder::inspect::inspect(image).is_err());
+    }
+    // Whatever single byte of the package changes, nothing is said of it.
+    let at = build.efi.windows(8).position(|bytes| bytes == b"CHARTER\0").unwrap();
+    let mut efi = build.efi;
+    efi[at + 40] ^= 1;
+    assert!(image_builder::inspect::inspect(&efi).is_err());
+}

@@ -35,7 +35,8 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
         GrantKind::Signal { task } => rights.push(Right::Signal { task: task.value.to_string() }),
         GrantKind::Registers { device: name, bar, limits } => {
             rights.push(Right::Registers { device: device(charter, name), bar: bar.get() });
-            let limit = |namespace, blocks| Right::Use { device: name.value.to_string(), namespace, range: range(blocks) };
+            let limit =
+                |namespace, blocks| Right::Use { device: name.value.to_string(), namespace, range: range(blocks) };
             match limits {
                 None => rights.push(limit(None, &Blocks::WHOLE_READ_ONLY)),
                 Some(limits) => rights.extend(
@@ -58,6 +59,7 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
             end: offset.bytes() + size.bytes(),
             writable: access.is_writable(),
         }),
+        GrantKind::Evidence => rights.push(Right::Evidence),
         GrantKind::Log { component } => rights.push(Right::Log { component: component.value.to_string() }),
     }
 }

@@ -33,8 +33,9 @@ impl TryFrom<&Package<'_>> for Authority {
                 add(package, &tasks, (task, grant.name, &grant.granted), &mut rights).ok_or_else(inconsistent)?;
             }
             // What the kernel lets it do and its start information does not name would be hidden authority.
-            if task.capabilities.len() > handles(start) {
-                return Err(Inconsistent { task: task.name.into(), what: "a capability without a grant" });
+            let named = handles(start);
+            if task.capabilities.len() > named || task.windows.len() > start.grants.len() - named {
+                return Err(Inconsistent { task: task.name.into(), what: "more than its grants" });
             }
             Ok(Holder { task: task.name.into(), rights })
         };
@@ -105,6 +106,9 @@ fn add(
             rights.extend([Right::Dma { region }, memory]);
         }
         Granted::Window { address, .. } => rights.push(memory(package, task, *address)?.1),
+        Granted::Evidence { .. } => {
+            rights.push(task.capabilities.contains(&Capability::Evidence).then_some(Right::Evidence)?);
+        }
         Granted::Log { handle } => {
             let Capability::Log { name } = capability(handle)? else { return None };
             rights.push(Right::Log { component: (*task.log_names.get(usize::from(*name))?).into() });

@@ -1,0 +1,102 @@
+//! docs/image-builder.md shows commands and what they say; it says what they really say.
+//!
+//! Each block marked `console` is run, from the first to the last in one folder, which holds the default charter and
+//! this test's tiny programs. After a change on purpose: `UPDATE_DOCS=1 cargo test -p image-builder --test
+//! documentation`, then read what changed.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/image-builder.md")
+}
+
+/// A folder as after `make`, with the default charter.
+fn prepare(folder: &Path) {
+    let (bare, uefi) = (
+        folder.join("target/bare/x86_64-unknown-none/release"),
+        folder.join("target/bare/x86_64-unknown-uefi/release"),
+    );
+    std::fs::create_dir_all(&bare).unwrap();
+    std::fs::create_dir_all(&uefi).unwrap();
+    common::write_inputs(&bare);
+    std::fs::rename(bare.join("boot.efi"), uefi.join("boot.efi")).unwrap();
+    std::fs::write(folder.join("system.toml"), common::example()).unwrap();
+}
+
+/// What a command says on both streams, and its exit code if that is not 0.
+fn run(folder: &Path, command: &str) -> String {
+    let tool = Path::new(env!("CARGO_BIN_EXE_image-builder")).parent().unwrap();
+    let path = format!("{}:{}", tool.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh")
+        .args(["-c", &format!("{{ {command}\n}} 2>&1")])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env_remove("UPDATE_DOCS")
+        .output()
+        .unwrap();
+    let mut said = String::from_utf8(output.stdout).unwrap();
+    if let Some(code @ 1..) = output.status.code() {
+        said += &format!("[exit code {code}]\n");
+    }
+    without_times(&said)
+}
+
+/// Times differ from run to run.
+fn without_times(said: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("built in ").and_then(|rest| rest.split_once(" ms")) {
+        Some((_, rest)) => format!("built in 20 ms{rest}\n"),
+        None => format!("{}\n", line.trim_end()),
+    };
+    said.lines().map(line).collect()
+}
+
+/// The page with what the commands in it say now.
+fn regenerated(folder: &Path, page: &str) -> String {
+    let mut new = String::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match (inside, line) {
+            (false, "```console") => inside = true,
+            (true, "```") => inside = false,
+            (true, line) if !line.starts_with("$ ") => continue,
+            _ => {}
+        }
+        new += line;
+        new.push('\n');
+        if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
+            new += &run(folder, command);
+        }
+    }
+    new
+}
+
+#[test]
+fn every_command_says_what_the_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    prepare(folder.path());
+    let old = std::fs::read_to_string(page()).unwrap();
+    let new = regenerated(folder.path(), &old);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page(), &new).unwrap();
+    }
+    for (position, (old, new)) in old.lines().zip(new.lines()).enumerate() {
+        assert_eq!(old, new, "line {} of docs/image-builder.md, old left, new right", position + 1);
+    }
+    assert_eq!(old.lines().count(), new.lines().count());
+}
+
+#[test]
+fn every_command_is_on_the_page() {
+    let page = std::fs::read_to_string(page()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_image-builder")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 5, "{help}");
+    for command in commands {
+        assert!(page.contains(&format!("image-builder {command}")), "docs/image-builder.md does not show `{command}`");
+    }
+}
