@@ -52,9 +52,22 @@ pub struct Charter {
     pub regions: Vec<Region>,
     /// Tasks.
     pub tasks: Vec<Task>,
+    /// What it may take.
+    pub budgets: Budgets,
     /// Every name that the manifest declares, also of items that were too malformed for the model: a reference to one
     /// of those is not unknown.
     pub declared: Declared,
+}
+
+/// Most bytes that things may take; no limit where nothing is said.
+#[derive(Clone, Debug, Default)]
+pub struct Budgets {
+    /// Programs, stacks and regions together.
+    pub memory: Option<Located<u64>>,
+    /// The EFI file.
+    pub image: Option<Located<u64>>,
+    /// Program and stack of a task.
+    pub tasks: Vec<(Located<Name>, Located<u64>)>,
 }
 
 /// Names that the manifest declares.

@@ -3,6 +3,7 @@
 //! One module a question. Each goes through the whole charter and reports every answer that is wrong, so that one run
 //! tells of all mistakes; none relies on another one having found none.
 
+pub(crate) mod budgets;
 mod calls;
 mod devices;
 mod disks;
@@ -54,6 +55,7 @@ pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<
     number::check(&charter, problems);
     let programs = programs(&charter, files, problems);
     needs::check(&charter, &programs, problems);
+    budgets::check(&charter, &programs, problems);
     if !problems.has_errors() {
         unused::check(&charter, problems);
     }

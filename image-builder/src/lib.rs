@@ -30,6 +30,7 @@ pub mod compile;
 pub mod difference;
 pub mod efi;
 pub mod executable;
+pub mod graph;
 pub mod image;
 pub mod inputs;
 pub mod inspect;
@@ -37,6 +38,7 @@ pub mod manifest;
 pub mod output;
 pub mod problem;
 pub mod route;
+pub mod sizes;
 
 use std::path::{Path, PathBuf};
 
@@ -173,6 +175,15 @@ pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildErro
     let kernel = executable::strip(&kernel);
     let efi = efi::unify(&inputs::read(&inputs.boot)?, &sections(&kernel, &package, manifest))
         .map_err(|source| BuildError::Boot { path: inputs.boot.clone(), source })?;
+    if let Some(limit) = &checked.charter().budgets.image {
+        let problems = Problems::default();
+        let (what, bytes) = (format!("the EFI file has {} bytes", efi.len()), efi.len() as u64);
+        check::budgets::within(&what, bytes, limit, None, &problems);
+        if problems.has_errors() {
+            let report = Report::new(manifest.name, manifest.text, problems.into_sorted());
+            return Err(BuildError::Charter(report));
+        }
+    }
     let image = image::image(&efi)?;
     Ok(Build { package, efi, image, warnings })
 }

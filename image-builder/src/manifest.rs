@@ -3,6 +3,7 @@
 //! Only one thing at a time is looked at here; what must hold between the parts is for [`mod@crate::check`]. A malformed
 //! part is left out of the model and reading goes on, so that one run tells of every mistake.
 
+mod budgets;
 mod devices;
 mod grants;
 mod reader;
@@ -36,6 +37,7 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
         system.finish();
         name
     });
+    let budgets = root.optional_table("budgets", budgets::budgets).unwrap_or_default();
     let devices = root.named_tables("devices", "device", &mut declared.devices, devices::device);
     let regions = root.named_tables("regions", "region", &mut declared.regions, devices::region);
     let tasks = root.named_tables("tasks", "task", &mut declared.tasks, tasks::task);
@@ -52,7 +54,7 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
         Some(Some(name)) => name.value,
         _ => Name::new("charter").ok()?,
     };
-    Some(Charter { name, devices, regions, tasks, declared })
+    Some(Charter { name, devices, regions, tasks, budgets, declared })
 }
 
 /// Reads the version before anything else: in another version, other keys may mean other things.

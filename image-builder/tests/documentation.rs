@@ -83,9 +83,26 @@ fn every_command_says_what_the_page_says() {
         std::fs::write(page(), &new).unwrap();
     }
     for (position, (old, new)) in old.lines().zip(new.lines()).enumerate() {
-        assert_eq!(old, new, "line {} of docs/image-builder.md, old left, new right", position + 1);
+        assert_eq!(old, new, "line {} of docs/image-builder.md, old left, new right; UPDATE_DOCS=1", position + 1);
     }
     assert_eq!(old.lines().count(), new.lines().count());
+}
+
+#[test]
+fn the_authority_graph_is_the_default_charters() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/authority.md");
+    let old = std::fs::read_to_string(&page).unwrap();
+    let charter = image_builder::manifest::read(&common::example(), &Default::default()).unwrap();
+    let graph = image_builder::graph::Graph::from(&charter);
+    let (before, rest) = old.split_once("```mermaid\n").unwrap();
+    let (_, after) = rest.split_once("```").unwrap();
+    let new = format!("{before}```mermaid\n{}```{after}", graph.to_mermaid());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &new).unwrap();
+    }
+    assert_eq!(old, new, "docs/authority.md is not of this charter: UPDATE_DOCS=1");
+    assert_eq!(graph.to_svg().matches("<rect").count(), graph.nodes.len() + 1);
+    assert_eq!(graph.to_dot().matches(" -> ").count(), graph.edges.len());
 }
 
 #[test]

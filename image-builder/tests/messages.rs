@@ -115,6 +115,7 @@ told! {
     grant_of_another_kind: "grant-of-another-kind",
     grant_not_needed: "grant-not-needed",
     unused: "unused",
+    over_budget: "over-budget",
     several: "several",
 }
 

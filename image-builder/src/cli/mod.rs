@@ -12,9 +12,11 @@ mod build;
 mod check;
 mod classify;
 mod diff;
+mod graph;
 mod inspect;
 mod report;
 mod route;
+mod sizes;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,8 @@ enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Classify(classify::Classify),
+    Graph(graph::Graph),
+    Sizes(sizes::Sizes),
     Completions(Completions),
 }
 
@@ -149,6 +153,8 @@ pub fn run() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Classify(command) => command.run(),
+        Command::Graph(command) => command.run(),
+        Command::Sizes(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     match result {

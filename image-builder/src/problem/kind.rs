@@ -75,11 +75,13 @@ pub enum Kind {
     GrantNotNeeded,
     /// A device or region that nobody uses.
     Unused,
+    /// Something that takes more bytes than the charter allows it.
+    OverBudget,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Syntax,
         Self::Version,
         Self::UnknownKey,
@@ -116,6 +118,7 @@ impl Kind {
         Self::GrantOfAnotherKind,
         Self::GrantNotNeeded,
         Self::Unused,
+        Self::OverBudget,
     ];
 
     /// The code that messages and documentation use.
@@ -157,6 +160,7 @@ impl Kind {
             Self::GrantOfAnotherKind => "grant-of-another-kind",
             Self::GrantNotNeeded => "grant-not-needed",
             Self::Unused => "unused",
+            Self::OverBudget => "over-budget",
         }
     }
 
