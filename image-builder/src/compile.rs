@@ -39,6 +39,16 @@ pub enum CompileError {
     Encoding(#[from] postcard::Error),
 }
 
+/// The devices in the order in which the kernel lets them choose.
+pub(crate) fn in_order_of_choice(charter: &Charter) -> Vec<&charter::Device> {
+    let mut devices: Vec<_> = charter.devices.iter().collect();
+    devices.sort_by_key(|device| {
+        let identifiers = [device.class.is_some(), device.vendor.is_some(), device.device.is_some()];
+        std::cmp::Reverse((device.address.is_some(), identifiers.iter().filter(|given| **given).count()))
+    });
+    devices
+}
+
 /// The numbers that stand for the charter's names.
 struct Numbers<'a> {
     charter: &'a Charter,
@@ -54,12 +64,7 @@ impl<'a> Numbers<'a> {
             _ => None,
         });
         let endpoints = receives.enumerate().map(|(number, endpoint)| (endpoint, number as u16)).collect();
-        let mut devices: Vec<_> = charter.devices.iter().collect();
-        devices.sort_by_key(|device| {
-            let identifiers = [device.class.is_some(), device.vendor.is_some(), device.device.is_some()];
-            std::cmp::Reverse((device.address.is_some(), identifiers.iter().filter(|given| **given).count()))
-        });
-        Self { charter, endpoints, devices }
+        Self { charter, endpoints, devices: in_order_of_choice(charter) }
     }
 
     fn endpoint(&self, name: &Name) -> Result<u16, CompileError> {

@@ -35,9 +35,11 @@ pub mod image;
 pub mod inputs;
 pub mod inspect;
 pub mod manifest;
+pub mod matching;
 pub mod output;
 pub mod problem;
 pub mod route;
+pub mod schema;
 pub mod sizes;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,9 @@ mod reader;
 mod syntax;
 mod tasks;
 
-use reader::{ROOT, Table};
+use reader::ROOT;
+pub(crate) use reader::Table;
+use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::charter::values::{Name, ValueError};
@@ -23,11 +25,7 @@ pub const VERSION: u64 = 1;
 /// Reads a manifest's text. `None` if there is nothing that further checks could look at; the reason is in `problems`
 /// then.
 pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        syntax::report(text, errors, problems);
-        return None;
-    }
+    let root = parse(text, problems)?;
     let start = Span { start: 0, end: text.lines().next().map_or(0, str::len) };
     let mut root = Table::new(ROOT.into(), start, root.get_ref(), problems);
     version(&mut root)?;
@@ -55,6 +53,16 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
         _ => Name::new("charter").ok()?,
     };
     Some(Charter { name, devices, regions, tasks, budgets, declared })
+}
+
+/// Reads TOML. `None` if it is not.
+pub(crate) fn parse<'t>(text: &'t str, problems: &Problems) -> Option<Spanned<DeTable<'t>>> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Some(root);
+    }
+    syntax::report(text, errors, problems);
+    None
 }
 
 /// Reads the version before anything else: in another version, other keys may mean other things.

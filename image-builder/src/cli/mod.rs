@@ -14,8 +14,10 @@ mod classify;
 mod diff;
 mod graph;
 mod inspect;
+mod match_devices;
 mod report;
 mod route;
+mod schema;
 mod sizes;
 
 use std::error::Error;
@@ -62,6 +64,8 @@ enum Command {
     Classify(classify::Classify),
     Graph(graph::Graph),
     Sizes(sizes::Sizes),
+    Match(match_devices::Match),
+    Schema(schema::Schema),
     Completions(Completions),
 }
 
@@ -155,6 +159,8 @@ pub fn run() -> ExitCode {
         Command::Classify(command) => command.run(),
         Command::Graph(command) => command.run(),
         Command::Sizes(command) => command.run(),
+        Command::Match(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     match result {
