@@ -24,6 +24,8 @@ fn prepare(folder: &Path) {
     common::write_inputs(&bare);
     std::fs::rename(bare.join("boot.efi"), uefi.join("boot.efi")).unwrap();
     std::fs::write(folder.join("system.toml"), common::example()).unwrap();
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../servers/classify/tests/recordings");
+    std::fs::copy(recordings.join("azure-local.log"), folder.join("serial.log")).unwrap();
 }
 
 /// What a command says on both streams, and its exit code if that is not 0.
