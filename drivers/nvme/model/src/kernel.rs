@@ -27,7 +27,7 @@ pub struct Kernel {
     pub log: Vec<String>,
     /// Whether a function was found.
     pub present: bool,
-    /// Device submissions so far, and commands in them.
+    /// Device submissions so far, and the commands in them that were accepted.
     pub submissions: (u64, u64),
     /// Most commands taken in one submission, as if there were no more room.
     pub room: usize,
@@ -121,9 +121,9 @@ impl Hardware for Kernel {
 
     fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
         self.submissions.0 += 1;
-        self.submissions.1 += commands.len() as u64;
         let commands: Vec<_> = commands.iter().take(self.room).map(|command| command.to_bytes()).collect();
         let submitted = self.broker.submit(&mut self.device, queue, &commands);
+        self.submissions.1 += submitted.accepted as u64;
         Submission {
             accepted: submitted.accepted,
             refused: submitted.refused.map(|refusal| (refusal.error, broker::Reason::code(refusal.because))),
