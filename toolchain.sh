@@ -85,6 +85,10 @@ setup() {
     missing=
     have cc || missing="$missing gcc libc6-dev"
     have qemu-system-x86_64 || missing="$missing qemu-system-x86"
+    have qemu-img || missing="$missing qemu-utils"
+    have sbsign || missing="$missing sbsigntool"
+    have openssl || missing="$missing openssl"
+    have shellcheck || missing="$missing shellcheck"
     has_firmware || missing="$missing ovmf"
     have sgdisk || missing="$missing gdisk"
     have mdir || missing="$missing mtools"

@@ -52,6 +52,9 @@ pub enum EfiError {
 pub fn unify(application: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>, EfiError> {
     let mut file = application.to_vec();
     let pe = Headers::read(&file)?;
+    if pe.certificates.is_some_and(|(_, place, bytes)| place != 0 || bytes != 0) {
+        return Err(EfiError::Signed);
+    }
     let mut headers = pe.section_headers.clone();
     let mut end_of_image = pe.end_of_image(&file)?;
     let mut initialized = pe.initialized_data;
@@ -96,6 +99,39 @@ pub fn unify(application: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>, 
     Ok(file)
 }
 
+/// The parts of a file that its signatures do not cover, in the file's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignaturePlaces {
+    /// The checksum in the headers.
+    pub checksum: Range<usize>,
+    /// Where the headers say where the signatures are.
+    pub directory: Range<usize>,
+    /// The signatures; empty, at the file's end, if there are none.
+    pub certificates: Range<usize>,
+}
+
+/// Where a file's signatures are.
+///
+/// # Errors
+/// If it is not a UEFI application with room for them, or if they are not at its end.
+pub fn signature_places(file: &[u8]) -> Result<SignaturePlaces, EfiError> {
+    let pe = Headers::read(file)?;
+    let (directory, place, bytes) = pe.certificates.ok_or(EfiError::NotPe("no place for signatures"))?;
+    let certificates = match (place, bytes) {
+        (0, 0) => file.len()..file.len(),
+        (place, bytes) => place as usize..place as usize + bytes as usize,
+    };
+    // Signatures are left out of what they sign: nothing else may hide there, or behind them.
+    if certificates.start < pe.headers_end || certificates.end != file.len() {
+        return Err(EfiError::NotPe("signatures that are not at its end"));
+    }
+    Ok(SignaturePlaces {
+        checksum: pe.optional + 64..pe.optional + 68,
+        directory: directory..directory + 8,
+        certificates,
+    })
+}
+
 /// What is needed of the headers.
 struct Headers {
     /// Where the COFF file header begins.
@@ -105,6 +141,8 @@ struct Headers {
     section_alignment: u32,
     file_alignment: u32,
     initialized_data: u32,
+    /// Where the directory entry of the signatures is, if there is one, and what it says: place in the file, bytes.
+    certificates: Option<(usize, u32, u32)>,
     section_headers: Range<usize>,
     /// First byte that is no header's: of the first section, or of no section.
     headers_end: usize,
@@ -128,11 +166,10 @@ impl Headers {
         if !is_application || optional_bytes < DIRECTORIES {
             return Err(EfiError::NotApplication);
         }
+        let mut certificates = None;
         if u32_at(file, optional + 108)? > CERTIFICATE_DIRECTORY {
             let directory = optional + DIRECTORIES + 8 * CERTIFICATE_DIRECTORY as usize;
-            if u32_at(file, directory)? != 0 || u32_at(file, directory + 4)? != 0 {
-                return Err(EfiError::Signed);
-            }
+            certificates = Some((directory, u32_at(file, directory)?, u32_at(file, directory + 4)?));
         }
         let (section_alignment, file_alignment) = (u32_at(file, optional + 32)?, u32_at(file, optional + 36)?);
         let good = |alignment: u32| alignment.is_power_of_two() && (512..=0x1_0000).contains(&alignment);
@@ -151,7 +188,16 @@ impl Headers {
             return Err(EfiError::NotPe("section headers"));
         }
         let initialized_data = u32_at(file, optional + 8)?;
-        Ok(Self { coff, optional, section_alignment, file_alignment, initialized_data, section_headers, headers_end })
+        Ok(Self {
+            coff,
+            optional,
+            section_alignment,
+            file_alignment,
+            initialized_data,
+            certificates,
+            section_headers,
+            headers_end,
+        })
     }
 
     /// First address after the last section.

@@ -49,8 +49,17 @@ pub enum ImageError {
 /// # Errors
 /// If the file is too large for FAT16, about 1 GiB.
 pub fn image(efi: &[u8]) -> Result<Vec<u8>, ImageError> {
+    image_of_at_least(efi, 0)
+}
+
+/// The same, of at least so many bytes: the partition is the larger, the second partition table at the very end.
+///
+/// # Errors
+/// If the file is, or so many bytes are, too large for FAT16.
+pub fn image_of_at_least(efi: &[u8], bytes: u64) -> Result<Vec<u8>, ImageError> {
     let digest: [u8; 32] = Sha256::digest(efi).into();
-    let partition_bytes = (efi.len() as u64 + OVERHEAD_BYTES).next_multiple_of(MIB).max(PARTITION_BYTES_MIN);
+    let needed = (efi.len() as u64 + OVERHEAD_BYTES).next_multiple_of(MIB).max(PARTITION_BYTES_MIN);
+    let partition_bytes = needed.max(bytes.next_multiple_of(MIB).saturating_sub(2 * MARGIN_BYTES));
     let cluster = cluster_bytes(partition_bytes).ok_or(ImageError::TooLarge(efi.len()))?;
     let mut image = vec![0; (partition_bytes + 2 * MARGIN_BYTES) as usize];
     partition_table(&mut image, partition_bytes, &digest)?;

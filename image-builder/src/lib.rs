@@ -9,7 +9,7 @@
 //! | the parts are held against each other and against the programs | [`mod@check`], [`executable`] |
 //! | names become numbers, the boot package is written and read back | [`compile`] |
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
-//! | the EFI file becomes a disk image | [`image`] |
+//! | the EFI file becomes a disk image | [`image`], [`vhd`] |
 //!
 //! What a charter gives to whom can be looked at from either end:
 //!
@@ -41,6 +41,9 @@ pub mod problem;
 pub mod route;
 pub mod schema;
 pub mod sizes;
+pub mod signature;
+pub mod signing;
+pub mod vhd;
 
 use std::path::{Path, PathBuf};
 
@@ -82,6 +85,12 @@ pub enum BuildError {
     /// The image could not be made.
     #[error(transparent)]
     Image(#[from] image::ImageError),
+    /// The image could not become a VHD.
+    #[error(transparent)]
+    Vhd(#[from] vhd::VhdError),
+    /// The EFI file could not be signed.
+    #[error(transparent)]
+    Signing(#[from] signing::SigningError),
 }
 
 /// A charter's text, and what messages call it.
@@ -104,6 +113,26 @@ pub struct Build {
     pub image: Vec<u8>,
     /// What the charter could do better.
     pub warnings: Report,
+}
+
+impl Build {
+    /// The same, signed: every form of it holds the signed EFI file.
+    ///
+    /// # Errors
+    /// If it cannot be signed.
+    pub fn signed(self, signer: &signing::Signer) -> Result<Self, BuildError> {
+        let efi = signing::sign(&self.efi, signer)?;
+        let image = image::image(&efi)?;
+        Ok(Self { efi, image, ..self })
+    }
+
+    /// The smallest fixed VHD that Azure takes and that boots the EFI file.
+    ///
+    /// # Errors
+    /// If the EFI file is too large for any.
+    pub fn vhd(&self) -> Result<Vec<u8>, BuildError> {
+        Ok(vhd::vhd(image::image_of_at_least(&self.efi, vhd::DISK_BYTES_MIN)?)?)
+    }
 }
 
 /// Checks a charter, with the programs that it names.

@@ -153,6 +153,31 @@ fn other_tools_accept_the_image() {
 }
 
 #[test]
+fn other_tools_accept_the_vhd() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = build_example(folder.path());
+    let file = build.vhd().unwrap();
+    assert_eq!(file.len(), 20_972_032, "the smallest upload that Azure takes");
+    let path = folder.path().join("charter.vhd");
+    std::fs::write(&path, &file).unwrap();
+    // The format is named: a fixed VHD begins with the disk's own bytes, so there is nothing to guess it from.
+    if let Some(text) = tool("qemu-img", &["info", "-f", "vpc", path.to_str().unwrap()]) {
+        assert!(text.contains("file format: vpc") && text.contains("(20971520 bytes)"), "{text}");
+    }
+    // What QEMU sees of the disk is all of it, the second partition table at its end too.
+    let raw = folder.path().join("charter.raw");
+    let raw = raw.to_str().unwrap();
+    if tool("qemu-img", &["convert", "-f", "vpc", "-O", "raw", path.to_str().unwrap(), raw]).is_some() {
+        let seen = std::fs::read(raw).unwrap();
+        assert_eq!(seen, image_builder::vhd::disk(&file).unwrap());
+        assert_eq!(&seen[seen.len() - 512..][..8], b"EFI PART");
+        if let Some(text) = tool("sgdisk", &["-v", raw]) {
+            assert!(text.contains("No problems found"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_large_efi_file_fits_too() {
     for mebibytes in [5, 40] {
         let efi: Vec<u8> = (0..mebibytes << 20).map(|index: u32| (index >> 9) as u8).collect();

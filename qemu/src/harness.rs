@@ -334,6 +334,14 @@ fn build_programs() {
 /// # Errors
 /// The builder's message.
 pub fn build_image(manifest: &Path, image: &Path) -> Result<(), String> {
+    fs::write(image, build(manifest)?.image).map_err(|error| format!("{}: {error}", image.display()))
+}
+
+/// Builds a charter in memory, or says what is wrong with it as the builder does.
+///
+/// # Errors
+/// The builder's message.
+pub fn build(manifest: &Path) -> Result<image_builder::Build, String> {
     build_programs();
     let bare = bare_directory();
     let programs = bare.join("x86_64-unknown-none/release");
@@ -342,8 +350,7 @@ pub fn build_image(manifest: &Path, image: &Path) -> Result<(), String> {
         boot: bare.join("x86_64-unknown-uefi/release/boot.efi"),
         programs: vec![programs],
     };
-    let build = image_builder::build_file(manifest, &inputs).map_err(|error| error.to_string())?;
-    fs::write(image, build.image).map_err(|error| format!("{}: {error}", image.display()))
+    image_builder::build_file(manifest, &inputs).map_err(|error| error.to_string())
 }
 
 /// Waits for one of the places for a running machine. It is free again when the file is closed.

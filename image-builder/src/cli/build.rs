@@ -9,6 +9,7 @@ use image_builder::{BuildError, Inputs};
 use serde_json::json;
 
 use super::report;
+use super::sign::Signing;
 use super::{Answer, Charter, Fault};
 
 /// Checks a charter and writes its image
@@ -16,12 +17,13 @@ use super::{Answer, Charter, Fault};
 #[command(after_help = "Examples:\n  \
     image-builder build system.toml --out build\n  \
     image-builder build system.toml --format efi\n  \
+    image-builder build system.toml --format vhd --sign-key db.key --sign-cert db.pem\n  \
     image-builder build system.toml --format img --format json\n\n\
     A charter with mistakes writes nothing. Files whose bytes would be the same are left alone.")]
 pub struct Build {
     #[command(flatten)]
     charter: Charter,
-    /// Folder for charter.efi and charter.img
+    /// Folder for charter.efi, charter.img and charter.vhd
     #[arg(long, default_value = "build")]
     out: PathBuf,
     /// What to write [default: efi and img]; `json` reports as JSON; may be given more than once
@@ -33,6 +35,8 @@ pub struct Build {
     /// The UEFI application [default: target/bare/x86_64-unknown-uefi/release/boot.efi]
     #[arg(long)]
     boot: Option<PathBuf>,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,7 +44,10 @@ enum Format {
     /// charter.efi, the unified EFI file
     Efi,
     /// charter.img, a disk image with a GUID partition table
+    #[value(alias = "raw")]
     Img,
+    /// charter.vhd, a fixed VHD, as Azure takes it
+    Vhd,
     /// Say as JSON what was written
     Json,
 }
@@ -53,9 +60,10 @@ impl Build {
         inputs
     }
 
-    /// Whether to write this; both, if no format names a file.
+    /// Whether to write this; EFI file and image, if no format names a file.
     fn writes(&self, format: Format) -> bool {
-        self.format.contains(&format) || self.format.iter().all(|format| *format == Format::Json)
+        let names_none = || self.format.iter().all(|format| *format == Format::Json);
+        self.format.contains(&format) || (format != Format::Vhd && names_none())
     }
 
     pub fn run(self) -> Result<Answer, Fault> {
@@ -73,10 +81,14 @@ impl Build {
             }
             Err(other) => return Err(other.into()),
         };
+        let build = self.signing.apply(build)?;
+        let vhd = if self.writes(Format::Vhd) { build.vhd()? } else { Vec::new() };
         let mut files = Vec::new();
-        for (format, file, contents) in
-            [(Format::Efi, "charter.efi", &build.efi), (Format::Img, "charter.img", &build.image)]
-        {
+        for (format, file, contents) in [
+            (Format::Efi, "charter.efi", &build.efi),
+            (Format::Img, "charter.img", &build.image),
+            (Format::Vhd, "charter.vhd", &vhd),
+        ] {
             if self.writes(format) {
                 let path = self.out.join(file);
                 files.push((output::write(&path, contents)?, path, contents.len()));

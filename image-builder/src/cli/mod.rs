@@ -19,6 +19,7 @@ mod report;
 mod route;
 mod schema;
 mod sizes;
+mod sign;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
