@@ -20,6 +20,8 @@ help:
 	@echo 'make test           every test: host, lint, system'
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
+	@echo 'make reproduce      build a copy in another folder and compare every byte'
+	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
 	@echo 'make image          write the image only; MANIFEST=system.toml OUT=build'
 	@echo 'make build          compile kernel, tasks and host tools'
 	@echo 'make setup          install what is missing (Debian, root), or say what to install'
@@ -67,6 +69,19 @@ bench: build
 .PHONY: mutants
 mutants:
 	@$(CARGO) test -p nvme-broker --test rules -- --ignored every_mutant
+
+# The same source in another folder gives the same bytes.
+.PHONY: reproduce
+reproduce: setup
+	@.ci/reproduce
+
+# The upload that deploy.sh does, to a page blob of Azure's storage emulator on this computer. Needs node and npm, and
+# the network once, to install the emulator.
+AZURITE = $(CURDIR)/target/azurite
+.PHONY: test-azure
+test-azure: setup
+	@[ -x $(AZURITE)/node_modules/.bin/azurite-blob ] || npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@3.37.0
+	@AZURITE=$(AZURITE)/node_modules/.bin/azurite-blob $(CARGO) test -p image-builder --test upload -- --ignored
 
 .PHONY: check-format
 check-format:

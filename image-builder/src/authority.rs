@@ -21,6 +21,8 @@ use crate::charter::values::Bytes;
 pub struct Authority {
     /// The system's name.
     pub system: String,
+    /// The system's own version; 0 for none.
+    pub system_version: u32,
     /// Every task, in the charter's order.
     pub tasks: Vec<Holder>,
 }

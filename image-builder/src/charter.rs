@@ -6,7 +6,8 @@
 pub mod values;
 
 use values::{
-    Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size, Vector,
+    Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size,
+    SystemVersion, Vector,
 };
 
 /// A range of bytes in the manifest.
@@ -46,6 +47,8 @@ impl<T> std::ops::Deref for Located<T> {
 pub struct Charter {
     /// The system's name.
     pub name: Name,
+    /// The system's own version.
+    pub version: SystemVersion,
     /// PCI functions that may be granted, in the manifest's order.
     pub devices: Vec<Device>,
     /// DMA regions.

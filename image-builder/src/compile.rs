@@ -107,6 +107,7 @@ pub fn package(checked: &Checked) -> Result<Vec<u8>, CompileError> {
     let numbers = Numbers::new(charter);
     let mut stream = postcard::to_stdvec(&Contents {
         name: charter.name.as_str(),
+        system_version: charter.version.get(),
         endpoints: numbers.endpoints.len() as u16,
         devices: charter.devices.len() as u16,
         regions: charter.regions.len() as u16,

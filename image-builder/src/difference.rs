@@ -5,12 +5,15 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::authority::{Authority, Right};
+use crate::version::{self, VersionChange};
 
 /// What changed, by task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Whether any task may now do what it could not do before.
     pub gained: bool,
+    /// What happened to the system's own version.
+    pub version: VersionChange,
     /// Tasks whose rights changed: those of the old system in its order, then new ones.
     pub tasks: Vec<Change>,
 }
@@ -57,7 +60,11 @@ pub fn between(old: &Authority, new: &Authority) -> Difference {
     let is_change =
         |change: &Change| change.existence.is_some() || !(change.added.is_empty() && change.removed.is_empty());
     let tasks: Vec<_> = changes.filter(is_change).collect();
-    Difference { gained: tasks.iter().any(|change| !change.added.is_empty()), tasks }
+    Difference {
+        gained: tasks.iter().any(|change| !change.added.is_empty()),
+        version: version::change(old, new),
+        tasks,
+    }
 }
 
 /// Those rights that none of `others` covers.
@@ -67,6 +74,9 @@ fn beyond(rights: &[Right], others: &[Right]) -> Vec<Right> {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if (self.version.old, self.version.new) != (0, 0) {
+            writeln!(f, "{}", self.version)?;
+        }
         for change in &self.tasks {
             let existence = match change.existence {
                 Some(Existence::New) => ", new",

@@ -16,6 +16,7 @@ use crate::authority::Authority;
 use crate::charter::values::Bytes;
 use crate::efi::CHARTER_SECTION;
 use crate::problem::Problems;
+use crate::signature::{self, Signature};
 
 /// Where firmware looks for the EFI file.
 const EFI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -37,6 +38,9 @@ pub enum InspectError {
     /// Not a PE file.
     #[error("not a PE file")]
     NotPe(#[source] object::Error),
+    /// Its signatures cannot be read.
+    #[error(transparent)]
+    Signature(#[from] signature::SignatureError),
     /// A section is missing.
     #[error("no section {0}: not made by this image builder")]
     NoSection(&'static str),
@@ -53,6 +57,10 @@ pub enum InspectError {
 pub struct Inspection {
     /// The system's name.
     pub system: String,
+    /// The system's own version; 0, if its charter gives none.
+    pub system_version: u32,
+    /// Signatures of the EFI file.
+    pub signatures: Vec<Signature>,
     /// Bytes and SHA-256 of its parts: the whole EFI file, then kernel, package and charter.
     pub parts: Vec<Part>,
     /// Version of the package's form.
@@ -176,6 +184,8 @@ pub fn inspect(image: &[u8]) -> Result<Inspection, InspectError> {
     });
     Ok(Inspection {
         system: package.contents().name.into(),
+        system_version: package.contents().system_version,
+        signatures: signature::signatures(&efi.0)?,
         parts,
         package_version: package::VERSION,
         charter_version: crate::manifest::VERSION,
@@ -221,6 +231,16 @@ impl fmt::Display for Inspection {
             "system `{}`: charter version {}, package version {}",
             self.system, self.charter_version, self.package_version
         )?;
+        if self.system_version != 0 {
+            writeln!(f, "  version {}", self.system_version)?;
+        }
+        if self.signatures.is_empty() {
+            writeln!(f, "  not signed")?;
+        }
+        for signature in &self.signatures {
+            let of = if signature.is_of_this_file { "" } else { ", CHANGED AFTER SIGNING" };
+            writeln!(f, "  signed{of}, certificate {}", signature.certificates.join(", "))?;
+        }
         for part in &self.parts {
             writeln!(f, "  {:9} {:>9} bytes  sha256 {}", part.name, part.bytes, part.sha256)?;
         }

@@ -9,7 +9,9 @@
 //! | the parts are held against each other and against the programs | [`mod@check`], [`executable`] |
 //! | names become numbers, the boot package is written and read back | [`compile`] |
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
+//! | the EFI file is signed, if that is asked for | [`signing`] |
 //! | the EFI file becomes a disk image | [`image`], [`vhd`] |
+//! | the disk image becomes a folder to deploy | [`azure`] |
 //!
 //! What a charter gives to whom can be looked at from either end:
 //!
@@ -18,11 +20,13 @@
 //! | where does each grant come from? | [`mod@route`] |
 //! | what is in this image? | [`mod@inspect`] |
 //! | what may each task do, and what changed? | [`authority`], [`difference`] |
+//! | is it signed, is it newer? | [`signature`], [`version`] |
 //!
 //! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine.
 #![forbid(unsafe_code)]
 
 pub mod authority;
+pub mod azure;
 pub mod charter;
 pub mod check;
 pub mod classify;
@@ -40,9 +44,10 @@ pub mod output;
 pub mod problem;
 pub mod route;
 pub mod schema;
-pub mod sizes;
 pub mod signature;
 pub mod signing;
+pub mod sizes;
+pub mod version;
 pub mod vhd;
 
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ pub(crate) use reader::Table;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::charter::values::{Name, ValueError};
+use crate::charter::values::{Name, SystemVersion, ValueError};
 use crate::charter::{Charter, Declared, Located, Span};
 use crate::problem::{Kind, Problem, Problems};
 
@@ -30,10 +30,11 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     let mut root = Table::new(ROOT.into(), start, root.get_ref(), problems);
     version(&mut root)?;
     let mut declared = Declared::default();
-    let name = root.optional_table("system", |mut system| {
+    let system = root.optional_table("system", |mut system| {
         let name = system.required("name", "name = \"charter\"", |value| value.text(Name::new));
+        let version = system.optional("version", |value| value.number(SystemVersion::new));
         system.finish();
-        name
+        (name, version)
     });
     let budgets = root.optional_table("budgets", budgets::budgets).unwrap_or_default();
     let devices = root.named_tables("devices", "device", &mut declared.devices, devices::device);
@@ -48,11 +49,13 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
         problems.add(problem.help("every system has at least one task: add [tasks.NAME]"));
     }
     root.finish();
+    let (name, system_version) = system.unwrap_or_default();
     let name = match name {
-        Some(Some(name)) => name.value,
-        _ => Name::new("charter").ok()?,
+        Some(name) => name.value,
+        None => Name::new("charter").ok()?,
     };
-    Some(Charter { name, devices, regions, tasks, budgets, declared })
+    let version = system_version.map(|version| version.value).unwrap_or_default();
+    Some(Charter { name, version, devices, regions, tasks, budgets, declared })
 }
 
 /// Reads TOML. `None` if it is not.

@@ -23,6 +23,12 @@ fn number(least: u64, most: u64, about: &str) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most, "description": about })
 }
 
+fn system() -> Value {
+    let version = number(0, i32::MAX as u64, "The system's own version; a later one is larger, 0 is none");
+    let name = text(NAME, "The system's name, in its log");
+    table("The whole system", &["name"], [("name", name), ("version", version)])
+}
+
 fn access(about: &str) -> Value {
     json!({ "enum": ["read-only", "read-write"], "default": "read-only", "description": about })
 }
@@ -62,7 +68,7 @@ pub fn schema() -> Value {
         &["version", "tasks"],
         [
             ("version", json!({ "const": crate::manifest::VERSION, "description": "Version of the charter's form" })),
-            ("system", table("The whole system", &["name"], [("name", text(NAME, "The system's name, in its log"))])),
+            ("system", system()),
             ("budgets", budgets()),
             ("devices", named("PCI functions that may be granted", abi::package::DEVICES_MAX, device())),
             ("regions", named("DMA memory", abi::package::REGIONS_MAX, region())),

@@ -12,7 +12,11 @@ impl From<&Charter> for Authority {
             task.grants.iter().for_each(|grant| add(charter, task, grant, &mut rights));
             Holder { task: task.name.value.to_string(), rights }
         };
-        Self { system: charter.name.to_string(), tasks: charter.tasks.iter().map(holder).collect() }
+        Self {
+            system: charter.name.to_string(),
+            system_version: charter.version.get(),
+            tasks: charter.tasks.iter().map(holder).collect(),
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl TryFrom<&Package<'_>> for Authority {
             Ok(Holder { task: task.name.into(), rights })
         };
         let holders = tasks.iter().map(holder).collect::<Result<_, _>>()?;
-        Ok(Self { system: package.contents().name.into(), tasks: holders })
+        let contents = package.contents();
+        Ok(Self { system: contents.name.into(), system_version: contents.system_version, tasks: holders })
     }
 }
 

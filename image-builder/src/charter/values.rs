@@ -225,6 +225,26 @@ impl Priority {
     }
 }
 
+/// A system's own version, 0 to 2^31 − 1 (what Azure's galleries take): a later one is larger. 0 is that of a system
+/// whose charter gives none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SystemVersion(u32);
+
+impl SystemVersion {
+    /// From a number.
+    ///
+    /// # Errors
+    /// Beyond 2^31 − 1.
+    pub fn new(value: u64) -> Result<Self, ValueError> {
+        ranged(value, 0, i32::MAX as u64, "a system's version").map(|value| Self(value as u32))
+    }
+
+    /// As a number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
 /// Base address register of a PCI function, 0 to 5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bar(u8);

@@ -17,7 +17,8 @@ use super::{Answer, Fault};
     image-builder diff main.toml system.toml\n  \
     image-builder diff deployed.img build/charter.img || echo 'a task gained authority: ask for a review'\n  \
     git show main:system.toml > old.toml; image-builder diff old.toml system.toml\n\n\
-    Either side may be a charter or an image. Answers 1 if any task gained authority.")]
+    Either side may be a charter or an image. Answers 1 if any task gained authority, or if the\n\
+    system's version became lower.")]
 pub struct Diff {
     /// A charter (*.toml), a raw image, a VHD or an EFI file
     old: PathBuf,
@@ -35,7 +36,7 @@ impl Diff {
             Form::Json => report::json(&difference)?,
             Form::Text => report::print(&difference.to_string())?,
         }
-        Ok((!difference.gained).into())
+        Ok((!difference.gained && !difference.version.is_downgrade()).into())
     }
 }
 

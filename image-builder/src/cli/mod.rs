@@ -8,6 +8,7 @@
 //! | 1 | done, and the answer is no: the charter has mistakes, a need is not met, a task gained authority … |
 //! | 2 | not done: the command line or a file is at fault |
 
+mod azure;
 mod build;
 mod check;
 mod classify;
@@ -18,8 +19,8 @@ mod match_devices;
 mod report;
 mod route;
 mod schema;
-mod sizes;
 mod sign;
+mod sizes;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ A charter's life:
   image-builder build system.toml            write build/charter.efi and build/charter.img
   image-builder inspect build/charter.img    what is in this image?
   image-builder diff old.img system.toml     what did each task gain or lose?
+  image-builder azure build/azure            a folder with a VHD and scripts that deploy it
 
 Exit codes, of every command:
   0  done, and the answer is yes
@@ -67,6 +69,7 @@ enum Command {
     Sizes(sizes::Sizes),
     Match(match_devices::Match),
     Schema(schema::Schema),
+    Azure(azure::Azure),
     Completions(Completions),
 }
 
@@ -162,6 +165,7 @@ pub fn run() -> ExitCode {
         Command::Sizes(command) => command.run(),
         Command::Match(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Azure(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
     match result {

@@ -13,7 +13,7 @@ use crate::system_call::PciAddress;
 /// First bytes of a boot package.
 pub const MAGIC: [u8; 8] = *b"CHARTER\0";
 /// Version of the package's form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the postcard stream: magic, version (u32), length of the stream (u32), CRC-32 of the stream (u32), all
 /// little-endian, and four zeroes.
 pub const HEADER_BYTES: usize = 24;
@@ -50,6 +50,8 @@ pub const NAME_BYTES_MAX: usize = 28;
 pub struct Contents<'a> {
     /// The system's name in the charter.
     pub name: &'a str,
+    /// The system's own version in the charter: a later one is larger. 0, if none was given.
+    pub system_version: u32,
     /// Number of endpoints.
     pub endpoints: u16,
     /// Number of [`Device`]s.

@@ -47,6 +47,7 @@ fn device() -> Device<'static> {
 fn build(devices: &[Device<'_>], regions: &[Region<'_>], tasks: &[Task<'_>]) -> StdVec<u8> {
     let contents = Contents {
         name: "test",
+        system_version: 3,
         endpoints: 1,
         devices: devices.len() as u16,
         regions: regions.len() as u16,
