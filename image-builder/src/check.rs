@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use crate::charter::Charter;
 use crate::charter::values::ProgramName;
-use crate::executable::{self, Executable, Room};
+use crate::executable::{self, Executable, ExecutableError, Room};
 use crate::inputs::Programs;
 use crate::problem::{Kind, Problem, Problems, closest};
 
@@ -57,7 +57,7 @@ pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<
     needs::check(&charter, &programs, problems);
     budgets::check(&charter, &programs, problems);
     if !problems.has_errors() {
-        unused::check(&charter, problems);
+        unused::check(&charter, &programs, problems);
     }
     if problems.has_errors() { None } else { Some(Checked { charter, programs }) }
 }
@@ -81,13 +81,28 @@ pub(crate) fn programs(charter: &Charter, files: &Programs, problems: &Problems)
             Err(error) => {
                 let message = format!("the program `{}` of task `{}` cannot be used", name.as_str(), task.name.value);
                 problems.add(
-                    Problem::new(Kind::BadProgram, message, name.span, "this program")
+                    Problem::new(kind_of(&error), message, name.span, "this program")
                         .help(format!("{}: {error}", path.display())),
                 );
             }
         }
     }
     programs
+}
+
+fn kind_of(error: &ExecutableError) -> Kind {
+    match error {
+        ExecutableError::Malformed(_) => Kind::NotElf,
+        ExecutableError::Machine => Kind::OtherMachine,
+        ExecutableError::NotFixed => Kind::NotFixed,
+        ExecutableError::WritableCode(_) => Kind::WritableCode,
+        ExecutableError::Misaligned(_) | ExecutableError::OutsideRoom { .. } | ExecutableError::Overlap(..) => {
+            Kind::SegmentPlace
+        }
+        ExecutableError::Empty | ExecutableError::Entry(_) => Kind::NoCode,
+        ExecutableError::Needs { .. } => Kind::BadNeeds,
+        ExecutableError::ThreadLocal | ExecutableError::TooManySegments(_) => Kind::BadProgram,
+    }
 }
 
 /// "did you mean", for a name that does not exist.

@@ -45,7 +45,7 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     // What is no table at all was reported as that.
     if declared.tasks.is_empty() && (!root.has("tasks") || root.is_table("tasks")) {
         let problem =
-            Problem::new(Kind::MissingKey, "the charter has no tasks", start, "there is no [tasks.…] in this file");
+            Problem::new(Kind::NoTasks, "the charter has no tasks", start, "there is no [tasks.…] in this file");
         problems.add(problem.help("every system has at least one task: add [tasks.NAME]"));
     }
     root.finish();

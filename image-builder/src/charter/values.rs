@@ -38,7 +38,15 @@ macro_rules! text {
             /// If the text is empty, too long, or has another character.
             pub fn new(text: &str) -> Result<Self, ValueError> {
                 let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, $extra);
-                characters(text, $what, $most, good).map_err(|what| ValueError::new(Kind::BadName, what, $help))?;
+                characters(text, $what, $most, good).map_err(|what| {
+                    let is_path = $what == "program's name" && text.contains('/');
+                    let kind = match text.len() > $most {
+                        _ if is_path => Kind::ProgramPath,
+                        true => Kind::LongName,
+                        false => Kind::BadName,
+                    };
+                    ValueError::new(kind, what, $help)
+                })?;
                 Ok(Self(text.into()))
             }
 
@@ -95,7 +103,7 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
     if digits.is_empty() {
         return Err(ValueError::new(Kind::BadSize, "not a size", help));
     }
-    let beyond = || ValueError::new(Kind::BadSize, "beyond 2^64 bytes", help);
+    let beyond = || ValueError::new(Kind::TooLarge, "beyond 2^64 bytes", help);
     let number: u64 = digits.parse().map_err(|_| beyond())?;
     let scale = match unit {
         "B" => 1,
@@ -103,7 +111,7 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         "" if number == 0 => 1,
-        "" => return Err(ValueError::new(Kind::BadSize, "a number without a unit", help)),
+        "" => return Err(ValueError::new(Kind::MissingUnit, "a number without a unit", help)),
         _ => {
             let meant = match unit.to_ascii_lowercase().as_str() {
                 "b" | "byte" | "bytes" => Some("B"),
@@ -113,7 +121,7 @@ pub fn bytes(text: &str) -> Result<u64, ValueError> {
                 _ => None,
             };
             let help = meant.map_or(help.into(), |meant| format!("did you mean \"{number} {meant}\"?"));
-            return Err(ValueError::new(Kind::BadSize, format!("unknown unit {unit:?}"), help));
+            return Err(ValueError::new(Kind::UnknownUnit, format!("unknown unit {unit:?}"), help));
         }
     };
     number.checked_mul(scale).ok_or_else(beyond)
@@ -148,8 +156,8 @@ impl Size {
         let most = most.min(layout::WINDOW_STRIDE);
         let help = || format!("from \"4 KiB\" to \"{}\"", Bytes(most));
         match pages(text)? {
-            0 => Err(ValueError::new(Kind::BadSize, "no memory at all", help())),
-            bytes if bytes > most => Err(ValueError::new(Kind::BadSize, format!("more than {}", Bytes(most)), help())),
+            0 => Err(ValueError::new(Kind::NoMemory, "no memory at all", help())),
+            bytes if bytes > most => Err(ValueError::new(Kind::TooLarge, format!("more than {}", Bytes(most)), help())),
             bytes => Ok(Self(bytes)),
         }
     }
@@ -172,7 +180,7 @@ impl Offset {
     pub fn new(text: &str) -> Result<Self, ValueError> {
         match pages(text)? {
             bytes if bytes >= layout::WINDOW_STRIDE => {
-                Err(ValueError::new(Kind::BadSize, "no region is that large", "a region has at most \"1 GiB\""))
+                Err(ValueError::new(Kind::TooLarge, "no region is that large", "a region has at most \"1 GiB\""))
             }
             bytes => Ok(Self(bytes)),
         }

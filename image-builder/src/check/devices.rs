@@ -1,6 +1,6 @@
 //! Can every device be told from the others, and is everything that it does to memory checked?
 
-use crate::charter::{Charter, Device, GrantKind};
+use crate::charter::{Charter, Device, GrantKind, Located};
 use crate::problem::{Kind, Problem, Problems};
 
 pub fn check(charter: &Charter, problems: &Problems) {
@@ -56,6 +56,7 @@ fn distinct(first: &Device, second: &Device, problems: &Problems) {
     }
     let same_address = address(first).is_some() && address(first) == address(second);
     if !same_address && (address(first), rest(first)) != (address(second), rest(second)) {
+        shadowed(first, second, problems);
         return;
     }
     let span = |device: &Device| device.address.map_or(device.name.span, |address| address.span);
@@ -64,6 +65,27 @@ fn distinct(first: &Device, second: &Device, problems: &Problems) {
         Problem::new(Kind::AmbiguousDevice, message, span(second), "this selects the same")
             .and(span(first), "as this")
             .help("tell them apart by `pci = \"SSSS:BB:DD.F\"`, or remove one"),
+    );
+}
+
+/// One function may match both: the more particular one chooses first, and takes it.
+fn shadowed(first: &Device, second: &Device, problems: &Problems) {
+    fn apart<T: PartialEq>(one: &Option<Located<T>>, other: &Option<Located<T>>) -> bool {
+        matches!((one, other), (Some(one), Some(other)) if one.value != other.value)
+    }
+    let differ = apart(&first.class, &second.class)
+        || apart(&first.vendor, &second.vendor)
+        || apart(&first.device, &second.device)
+        || apart(&first.address, &second.address);
+    // With an address on one side the charter says which is which.
+    if differ || first.address.is_some() != second.address.is_some() {
+        return;
+    }
+    let message = format!("devices `{}` and `{}` can match the same function", first.name.value, second.name.value);
+    problems.add(
+        Problem::new(Kind::ShadowedDevice, message, second.name.span, "this selector")
+            .and(first.name.span, "and this one")
+            .help("the one with more identifiers chooses first; `pci = \"SSSS:BB:DD.F\"` leaves no doubt"),
     );
 }
 

@@ -105,7 +105,7 @@ fn data_passes(
         let name = &driver.name.value;
         let message = format!("driver `{name}` owns several regions, so an offset does not name the disk's memory");
         problems.add(
-            Problem::new(Kind::DiskWindow, message, disk.window.span, "this window")
+            Problem::new(Kind::SeveralRegions, message, disk.window.span, "this window")
                 .and(second.span, "a second region of its driver")
                 .help("a driver with disks owns one region"),
         );

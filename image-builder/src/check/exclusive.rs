@@ -26,6 +26,15 @@ impl<'a> Exclusive<'a> {
         })
     }
 
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Registers(_) => Kind::DuplicateRegisters,
+            Self::Interrupt(..) => Kind::DuplicateInterrupt,
+            Self::Receive(_) => Kind::DuplicateReceiver,
+            Self::Dma(_) => Kind::DuplicateOwner,
+        }
+    }
+
     fn message(&self) -> String {
         match self {
             Self::Registers(device) => format!("the registers of device `{device}` are granted twice"),
@@ -53,7 +62,7 @@ pub fn check(charter: &Charter, problems: &Problems) {
         let Some((exclusive, span)) = Exclusive::of(grant) else { continue };
         if let Some((holder, first)) = held.get(&exclusive) {
             let problem = Problem::new(
-                Kind::DuplicateGrant,
+                exclusive.kind(),
                 exclusive.message(),
                 span,
                 format!("again here, to task `{}`", task.name.value),

@@ -66,7 +66,7 @@ fn kind(table: &mut Table<'_>) -> Option<needs::Kind> {
         [(first, here), (second, there), ..] => {
             let message = format!("{} grants two things", table.subject());
             table.problem(
-                Problem::new(Kind::BadGrant, message, here, format!("`{}` here", first.key()))
+                Problem::new(Kind::TwoGrants, message, here, format!("`{}` here", first.key()))
                     .and(there, format!("and `{}` here", second.key()))
                     .help("a grant is one thing; give each a name of its own"),
             );
@@ -88,7 +88,7 @@ fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<Gra
     if let Some((span, 0)) = table.list("limits") {
         let message = format!("{} allows nothing", table.subject());
         table.problem(
-            Problem::new(Kind::BadGrant, message, span, "an empty list of limits")
+            Problem::new(Kind::NoLimits, message, span, "an empty list of limits")
                 .help("leave `limits` out to allow reading all of it, or list what is allowed: [{ namespace = 2 }]"),
         );
     }

@@ -25,7 +25,7 @@ pub fn report(text: &str, errors: Vec<toml::de::Error>, problems: &Problems) {
             first_same_key(text, own_table.map_or(0, |header| header.end), line, &text[span.start..span.end])
         };
         let name = text[span.start..span.end].trim();
-        let problem = Problem::new(Kind::Syntax, format!("`{name}` is written twice"), span, "again here");
+        let problem = Problem::new(Kind::DuplicateKey, format!("`{name}` is written twice"), span, "again here");
         problems.add(match first {
             Some(first) => problem.and(first, "first here"),
             None => problem,

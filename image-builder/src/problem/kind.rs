@@ -1,171 +1,179 @@
 //! The kinds of mistake, each with the code under which a message shows it and `docs/charter.md` explains it.
 
-/// A kind of mistake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+/// Makes the type, the list of all, and their codes of one list.
+macro_rules! kinds {
+    ($($(#[$documentation:meta])* $kind:ident => $code:literal,)*) => {
+        /// A kind of mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$documentation])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The code that messages and documentation use.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $code,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// Not TOML.
-    Syntax,
+    Syntax => "syntax",
+    /// A key or table that is written twice.
+    DuplicateKey => "duplicate-key",
     /// A version that this builder does not know.
-    Version,
+    Version => "version",
     /// A key that means nothing here.
-    UnknownKey,
+    UnknownKey => "unknown-key",
     /// A key that must be there.
-    MissingKey,
+    MissingKey => "missing-key",
+    /// A charter without a task.
+    NoTasks => "no-tasks",
     /// A value of another type.
-    WrongType,
+    WrongType => "wrong-type",
     /// A word that is not among those that are possible.
-    BadValue,
+    BadValue => "bad-value",
     /// A number that is too small or too large.
-    OutOfRange,
-    /// A name with characters that no name has, or too long.
-    BadName,
-    /// Not a size, or one that is impossible.
-    BadSize,
+    OutOfRange => "out-of-range",
+    /// A name with characters that no name has.
+    BadName => "bad-name",
+    /// A name that is too long.
+    LongName => "long-name",
+    /// A path where the name of a program belongs.
+    ProgramPath => "program-path",
+    /// Not a size.
+    BadSize => "bad-size",
+    /// A size without a unit.
+    MissingUnit => "missing-unit",
+    /// A size in a unit that is none.
+    UnknownUnit => "unknown-unit",
+    /// A size of nothing.
+    NoMemory => "no-memory",
+    /// A size beyond what is possible.
+    TooLarge => "too-large",
     /// Not a multiple of the page.
-    Misaligned,
+    Misaligned => "misaligned",
     /// Not a PCI address.
-    BadPciAddress,
-    /// A grant that grants nothing, or two things at once.
-    BadGrant,
+    BadPciAddress => "bad-pci-address",
+    /// A grant that grants nothing.
+    BadGrant => "bad-grant",
+    /// A grant of two things at once.
+    TwoGrants => "two-grants",
+    /// A list of limits that allows nothing.
+    NoLimits => "no-limits",
     /// A selector that every device matches.
-    BadSelector,
+    BadSelector => "bad-selector",
     /// No device of this name.
-    UnknownDevice,
+    UnknownDevice => "unknown-device",
     /// No region of this name.
-    UnknownRegion,
+    UnknownRegion => "unknown-region",
     /// No task of this name.
-    UnknownTask,
+    UnknownTask => "unknown-task",
     /// Nobody receives on this endpoint.
-    UnknownEndpoint,
+    UnknownEndpoint => "unknown-endpoint",
     /// The task has no window of this name.
-    UnknownWindow,
+    UnknownWindow => "unknown-window",
     /// No broker of this name.
-    UnknownBroker,
+    UnknownBroker => "unknown-broker",
     /// No program of this name was found.
-    UnknownProgram,
-    /// A file that is no program of this system.
-    BadProgram,
-    /// Something that only one may hold, granted twice.
-    DuplicateGrant,
+    UnknownProgram => "unknown-program",
+    /// A program that cannot be loaded for another reason.
+    BadProgram => "bad-program",
+    /// A program that is no whole ELF file.
+    NotElf => "not-elf",
+    /// A program for another processor.
+    OtherMachine => "other-machine",
+    /// A program that is not linked at a fixed address.
+    NotFixed => "not-fixed",
+    /// A program with memory that is writable and executable.
+    WritableCode => "writable-code",
+    /// A program with memory where no program lies, or in one page with other memory.
+    SegmentPlace => "segment-place",
+    /// A program whose first instruction is in no code.
+    NoCode => "no-code",
+    /// A program whose needs cannot be read.
+    BadNeeds => "bad-needs",
+    /// The registers of a device, granted twice.
+    DuplicateRegisters => "duplicate-registers",
+    /// An interrupt that is granted twice.
+    DuplicateInterrupt => "duplicate-interrupt",
+    /// An endpoint that is received on twice.
+    DuplicateReceiver => "duplicate-receiver",
+    /// A region that is owned twice.
+    DuplicateOwner => "duplicate-owner",
     /// Two devices that may be the same function.
-    AmbiguousDevice,
+    AmbiguousDevice => "ambiguous-device",
+    /// A device that can be a function which another device chooses first.
+    ShadowedDevice => "shadowed-device",
     /// A device that could write to any memory: nothing checks its commands.
-    UncheckedDevice,
+    UncheckedDevice => "unchecked-device",
     /// A region whose device somebody else drives.
-    ForeignRegion,
+    ForeignRegion => "foreign-region",
     /// Memory of two tasks that overlaps, and is written through one of them.
-    OverlappingWindows,
+    OverlappingWindows => "overlapping-windows",
     /// A window that is not inside its region.
-    WindowBeyondRegion,
+    WindowBeyondRegion => "window-beyond-region",
     /// A disk whose data cannot pass through the window that is named.
-    DiskWindow,
+    DiskWindow => "disk-window",
+    /// A disk whose driver owns several regions.
+    SeveralRegions => "several-regions",
     /// A disk that the device's limits do not allow.
-    DiskBeyondLimits,
+    DiskBeyondLimits => "disk-beyond-limits",
     /// A call to a priority that is not higher.
-    CallAgainstPriority,
+    CallAgainstPriority => "call-against-priority",
+    /// A task that calls itself.
+    CallToItself => "call-to-itself",
+    /// Tasks that wait for each other in a circle.
+    CallCycle => "call-cycle",
     /// A component name of the kernel's own.
-    ReservedName,
+    ReservedName => "reserved-name",
+    /// A log component of the name of a task that does not write under it.
+    NameClash => "name-clash",
     /// More than fit.
-    TooMany,
+    TooMany => "too-many",
     /// Something that a program asks for and is not granted.
-    NeedNotGranted,
+    NeedNotGranted => "need-not-granted",
     /// A grant of another kind than its program asks for.
-    GrantOfAnotherKind,
+    GrantOfAnotherKind => "grant-of-another-kind",
     /// A grant that its program does not ask for.
-    GrantNotNeeded,
-    /// A device or region that nobody uses.
-    Unused,
+    GrantNotNeeded => "grant-not-needed",
+    /// A task that may wake itself.
+    SignalToItself => "signal-to-itself",
+    /// A task that is granted the same thing twice.
+    RepeatedGrant => "repeated-grant",
+    /// A device that nobody uses.
+    UnusedDevice => "unused-device",
+    /// A region that nobody owns.
+    UnusedRegion => "unused-region",
+    /// An endpoint that nobody calls.
+    UnusedEndpoint => "unused-endpoint",
+    /// A limit that another one covers.
+    RedundantLimit => "redundant-limit",
     /// Something that takes more bytes than the charter allows it.
-    OverBudget,
+    OverBudget => "over-budget",
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 37] = [
-        Self::Syntax,
-        Self::Version,
-        Self::UnknownKey,
-        Self::MissingKey,
-        Self::WrongType,
-        Self::BadValue,
-        Self::OutOfRange,
-        Self::BadName,
-        Self::BadSize,
-        Self::Misaligned,
-        Self::BadPciAddress,
-        Self::BadGrant,
-        Self::BadSelector,
-        Self::UnknownDevice,
-        Self::UnknownRegion,
-        Self::UnknownTask,
-        Self::UnknownEndpoint,
-        Self::UnknownWindow,
-        Self::UnknownBroker,
-        Self::UnknownProgram,
-        Self::BadProgram,
-        Self::DuplicateGrant,
-        Self::AmbiguousDevice,
-        Self::UncheckedDevice,
-        Self::ForeignRegion,
-        Self::OverlappingWindows,
-        Self::WindowBeyondRegion,
-        Self::DiskWindow,
-        Self::DiskBeyondLimits,
-        Self::CallAgainstPriority,
-        Self::ReservedName,
-        Self::TooMany,
-        Self::NeedNotGranted,
-        Self::GrantOfAnotherKind,
-        Self::GrantNotNeeded,
-        Self::Unused,
-        Self::OverBudget,
-    ];
-
-    /// The code that messages and documentation use.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Syntax => "syntax",
-            Self::Version => "version",
-            Self::UnknownKey => "unknown-key",
-            Self::MissingKey => "missing-key",
-            Self::WrongType => "wrong-type",
-            Self::BadValue => "bad-value",
-            Self::OutOfRange => "out-of-range",
-            Self::BadName => "bad-name",
-            Self::BadSize => "bad-size",
-            Self::Misaligned => "misaligned",
-            Self::BadPciAddress => "bad-pci-address",
-            Self::BadGrant => "bad-grant",
-            Self::BadSelector => "bad-selector",
-            Self::UnknownDevice => "unknown-device",
-            Self::UnknownRegion => "unknown-region",
-            Self::UnknownTask => "unknown-task",
-            Self::UnknownEndpoint => "unknown-endpoint",
-            Self::UnknownWindow => "unknown-window",
-            Self::UnknownBroker => "unknown-broker",
-            Self::UnknownProgram => "unknown-program",
-            Self::BadProgram => "bad-program",
-            Self::DuplicateGrant => "duplicate-grant",
-            Self::AmbiguousDevice => "ambiguous-device",
-            Self::UncheckedDevice => "unchecked-device",
-            Self::ForeignRegion => "foreign-region",
-            Self::OverlappingWindows => "overlapping-windows",
-            Self::WindowBeyondRegion => "window-beyond-region",
-            Self::DiskWindow => "disk-window",
-            Self::DiskBeyondLimits => "disk-beyond-limits",
-            Self::CallAgainstPriority => "call-against-priority",
-            Self::ReservedName => "reserved-name",
-            Self::TooMany => "too-many",
-            Self::NeedNotGranted => "need-not-granted",
-            Self::GrantOfAnotherKind => "grant-of-another-kind",
-            Self::GrantNotNeeded => "grant-not-needed",
-            Self::Unused => "unused",
-            Self::OverBudget => "over-budget",
-        }
-    }
-
     /// Whether a charter with it can still be used.
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::GrantNotNeeded | Self::Unused)
+        matches!(
+            self,
+            Self::GrantNotNeeded
+                | Self::SignalToItself
+                | Self::RepeatedGrant
+                | Self::UnusedDevice
+                | Self::UnusedRegion
+                | Self::UnusedEndpoint
+                | Self::RedundantLimit
+                | Self::NameClash
+                | Self::ShadowedDevice
+        )
     }
 }

@@ -129,6 +129,16 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
         ("chatty", program(&["log", "log2", "log3", "log4", "log5"].map(|name| need(name, Log)))),
         ("position-independent", with_byte(16, 3)),
         ("writable-code", with_byte(64 + 4, 7)),
+        ("other-machine", with_byte(18, 3)),
+        ("misplaced", with_byte(64 + 17, 1)),
+        ("no-code", with_byte(26, 0)),
+        ("thread-local", with_byte(64 + 2 * 56, 7)),
+        ("bad-needs", {
+            let mut file = program(&[need("log", Log)]);
+            let at = file.windows(4).rposition(|bytes| bytes == [1, 9, 0, 3]).unwrap();
+            file[at] = 77;
+            file
+        }),
         ("no-elf", b"#!/bin/sh\n".to_vec()),
     ]
 }

@@ -8,7 +8,8 @@ fn names_are_short_and_plain() {
         assert_eq!(Name::new(good).unwrap().as_str(), good);
     }
     for bad in ["", "A", "a_b", "a b", "ä", "a\n", "a-name-of-twenty-nine-charact"] {
-        assert_eq!(Name::new(bad).unwrap_err().kind, Kind::BadName, "{bad:?}");
+        let expected = if bad.len() > 28 { Kind::LongName } else { Kind::BadName };
+        assert_eq!(Name::new(bad).unwrap_err().kind, expected, "{bad:?}");
     }
     assert!(SettingName::new("pause_milliseconds").is_ok());
     assert!(ProgramName::new("nvme_2").is_ok());
@@ -24,28 +25,28 @@ fn sizes_have_units_and_whole_pages() {
     {
         assert_eq!(bytes(text), Ok(expected), "{text}");
     }
-    for bad in [
-        "",
-        "KiB",
-        "4",
-        "4 KB",
-        "4 k",
-        "-4 KiB",
-        "0.5 MiB",
-        "4 KiB ",
-        " 4 KiB",
-        "18446744073709551616 B",
-        "17179869184 GiB",
+    for (bad, kind) in [
+        ("", Kind::BadSize),
+        ("KiB", Kind::BadSize),
+        ("4", Kind::MissingUnit),
+        ("4 KB", Kind::UnknownUnit),
+        ("4 k", Kind::UnknownUnit),
+        ("-4 KiB", Kind::BadSize),
+        ("0.5 MiB", Kind::UnknownUnit),
+        ("4 KiB ", Kind::UnknownUnit),
+        (" 4 KiB", Kind::BadSize),
+        ("18446744073709551616 B", Kind::TooLarge),
+        ("17179869184 GiB", Kind::TooLarge),
     ] {
-        assert_eq!(bytes(bad).unwrap_err().kind, Kind::BadSize, "{bad:?}");
+        assert_eq!(bytes(bad).unwrap_err().kind, kind, "{bad:?}");
     }
     assert_eq!(Size::new("1 GiB", u64::MAX).unwrap().bytes(), 1 << 30);
-    assert_eq!(Size::new("0", u64::MAX).unwrap_err().kind, Kind::BadSize);
-    assert_eq!(Size::new("2 GiB", u64::MAX).unwrap_err().kind, Kind::BadSize);
-    assert_eq!(Size::new("8 KiB", 4096).unwrap_err().kind, Kind::BadSize);
+    assert_eq!(Size::new("0", u64::MAX).unwrap_err().kind, Kind::NoMemory);
+    assert_eq!(Size::new("2 GiB", u64::MAX).unwrap_err().kind, Kind::TooLarge);
+    assert_eq!(Size::new("8 KiB", 4096).unwrap_err().kind, Kind::TooLarge);
     assert_eq!(Size::new("4097 B", u64::MAX).unwrap_err().kind, Kind::Misaligned);
     assert_eq!(Offset::new("0").unwrap().bytes(), 0);
-    assert_eq!(Offset::new("1 GiB").unwrap_err().kind, Kind::BadSize);
+    assert_eq!(Offset::new("1 GiB").unwrap_err().kind, Kind::TooLarge);
     assert_eq!(Offset::new("1 B").unwrap_err().kind, Kind::Misaligned);
     // The next whole page after the largest size does not exist.
     assert!(Offset::new("18446744073709551615 B").is_err());
