@@ -32,9 +32,12 @@ pub fn check(charter: &Charter, problems: &Problems) {
     }
 }
 
+/// A task and its call onwards.
+type Step<'a> = (&'a Task, Option<&'a Located<Name>>);
+
 /// The tasks from one to another one by calls, each with its call onwards; `None` if calls do not lead there.
-fn circle<'a>(charter: &'a Charter, from: &'a Task, to: &Task) -> Option<Vec<(&'a Task, Option<&'a Located<Name>>)>> {
-    let mut paths: Vec<Vec<(&Task, Option<&Located<Name>>)>> = vec![vec![(from, None)]];
+fn circle<'a>(charter: &'a Charter, from: &'a Task, to: &Task) -> Option<Vec<Step<'a>>> {
+    let mut paths: Vec<Vec<Step<'_>>> = vec![vec![(from, None)]];
     let mut position = 0;
     while let Some(path) = paths.get(position).cloned() {
         let (last, _) = *path.last()?;
