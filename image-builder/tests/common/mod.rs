@@ -117,7 +117,6 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
                 need("evidence", Evidence),
                 need("controller", DeviceInformation),
                 need("driver", Call),
-                need("requests", Receive),
                 need("log", Log),
                 need("cloud", Log),
             ]),
