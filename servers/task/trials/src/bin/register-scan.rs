@@ -40,6 +40,7 @@ struct Tally {
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let end = number(&environment, "bytes", 0x4000)?;
+    until_quiet(grants.registers)?;
     scan(&grants, "off", end);
     if environment.setting("enable") == Some("true") {
         enable(grants.registers)?;
@@ -94,6 +95,19 @@ fn read(grants: &Grants, offset: u64, bytes: u64) -> Result<u64, abi::Error> {
     let arguments = [grants.registers.handle().into(), offset, bytes, 0];
     let after = system_call(Frame::new(Number::DeviceRead, arguments));
     abi::Error::new(after.code).map_or(Ok(after.arguments[0]), Err)
+}
+
+/// Waits until the kernel has stopped what firmware left running: until then every read is answered with busy.
+fn until_quiet(registers: Registers) -> Result<(), Stop> {
+    let start = Instant::now();
+    while let Err(error) = registers.read_u32(STATUS) {
+        if error != abi::Error::Busy || Instant::now().since(start) > PATIENCE {
+            return Err(error.into());
+        }
+        // A pause ends by timing out.
+        let _ = task::wait(Deadline::after(Duration::from_millis(5)));
+    }
+    Ok(())
 }
 
 /// Switches the device on, as a driver does.
