@@ -131,6 +131,7 @@ impl Driver {
         match request {
             Request::Exchange(transfers) => self.exchange(hardware, badge, transfers),
             _ if self.state == State::Gone => Answer::NoController,
+            Request::Shutdown => Answer::Shutdown(Err(Failure::Unsupported)),
             Request::Controller => Answer::Controller(self.controller()),
             Request::Namespaces => Answer::Namespaces(self.bring_up.namespaces().clone()),
         }
@@ -173,7 +174,7 @@ impl Driver {
         // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
         let ended = self.io.transfers.take_news();
         self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
-        Answer::Exchanged { accepted: accepted as u8, completions }
+        Answer::Exchanged { accepted: accepted as u8, completions, namespaces: 0 }
     }
 
     /// Whether there was room for the transfer.
@@ -327,8 +328,10 @@ impl Driver {
 fn check(transfer: &Transfer, namespaces: &[Namespace], region_bytes: u64) -> Result<u32, Failure> {
     let namespace = namespaces.iter().find(|namespace| namespace.nsid == transfer.nsid);
     let namespace = namespace.filter(|namespace| namespace.block_bytes > 0).ok_or(Failure::Invalid)?;
-    if transfer.operation == Operation::Flush {
-        return Ok(namespace.block_bytes);
+    match transfer.operation {
+        Operation::Flush => return Ok(namespace.block_bytes),
+        Operation::Read => {}
+        _ => return Err(Failure::Unsupported),
     }
     let bytes = u64::from(transfer.blocks) * u64::from(namespace.block_bytes);
     let in_namespace = transfer.first_block.checked_add(u64::from(transfer.blocks));

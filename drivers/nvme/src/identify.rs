@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::String;
 use nvme_spec::PAGE_BYTES;
 use nvme_spec::identify;
-use protocol::nvme::Namespace;
+use protocol::nvme::{Namespace, Operations};
 use zerocopy::FromBytes;
 
 /// What the driver keeps of Identify Controller.
@@ -21,6 +21,8 @@ pub struct Controller {
     pub transfer_shift_max: u8,
     /// Highest namespace identifier.
     pub namespaces_max: u32,
+    /// There is a volatile write cache.
+    pub volatile_cache: bool,
 }
 
 /// Why a namespace cannot be used.
@@ -59,6 +61,7 @@ pub fn controller(page: &[u8; PAGE_BYTES]) -> Option<Controller> {
         firmware: text(&identity.firmware),
         transfer_shift_max: identity.transfer_shift_max,
         namespaces_max: identity.namespaces.get(),
+        volatile_cache: identity.volatile_write_cache & 1 != 0,
     })
 }
 
@@ -73,12 +76,13 @@ pub fn namespace(nsid: u32, page: &[u8; PAGE_BYTES]) -> (Namespace, Option<Unusa
     if !BLOCK_SHIFTS.contains(&format.block_shift) {
         return unusable(nsid, blocks, Unusable::BlockSize(format.block_shift));
     }
-    (Namespace { nsid, blocks, block_bytes: 1 << format.block_shift }, None)
+    (Namespace { block_bytes: 1 << format.block_shift, ..unusable(nsid, blocks, Unusable::Format).0 }, None)
 }
 
 /// A namespace that cannot be used.
 pub fn unusable(nsid: u32, blocks: u64, why: Unusable) -> (Namespace, Option<Unusable>) {
-    (Namespace { nsid, blocks, block_bytes: 0 }, Some(why))
+    let namespace = Namespace { nsid, blocks, block_bytes: 0, supports: Operations::default(), volatile_cache: false };
+    (namespace, Some(why))
 }
 
 /// ASCII without its padding; `?` for what is not printable, and for what would end a quoted value in the log.
@@ -116,7 +120,7 @@ mod tests {
     fn every_block_size_from_512_to_a_page_is_taken() {
         for (shift, block_bytes) in [(9, 512), (10, 1024), (11, 2048), (12, 4096)] {
             let (namespace, why) = namespace(3, &namespace_page(0, &[(0, shift)]));
-            assert_eq!((namespace, why), (Namespace { nsid: 3, blocks: 1000, block_bytes }, None));
+            assert_eq!((namespace, why), (Namespace { block_bytes, ..unusable(3, 1000, Unusable::Format).0 }, None));
         }
     }
 

@@ -254,7 +254,8 @@ impl Batch {
                 let range = BlockRange { first: part.first_block, count: part.blocks };
                 SubmissionEntry::read(identifier, part.nsid, range).with_data(part.offset, u64::from(region))
             }
-            Operation::Flush => SubmissionEntry::flush(identifier, part.nsid),
+            // The others are not accepted.
+            _ => SubmissionEntry::flush(identifier, part.nsid),
         };
         // The caller adds no more than there is room for.
         let _ = self.commands.push(command);

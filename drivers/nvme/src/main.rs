@@ -162,7 +162,9 @@ fn respond(
                 .iter()
                 .map(|transfer| Completion { tag: transfer.tag, outcome: Err(Failure::Denied) })
                 .collect(),
+            namespaces: 0,
         },
+        Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
         Ok(request) => driver.answer(kernel, message.badge, &request),
         Err(_) => {
             // An empty answer is none that a client expects: it learns that its request was malformed.

@@ -98,8 +98,8 @@ impl Transfers {
     /// `block_bytes`. Returns whether there was room.
     pub fn accept(&mut self, badge: u32, transfer: Transfer, block_bytes: u32, part_blocks: u32) -> bool {
         let left = match transfer.operation {
-            Operation::Read => transfer.blocks,
             Operation::Flush => 1,
+            _ => transfer.blocks,
         };
         let Some(number) = self.insert(badge, transfer, left, block_bytes, part_blocks.max(1)) else { return false };
         if let Some(entry) = self.entry(number) {

@@ -141,12 +141,14 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::nvme::Operations;
 
-    const NAMESPACES: [Namespace; 3] = [
-        Namespace { nsid: 1, blocks: 1000, block_bytes: 512 },
-        Namespace { nsid: 2, blocks: 1 << 33, block_bytes: 4096 },
-        Namespace { nsid: 5, blocks: 77, block_bytes: 0 },
-    ];
+    const NAMESPACES: [Namespace; 3] = [namespace(1, 1000, 512), namespace(2, 1 << 33, 4096), namespace(5, 77, 0)];
+
+    const fn namespace(nsid: u32, blocks: u64, block_bytes: u32) -> Namespace {
+        let supports = Operations { write: false, discard: false, write_zeroes: false, compare: false, verify: false };
+        Namespace { nsid, blocks, block_bytes, supports, volatile_cache: false }
+    }
 
     fn grant(nsid: u32, first_block: u64, blocks: Option<u64>) -> DiskGrant {
         DiskGrant { nsid, first_block, blocks, writable: false, window_offset: 8192, window_bytes: 65536 }

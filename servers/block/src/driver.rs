@@ -75,7 +75,7 @@ impl Driver for NvmeDriver {
 
     fn exchange(&mut self, transfers: Vec<Transfer, BATCH_MAX>) -> Result<Exchanged, Failure> {
         match self.ask(&Request::Exchange(transfers), ANSWER)? {
-            Answer::Exchanged { accepted, completions } => Ok(Exchanged { accepted: accepted.into(), completions }),
+            Answer::Exchanged { accepted, completions, .. } => Ok(Exchanged { accepted: accepted.into(), completions }),
             Answer::NoController => Err(Failure::NoDisk),
             _ => Err(Failure::DeadPeer),
         }
@@ -90,5 +90,8 @@ pub fn failure(failure: nvme::Failure) -> Failure {
         nvme::Failure::Device { kind, code } => Failure::Device { kind, code },
         // The driver lives, the transfer does not: to the client the device did not do it in time, or at all.
         nvme::Failure::Aborted | nvme::Failure::TimedOut => Failure::TimedOut,
+        nvme::Failure::Gone | nvme::Failure::Stopped => Failure::NoDisk,
+        // Of operations that are not asked for yet.
+        nvme::Failure::Unsupported | nvme::Failure::Different => Failure::Invalid,
     }
 }

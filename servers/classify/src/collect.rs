@@ -93,7 +93,7 @@ fn namespaces(driver: Call, address: PciAddress, items: &mut Items) {
     match driver.call(&Request::Namespaces, Deadline::after(START)) {
         Ok(Answer::Namespaces(namespaces)) => {
             for namespace in namespaces {
-                let protocol::nvme::Namespace { nsid, blocks, block_bytes } = namespace;
+                let protocol::nvme::Namespace { nsid, blocks, block_bytes, .. } = namespace;
                 // The driver does not tell the vendor area.
                 let (seen_by, vendor_area) = (SeenBy::Bus, text(&[]));
                 add(items, Item::Namespace { seen_by, address, nsid, blocks, block_bytes, vendor_area });

@@ -2,6 +2,10 @@
 //!
 //! Requests are asynchronous: [`Request::Exchange`] hands over a batch and takes what has completed since, and returns
 //! at once. The driver signals its client when there is more to take.
+//!
+//! Transfers are carried out in no particular order. A client for which the order of two matters waits for the end of
+//! the first before it hands over the second; [`Operation::Flush`] makes durable what had ended before it was handed
+//! over.
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -21,13 +25,17 @@ pub enum Request {
     Namespaces,
     /// Take these transfers, and give what has completed. Answered with [`Answer::Exchanged`].
     Exchange(Vec<Transfer, BATCH_MAX>),
+    /// Shut the controller down: from now on no transfer is taken (they end with [`Failure::Stopped`]), what is in
+    /// flight ends, and the controller makes everything durable (base 2.0, 3.6.1). Answered with [`Answer::Shutdown`]
+    /// when it has; the driver goes on answering others meanwhile. Only clients that may transfer may ask.
+    Shutdown,
 }
 
 /// What the driver answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "a message is encoded at once, never stored")]
 pub enum Answer {
-    /// There is no controller, or it did not start.
+    /// There is no controller, it did not start, or it is gone.
     NoController,
     /// To [`Request::Controller`].
     Controller(Controller),
@@ -40,7 +48,12 @@ pub enum Answer {
         accepted: u8,
         /// Transfers finished, in no particular order.
         completions: Vec<Completion, BATCH_MAX>,
+        /// A number that changes whenever the list of namespaces, or what is told of one, has changed: a client that
+        /// sees a new one asks [`Request::Namespaces`] again.
+        namespaces: u32,
     },
+    /// To [`Request::Shutdown`]: whether the controller says that it has shut down.
+    Shutdown(Result<(), Failure>),
 }
 
 /// The controller, as Identify Controller tells it (NVMe base 2.0, figure 275), text without its trailing spaces and
@@ -70,6 +83,27 @@ pub struct Namespace {
     pub blocks: u64,
     /// Bytes in a logical block; 0 if its format cannot be used (metadata, or a size beyond a page).
     pub block_bytes: u32,
+    /// What can be done with it besides reading and flushing.
+    pub supports: Operations,
+    /// The controller keeps written data in a volatile cache: it is durable after [`Operation::Flush`], or when it was
+    /// written with `durable`. Without one, everything is durable when it has ended.
+    pub volatile_cache: bool,
+}
+
+/// Operations that the device offers on a namespace and the driver's grant allows on some of it. Whether the grant
+/// allows one for certain blocks shows when it is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operations {
+    /// [`Operation::Write`]; false for a write-protected namespace and for a grant that is read-only.
+    pub write: bool,
+    /// [`Operation::Discard`].
+    pub discard: bool,
+    /// [`Operation::WriteZeroes`].
+    pub write_zeroes: bool,
+    /// [`Operation::Compare`].
+    pub compare: bool,
+    /// [`Operation::Verify`].
+    pub verify: bool,
 }
 
 /// What to do.
@@ -77,8 +111,22 @@ pub struct Namespace {
 pub enum Operation {
     /// Read blocks into memory.
     Read,
-    /// Make everything written so far durable; blocks and place are ignored.
+    /// Write blocks from memory.
+    Write {
+        /// It ends only when the blocks are durable, whatever caches there are (Force Unit Access).
+        durable: bool,
+    },
+    /// Make everything durable that was written and had ended before; blocks and place are ignored.
     Flush,
+    /// The blocks' content is not needed any more; what they read as afterwards is the device's affair. One range;
+    /// place is ignored.
+    Discard,
+    /// The blocks read as zeroes from now on; place is ignored.
+    WriteZeroes,
+    /// Compare blocks with memory: [`Failure::Different`] if they are not the same.
+    Compare,
+    /// Have the device check that the blocks can be read, without moving them; place is ignored.
+    Verify,
 }
 
 /// One request to the device. It may be longer than one device command: the driver splits it.
@@ -114,6 +162,12 @@ pub enum Failure {
     Invalid,
     /// The grant does not allow it.
     Denied,
+    /// The device, or the namespace, has no such command.
+    Unsupported,
+    /// The driver was told to shut down.
+    Stopped,
+    /// Compare found a difference.
+    Different,
     /// The device reported an error: status code type and status code (NVMe base 2.0, 3.3.3.2.1).
     Device {
         /// Status code type.
@@ -121,8 +175,10 @@ pub enum Failure {
         /// Status code.
         code: u8,
     },
-    /// The controller is gone, failed or was reset before the transfer ended.
+    /// A reset of the controller, or an Abort command, ended it: it may or may not have happened.
     Aborted,
-    /// The device did not answer in time.
+    /// The device did not answer in time: it may or may not have happened.
     TimedOut,
+    /// The device was removed, or does not work any more: it may or may not have happened.
+    Gone,
 }

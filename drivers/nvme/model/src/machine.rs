@@ -157,7 +157,7 @@ impl Machine {
             let batch: heapless::Vec<Transfer, BATCH_MAX> = self.backlog.iter().copied().take(BATCH_MAX).collect();
             let offered = batch.len();
             match self.driver.answer(&mut self.kernel, BADGE, &Request::Exchange(batch)) {
-                Answer::Exchanged { accepted, completions } => {
+                Answer::Exchanged { accepted, completions, .. } => {
                     let taken = self.backlog.drain(..usize::from(accepted));
                     self.in_flight.extend(taken.map(|transfer| transfer.tag));
                     for completion in &completions {

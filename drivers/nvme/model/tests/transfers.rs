@@ -231,7 +231,7 @@ fn an_answer_holds_no_more_than_a_batch_and_the_client_is_signalled_for_the_rest
     let all: heapless::Vec<_, BATCH_MAX> = (0..32).map(|tag| read(tag, 9, 0, 1, 0)).collect();
     for badge in [1, 1, 2] {
         let answer = machine.driver.answer(&mut machine.kernel, badge, &Request::Exchange(all.clone()));
-        let Answer::Exchanged { accepted, completions } = answer else { panic!("{answer:?}") };
+        let Answer::Exchanged { accepted, completions, .. } = answer else { panic!("{answer:?}") };
         assert_eq!((accepted, completions.len()), (32, 32));
     }
 }
@@ -244,7 +244,7 @@ fn a_client_gets_its_own_completions_only() {
     machine.driver.answer(&mut machine.kernel, 100, &one);
     while machine.step() {}
     let answer = machine.driver.answer(&mut machine.kernel, 200, &none);
-    assert_eq!(answer, Answer::Exchanged { accepted: 0, completions: heapless::Vec::new() });
+    assert_eq!(answer, Answer::Exchanged { accepted: 0, completions: heapless::Vec::new(), namespaces: 0 });
     let answer = machine.driver.answer(&mut machine.kernel, 100, &none);
     let Answer::Exchanged { completions, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((completions[0].tag, completions[0].outcome), (1, Ok(())));

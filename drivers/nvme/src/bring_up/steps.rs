@@ -166,7 +166,8 @@ impl BringUp {
     }
 
     fn add_namespace(&mut self, hardware: &mut impl Hardware, (namespace, why): (Namespace, Option<Unusable>)) {
-        let Namespace { nsid, blocks, block_bytes } = namespace;
+        let Namespace { nsid, blocks, block_bytes, .. } = namespace;
+        let namespace = Namespace { volatile_cache: self.controller.volatile_cache, ..namespace };
         match why {
             None => hardware.log(format_args!("namespace nsid={nsid} blocks={blocks} block_bytes={block_bytes}")),
             Some(why) => {

@@ -64,14 +64,9 @@ fn encode(message: &impl serde::Serialize) -> StdVec<u8> {
 impl World {
     fn driver(&mut self, request: nvme::Request) -> nvme::Answer {
         match request {
-            nvme::Request::Namespaces => nvme::Answer::Namespaces(
-                [
-                    Namespace { nsid: 1, blocks: 1000, block_bytes: 512 },
-                    Namespace { nsid: 2, blocks: 50, block_bytes: 0 },
-                ]
-                .into_iter()
-                .collect(),
-            ),
+            nvme::Request::Namespaces => {
+                nvme::Answer::Namespaces([namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect())
+            }
             nvme::Request::Exchange(transfers) => {
                 let completions = if transfers.is_empty() {
                     self.in_flight.drain(..).map(|tag| Completion { tag, outcome: Ok(()) }).collect()
@@ -79,9 +74,9 @@ impl World {
                     heapless::Vec::new()
                 };
                 self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
-                nvme::Answer::Exchanged { accepted: transfers.len() as u8, completions }
+                nvme::Answer::Exchanged { accepted: transfers.len() as u8, completions, namespaces: 0 }
             }
-            nvme::Request::Controller => nvme::Answer::NoController,
+            nvme::Request::Controller | nvme::Request::Shutdown => nvme::Answer::NoController,
         }
     }
 
@@ -256,4 +251,11 @@ fn a_driver_that_is_dead_from_the_start_is_no_reason_not_to_serve() {
     let world = run(World { next: [read(1, 71)].into(), driver_dead: true, ..World::default() });
     assert_eq!(world.answers, [(71, Answer::Failed(Failure::DeadPeer))]);
     assert_eq!((world.lines, world.ready), (std::vec![String::from("no disk reason=dead-peer")], std::vec![0]));
+}
+
+/// A namespace that can be read and flushed.
+const fn namespace(nsid: u32, blocks: u64, block_bytes: u32) -> Namespace {
+    let supports =
+        nvme::Operations { write: false, discard: false, write_zeroes: false, compare: false, verify: false };
+    Namespace { nsid, blocks, block_bytes, supports, volatile_cache: false }
 }

@@ -91,10 +91,7 @@ impl Bench {
     }
 
     fn ready() -> Self {
-        let namespaces = std::vec![
-            Namespace { nsid: 1, blocks: 1000, block_bytes: 512 },
-            Namespace { nsid: 2, blocks: 1000, block_bytes: 0 },
-        ];
+        let namespaces = std::vec![namespace(1, 1000, 512), namespace(2, 1000, 0),];
         Self::new(Model { namespaces, room: usize::MAX, ..Model::default() })
     }
 
@@ -300,4 +297,11 @@ fn every_request_is_answered_exactly_once_through_a_long_life() {
     }
     assert_eq!(answered.len(), bench.asked as usize);
     assert!(answered.values().all(|times| *times == 1));
+}
+
+/// A namespace that can be read and flushed.
+const fn namespace(nsid: u32, blocks: u64, block_bytes: u32) -> Namespace {
+    let supports =
+        nvme::Operations { write: false, discard: false, write_zeroes: false, compare: false, verify: false };
+    Namespace { nsid, blocks, block_bytes, supports, volatile_cache: false }
 }

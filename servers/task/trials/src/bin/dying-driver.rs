@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use heapless::{String, Vec};
-use protocol::nvme::{Answer, Completion, Controller, Namespace, Request};
+use protocol::nvme::{Answer, Completion, Controller, Namespace, Operations, Request};
 use task::{Deadline, Environment, Event, Inbox, Reply, Started, Stop, abi, log};
 use trials::{milliseconds, wrong_setting};
 
@@ -56,6 +56,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
             Err(error) => return Err(error.into()),
         };
         let said = match message.decode()? {
+            Request::Shutdown => Answer::Shutdown(Ok(())),
             Request::Controller => Answer::Controller(controller()),
             Request::Namespaces => {
                 if die == Die::Idle {
@@ -82,7 +83,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
                 if let (false, Some(client)) = (transfers.is_empty(), grants.client) {
                     client.send()?;
                 }
-                Answer::Exchanged { accepted: transfers.len() as u8, completions: told }
+                Answer::Exchanged { accepted: transfers.len() as u8, completions: told, namespaces: 0 }
             }
         };
         answer = Some((message.reply, said));
@@ -113,5 +114,12 @@ fn controller() -> Controller {
 }
 
 fn namespaces<const N: usize>() -> Vec<Namespace, N> {
-    [1, 2].into_iter().map(|nsid| Namespace { nsid, blocks: 1 << 17, block_bytes: 512 }).collect()
+    let namespace = |nsid| Namespace {
+        nsid,
+        blocks: 1 << 17,
+        block_bytes: 512,
+        supports: Operations::default(),
+        volatile_cache: false,
+    };
+    [1, 2].into_iter().map(namespace).collect()
 }
