@@ -22,6 +22,7 @@ help:
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
+	@echo 'make test-taplo     try the schema of charters with taplo (pip)'
 	@echo 'make image          write the image only; MANIFEST=system.toml OUT=build'
 	@echo 'make build          compile kernel, tasks and host tools'
 	@echo 'make setup          install what is missing (Debian, root), or say what to install'
@@ -82,6 +83,13 @@ AZURITE = $(CURDIR)/target/azurite
 test-azure: setup
 	@[ -x $(AZURITE)/node_modules/.bin/azurite-blob ] || npm install --silent --no-fund --no-audit --prefix $(AZURITE) azurite@3.37.0
 	@AZURITE=$(AZURITE)/node_modules/.bin/azurite-blob $(CARGO) test -p image-builder --test upload -- --ignored
+
+# The schema, with the checker that editors use; needs pip, and the network once, to install it.
+TAPLO = $(CURDIR)/target/taplo
+.PHONY: test-taplo
+test-taplo:
+	@[ -x $(TAPLO)/bin/taplo ] || python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target $(TAPLO) taplo==0.9.3
+	@TAPLO=$(TAPLO)/bin/taplo $(CARGO) test -p image-builder --test taplo -- --ignored
 
 .PHONY: check-format
 check-format:

@@ -3,25 +3,31 @@
 #
 #   ./toolchain.sh setup            install what is missing (Debian, root), else say what to install
 #   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi
+#   ./toolchain.sh project FOLDER   the programs of a project elsewhere, and what of Charter a system is made of
 #   ./toolchain.sh clippy           lint the same code, warnings are errors
 #   ./toolchain.sh explain          say what would be used
 #
 # Outputs: target/bare/x86_64-unknown-none/release/NAME and target/bare/x86_64-unknown-uefi/release/boot.efi
-# (BARE_TARGET_DIR in the environment replaces target/bare).
+# (BARE_TARGET_DIR in the environment replaces target/bare). A project's own programs are always in its target/bare.
 #
 # Two ways. If the active toolchain has both targets (rustup users get them from rust-toolchain.toml), it is used as it
 # is. Else Debian's compiler builds the same code together with core and alloc from Debian's own source package. Nothing
 # here asks rustup to fetch anything.
 set -eu
 
+from=$(pwd)
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 cd "$root"
 
 bare_target=x86_64-unknown-none
 uefi_target=x86_64-unknown-uefi
 output=${BARE_TARGET_DIR:-target/bare}
+case $output in /*) ;; *) output=$root/$output ;; esac
+project=
 # Workspace members that run on the host only, or (boot) for the other target.
 not_bare="boot image-builder qemu"
+# Members whose programs only tests run.
+for_tests="bench trials"
 # The oldest compiler that builds this workspace, as Cargo.toml's rust-version.
 oldest_minor=91
 
@@ -116,8 +122,9 @@ setup() {
     fi
 }
 
-# Runs cargo with arguments, as chosen. $1 is the target, $2 cargo's subcommand.
-bare_cargo() {
+# Runs cargo with arguments, as chosen. $1 is the target, $2 cargo's subcommand. Runs in a shell of its own, as it
+# changes the environment and, for a project, the folder.
+bare_cargo() (
     target=$1
     subcommand=$2
     shift 2
@@ -142,32 +149,53 @@ bare_cargo() {
     else
         program=cargo
     fi
-    "$program" "$subcommand" --release --target "$target" --target-dir "$output" \
-        --config "target.$target.rustflags=[$remap]" --bins "$@"
-}
-
-# The packages to build for the bare target: the given one, or every member that is not for elsewhere.
-bare_packages() {
-    if [ $# -gt 0 ]; then
-        printf -- '-p %s ' "$@"
+    set -- --config "target.$target.rustflags=[$remap]" "$@"
+    if [ -n "${project:-}" ]; then
+        cd "$project"
+        # What is compiled on the way lies with Charter's own: core, alloc and common dependencies are there already.
+        set -- --target-dir target/bare --config "build.build-dir=\"$output\"" "$@"
     else
-        printf -- '--workspace '
-        # shellcheck disable=SC2086 # a list of names
-        printf -- '--exclude %s ' $not_bare
+        set -- --target-dir "$output" "$@"
     fi
+    "$program" "$subcommand" --release --target "$target" --bins "$@"
+)
+
+# Every member for the bare target but these.
+bare_packages() {
+    printf -- '--workspace '
+    # shellcheck disable=SC2086 # a list of names
+    printf -- '--exclude %s ' $not_bare "$@"
 }
 
 build() {
     choose
     explain
     [ "$choice" != none ] || exit 1
-    if [ "${1:-}" != boot ]; then
-        # shellcheck disable=SC2046 # a list of arguments
-        bare_cargo "$bare_target" build $(bare_packages "$@")
+    if [ $# -gt 0 ]; then
+        for package in "$@"; do
+            target=$bare_target
+            [ "$package" != boot ] || target=$uefi_target
+            bare_cargo "$target" build -p "$package"
+        done
+        return
     fi
-    if [ $# = 0 ] || [ "$1" = boot ]; then
-        bare_cargo "$uefi_target" build -p boot
-    fi
+    # shellcheck disable=SC2046 # a list of arguments
+    bare_cargo "$bare_target" build $(bare_packages)
+    bare_cargo "$uefi_target" build -p boot
+}
+
+# What a system is made of, and the programs of the project in folder $1.
+project() {
+    folder=$(CDPATH='' cd -- "$from" && cd -- "${1:?a project\'s folder}" && pwd -P)
+    [ -f "$folder/Cargo.toml" ] || { say "no project in $folder: it has no Cargo.toml"; exit 2; }
+    choose
+    explain
+    [ "$choice" != none ] || exit 1
+    # shellcheck disable=SC2046,SC2086 # lists of arguments
+    bare_cargo "$bare_target" build $(bare_packages $for_tests)
+    bare_cargo "$uefi_target" build -p boot
+    project=$folder
+    bare_cargo "$bare_target" build
 }
 
 clippy() {
@@ -185,6 +213,7 @@ clippy() {
 case ${1:-} in
 setup) setup ;;
 build) shift && build "$@" ;;
+project) shift && project "$@" ;;
 clippy) clippy ;;
 explain) choose && explain ;;
 *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;

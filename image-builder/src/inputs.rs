@@ -5,9 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::charter::values::ProgramName;
+use crate::project;
 
-/// Where builds put what runs on the machine, below the workspace.
+/// Where builds put what runs on the machine, below the workspace, unless `BARE_TARGET_DIR` in the environment says
+/// another place (see toolchain.sh).
 const BARE: &str = "target/bare";
+/// Programs in there.
+const PROGRAMS: &str = "x86_64-unknown-none/release";
 
 /// Where the files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,20 +38,25 @@ pub struct FileError {
 }
 
 impl Inputs {
-    /// The places where `make` puts these files: below `target/bare` of the workspace that the manifest lies in, or
-    /// else the current directory; the innermost folder that has a `target/bare`.
+    /// The places where `make` puts these files: in the innermost folder around the manifest, or else around the
+    /// current directory, that has a `target/bare` or leads to a checkout of Charter as a project of the user's own
+    /// does. In a project, the kernel and further programs are in the checkout.
     pub fn default_for(manifest: &Path) -> Self {
+        let bare = std::env::var_os("BARE_TARGET_DIR").map_or_else(|| BARE.into(), PathBuf::from);
         let absolute = std::path::absolute(manifest).unwrap_or_else(|_| manifest.to_owned());
         let current = std::env::current_dir().unwrap_or_default();
-        let folder = absolute.parent().unwrap_or(&current);
-        let root = folder.ancestors().chain(current.ancestors()).find(|folder| folder.join(BARE).is_dir());
+        let around = absolute.parent().unwrap_or(&current).ancestors().chain(current.ancestors());
+        let leads_to_charter = |folder: &Path| project::checkout_of(folder).is_some();
+        let root = around.into_iter().find(|folder| folder.join(&bare).is_dir() || leads_to_charter(folder));
         let root = root.unwrap_or(&current);
-        let shown = root.strip_prefix(&current).unwrap_or(root).join(BARE);
-        let programs = shown.join("x86_64-unknown-none/release");
+        let shown = |folder: PathBuf| folder.strip_prefix(&current).map(Path::to_owned).unwrap_or(folder);
+        let checkout = project::checkout_of(root);
+        let charter = shown(checkout.as_deref().unwrap_or(root).join(bare));
+        let own = checkout.map(|_| shown(root.join(BARE)).join(PROGRAMS));
         Self {
-            kernel: programs.join("kernel"),
-            boot: shown.join("x86_64-unknown-uefi/release/boot.efi"),
-            programs: vec![programs],
+            kernel: charter.join(PROGRAMS).join("kernel"),
+            boot: charter.join("x86_64-unknown-uefi/release/boot.efi"),
+            programs: own.into_iter().chain([charter.join(PROGRAMS)]).collect(),
         }
     }
 }

@@ -22,7 +22,8 @@
 //! | what may each task do, and what changed? | [`authority`], [`difference`] |
 //! | is it signed, is it newer? | [`signature`], [`version`] |
 //!
-//! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine.
+//! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine, and
+//! [`project`] makes a project of the user's own.
 #![forbid(unsafe_code)]
 
 pub mod authority;
@@ -42,6 +43,7 @@ pub mod manifest;
 pub mod matching;
 pub mod output;
 pub mod problem;
+pub mod project;
 pub mod route;
 pub mod schema;
 pub mod signature;

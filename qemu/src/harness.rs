@@ -354,7 +354,10 @@ pub fn build(manifest: &Path) -> Result<image_builder::Build, String> {
 }
 
 /// Waits for one of the places for a running machine. It is free again when the file is closed.
-fn take_slot() -> File {
+///
+/// # Panics
+/// If the temporary folder cannot be written.
+pub fn take_slot() -> File {
     let directory = std::env::temp_dir();
     loop {
         for index in 0..MACHINES {

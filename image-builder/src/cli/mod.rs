@@ -16,6 +16,7 @@ mod diff;
 mod graph;
 mod inspect;
 mod match_devices;
+mod new;
 mod report;
 mod route;
 mod schema;
@@ -42,6 +43,7 @@ const EXIT_CODES: &str = "Exit codes: 0 yes, 1 no (mistakes, unmet needs, gained
 
 const EXAMPLES: &str = "\
 A charter's life:
+  image-builder new hello                    a project of your own, outside Charter's repository
   image-builder check system.toml            is it good? every mistake with its line
   image-builder route reader                 where does each grant of a task come from?
   image-builder build system.toml            write build/charter.efi and build/charter.img
@@ -59,6 +61,7 @@ Colour is used on terminals only, and never if NO_COLOR is set.";
 
 #[derive(Subcommand)]
 enum Command {
+    New(new::New),
     Build(build::Build),
     Check(check::Check),
     Route(route::Route),
@@ -155,6 +158,7 @@ impl Fault {
 /// Does what the command line says.
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
+        Command::New(command) => command.run(),
         Command::Build(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Route(command) => command.run(),
