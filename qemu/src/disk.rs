@@ -14,6 +14,8 @@ use gpt::{GptConfig, partition_types};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::random::Random;
+
 /// Size of the demonstration disk in bytes.
 pub const DEMONSTRATION_BYTES: u64 = 64 << 20;
 /// Seed of its contents.
@@ -40,12 +42,9 @@ pub enum DiskError {
     },
 }
 
-/// The 8 bytes at position `index * 8` of contents with this seed (SplitMix64).
+/// The 8 bytes at position `index * 8` of contents with this seed.
 fn word(seed: u64, index: u64) -> [u8; 8] {
-    let mut value = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (value ^ (value >> 31)).to_le_bytes()
+    Random::at(seed, index).number().to_le_bytes()
 }
 
 /// Contents with this seed at a position, both in bytes and multiples of 8.

@@ -7,18 +7,26 @@
 //! - [`serial`]: the one parser of the serial log;
 //! - [`outcome`]: what a log line means for a run: complete, failed, or go on;
 //! - [`qmp`]: QEMU's control socket, and guest memory read from outside;
+//! - [`faults`], [`removal`]: disks that fail, devices that vanish;
+//! - [`write_log`], [`power_loss`]: what a disk was told, and what it may hold after its power was cut;
+//! - [`random`]: numbers that follow from a seed;
 //! - [`guest`]: a guest's page tables and memory, read from outside;
 //! - [`disk`]: disk images with known contents;
 //! - [`harness`]: "boot this charter with these devices", for system tests.
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod faults;
 pub mod firmware;
 pub mod guest;
 pub mod harness;
 pub mod machine;
 pub mod nvme;
 pub mod outcome;
+pub mod power_loss;
 pub mod process;
 pub mod qmp;
+pub mod random;
+pub mod removal;
 pub mod serial;
+pub mod write_log;

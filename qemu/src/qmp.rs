@@ -128,12 +128,52 @@ impl Client {
         }
     }
 
-    /// Unplugs a device, as surprise removal does; the guest must agree for a PCI device on a root port.
+    /// Asks for a device to be unplugged; for a PCI device on a root port the guest must agree. [`crate::removal`] does
+    /// not ask.
     ///
     /// # Errors
     /// If there is no such device.
     pub fn unplug(&mut self, identifier: &str) -> Result<(), QmpError> {
         self.execute("device_del", json!({ "id": identifier })).map(drop)
+    }
+
+    /// Lets a drive read and write at most so many bytes a second; `None` takes the limit away and lets everything go
+    /// on that it held back. Flushes are not held back. QEMU also lets everything go when the controller is reset.
+    ///
+    /// # Errors
+    /// If there is no such drive.
+    pub fn throttle(&mut self, drive: &str, bytes_a_second: Option<u64>) -> Result<(), QmpError> {
+        let mut limits = json!({ "device": drive, "bps": bytes_a_second.unwrap_or(0) });
+        for key in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
+            limits[key] = json!(0);
+        }
+        self.execute("block_set_io_throttle", limits).map(drop)
+    }
+
+    /// Reads 32 bits of a PCI function's configuration space through ports 0xCF8 and 0xCFC. `function` holds bus, device
+    /// and function from bit 16, 11 and 8 on; `register` is a multiple of 4, here and below.
+    pub(crate) fn read_config(&mut self, function: u32, register: u8) -> Result<u32, QmpError> {
+        self.select_config(function, register)?;
+        let text = self.monitor("i /w 0xcfc")?;
+        let value = text.split_once("= 0x").and_then(|(_, digits)| u32::from_str_radix(digits.trim(), 16).ok());
+        value.ok_or(QmpError::Unexpected(text))
+    }
+
+    /// Writes 16 bits of a function's configuration space.
+    pub(crate) fn write_config(&mut self, function: u32, register: u8, value: u16) -> Result<(), QmpError> {
+        self.select_config(function, register)?;
+        self.monitor(&format!("o /h 0xcfc {value:#x}")).map(drop)
+    }
+
+    /// Writes 32 bits of a function's configuration space.
+    pub(crate) fn write_config_long(&mut self, function: u32, register: u8, value: u32) -> Result<(), QmpError> {
+        self.select_config(function, register)?;
+        self.monitor(&format!("o /w 0xcfc {value:#x}")).map(drop)
+    }
+
+    fn select_config(&mut self, function: u32, register: u8) -> Result<(), QmpError> {
+        let address = 1 << 31 | function | u32::from(register);
+        self.monitor(&format!("o /w 0xcf8 {address:#x}")).map(drop)
     }
 
     /// Runs a command of the human monitor and returns its text.

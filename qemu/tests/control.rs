@@ -4,10 +4,16 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use qemu::faults::{FaultyDisk, InjectedError, Request};
 use qemu::firmware::{Firmware, Style};
 use qemu::machine::{Board, Machine};
 use qemu::nvme::{Controller, Namespace, Place};
+use qemu::power_loss::{Loss, Replay};
 use qemu::process::{RunError, Running};
+use qemu::qmp::Client;
+use qemu::random::Random;
+use qemu::removal;
+use qemu::write_log::{Operation, WriteLog};
 use serde_json::json;
 
 /// A machine whose processors wait (`-S`), so that nothing changes by itself.
@@ -91,4 +97,62 @@ fn a_run_is_bounded_and_leaves_no_process() {
 fn a_program_that_does_not_exist_is_named() {
     let error = Running::start_with(OsStr::new("no-such-qemu"), &waiting(), Duration::from_secs(1)).err().unwrap();
     assert!(error.to_string().contains("cannot start no-such-qemu"), "{error}");
+}
+
+#[test]
+fn a_device_is_pulled_out_without_asking_the_machine() {
+    let mut machine = waiting();
+    machine.controllers.push(Controller { place: Place::RootPort, ..Controller::new("charter") });
+    machine.further.extend(removal::arguments());
+    let mut running = Running::start(&machine, Duration::from_secs(30)).unwrap();
+    let control = running.control().unwrap();
+    let present = |control: &mut Client| control.monitor("info qtree").unwrap().contains("id \"nvme0\"");
+    assert!(present(control));
+    assert!(removal::pull(control, "port1").is_err());
+    removal::pull(control, "port0").unwrap();
+    assert!(!present(control));
+    running.quit().unwrap();
+}
+
+/// What a guest would do is done by QEMU's own I/O commands; then the log holds what the disk was told, and no more.
+#[test]
+fn a_recorded_disk_tells_what_it_was_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let [disk, log] = ["disk", "log"].map(|name| directory.path().join(name));
+    qemu::disk::random(&disk, 1, 1 << 20).unwrap();
+    let before = std::fs::read(&disk).unwrap();
+    let faulty = FaultyDisk::new(&disk)
+        .recorded(&log)
+        .failing([InjectedError::always(Request::Write).at(100).once(), InjectedError::always(Request::Read).at(200)]);
+    let namespace = Namespace { contents: faulty.contents(), ..Namespace::file(2, &disk) };
+    let mut machine = waiting();
+    machine.controllers.push(Controller::new("charter").with(namespace));
+    machine.further.extend(FaultyDisk::arguments());
+    let mut running = Running::start(&machine, Duration::from_secs(30)).unwrap();
+    let control = running.control().unwrap();
+    for command in ["write -P 17 4k 4k", "flush", "write -P 18 48k 4k", "write -P 18 48k 4k", "discard 8k 4k"] {
+        control.monitor(&format!("qemu-io nvme0-ns2 \"{command}\"")).unwrap();
+    }
+    for command in ["read 100k 512", "read 100k 512", "read 99k 512"] {
+        control.monitor(&format!("qemu-io nvme0-ns2 \"{command}\"")).unwrap();
+    }
+    // The commands' answers come on standard output.
+    let lines = running.quit().unwrap();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("write failed: Input/output error"), count("read failed: Input/output error")), (1, 2));
+
+    let log = WriteLog::read(&log).unwrap();
+    let mut replay = Replay::new(&log, before.clone(), 512);
+    // QEMU itself flushes at its end.
+    assert_eq!(log.entries().last().map(|entry| &entry.operation), Some(&Operation::Flush));
+    replay.advance(log.entries().len() - 1);
+    assert_eq!(replay.pending(), 2, "{:?}", log.entries());
+    let mut expected = before;
+    expected[4 << 10..][..4 << 10].fill(17);
+    let mut random = Random::new(1);
+    assert!(replay.disk(Loss::Everything, &mut random) == expected);
+    expected[48 << 10..][..4 << 10].fill(18);
+    expected[8 << 10..][..4 << 10].fill(0);
+    assert!(replay.disk(Loss::Nothing, &mut random) == expected);
+    assert!(std::fs::read(&disk).unwrap() == expected, "the disk itself lost nothing");
 }
