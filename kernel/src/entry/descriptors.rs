@@ -21,7 +21,7 @@ pub const OWN_STACKS: [u8; 4] = [
 /// What the stubs find through GS while the kernel runs.
 #[repr(C, align(64))]
 pub struct Cpu {
-    /// The kernel's stack, empty.
+    /// The kernel's stack, empty but for the eight bytes that a function expects its return address in.
     pub kernel_stack: u64,
     /// A task's stack pointer, between SYSCALL and its place in the record.
     pub user_stack: u64,
@@ -92,7 +92,8 @@ pub unsafe fn load(cpu: &'static mut Cpu, tables: &'static mut Tables, kernel_st
     use x86_64::structures::gdt::Descriptor;
     use x86_64::structures::gdt::SegmentSelector;
 
-    cpu.kernel_stack = kernel_stack;
+    // Functions are jumped to, and expect their stack aligned as by a call.
+    cpu.kernel_stack = kernel_stack - 8;
     for (slot, stack) in own_stacks.into_iter().enumerate() {
         cpu.task_state.interrupt_stack_table[slot] = VirtAddr::new(stack);
     }

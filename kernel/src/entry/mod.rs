@@ -15,7 +15,7 @@ pub mod exceptions;
 mod stubs;
 
 #[cfg(target_os = "none")]
-pub use running::{descriptor_tables, install, leave, resume_address};
+pub use running::{descriptor_tables, install, leave};
 
 #[cfg(target_os = "none")]
 mod running {
@@ -23,11 +23,14 @@ mod running {
     use core::cell::UnsafeCell;
     use core::sync::atomic::{AtomicU32, Ordering};
 
+    use abi::system_call::Number;
+
     use super::descriptors::{Cpu, Tables};
     use super::{exceptions, stubs};
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
     use crate::log;
     use crate::objects::TaskId;
+    use crate::objects::direct::HandOver;
     use crate::objects::registers::Registers;
     use crate::objects::task::Task;
     use crate::platform::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
@@ -84,16 +87,67 @@ mod running {
         unsafe { kernel() }
     }
 
-    /// Address of the SYSCALL entry.
-    pub fn resume_address() -> u64 {
-        stubs::system_call_address()
+    /// Entered by SYSCALL for a call, on the kernel's stack; the task's registers are in its record too.
+    pub(super) extern "C" fn enter_by_call(handle: u64, bytes: u64, deadline: u64) -> ! {
+        // SAFETY: the one reference of this entry; where it goes on, it is given up.
+        let kernel = unsafe { kernel() };
+        match kernel.objects.call_directly(handle, bytes, deadline) {
+            Some(over) => hand_over(kernel, over),
+            None => by_record(),
+        }
     }
 
-    /// Entered by SYSCALL, on the kernel's stack; the task's registers are in its record.
-    pub(super) extern "C" fn enter_by_system_call() -> ! {
-        // SAFETY: the one reference of this entry.
-        system_call::handle(unsafe { kernel() });
+    /// Likewise for an answer and the waiting for the next message.
+    pub(super) extern "C" fn enter_by_reply_receive(reply: u64, bytes: u64, deadline: u64, receive: u64) -> ! {
+        // SAFETY: as in `enter_by_call`.
+        let kernel = unsafe { kernel() };
+        match kernel.objects.reply_receive_directly(reply, bytes, deadline, receive) {
+            Some(over) => hand_over(kernel, over),
+            None => by_record(),
+        }
+    }
+
+    /// Likewise for anything else. Apart from the rest is what needs no room on the stack.
+    pub(super) extern "C" fn enter_by_system_call(first: u64, _: u64, _: u64, _: u64, number: u64) -> ! {
+        // SAFETY: as in `enter_by_call`.
+        let kernel = unsafe { kernel() };
+        if let Some((status, results)) = system_call::at_once(kernel, number) {
+            answer(kernel, status, results);
+        }
+        if number == Number::Signal as u64
+            && let Some(over) = system_call::signal_directly(kernel, first)
+        {
+            hand_over(kernel, over);
+        }
+        by_record()
+    }
+
+    /// The system call that the current task's record tells.
+    #[inline(never)]
+    fn by_record() -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        system_call::handle(kernel);
         leave()
+    }
+
+    /// Ends the current task's system call at once: nobody else is to run.
+    #[inline(always)]
+    fn answer(kernel: &Kernel, status: u64, results: [u64; 3]) -> ! {
+        match kernel.objects.current() {
+            // SAFETY: the current task has entered by SYSCALL, so its address space is loaded and its record is right.
+            Some(current) => unsafe { stubs::answer(status, results, &kernel.objects.task(current).registers) },
+            None => leave(),
+        }
+    }
+
+    /// Gives the processor and a message to the task that waits for it.
+    #[inline(always)]
+    fn hand_over(kernel: &Kernel, over: HandOver) -> ! {
+        let (from, to) = (kernel.objects.task(over.from), kernel.objects.task(over.to));
+        activate(to);
+        // SAFETY: a task that waits has entered by SYSCALL, so its record is right; its address space was loaded.
+        unsafe { stubs::hand_over([over.first, over.bytes, over.third], &to.registers, &from.registers) }
     }
 
     /// Entered by an interrupt or exception that struck a task, likewise.
@@ -240,17 +294,25 @@ mod running {
         IDLE.store(0, Ordering::Relaxed);
     }
 
+    /// Loads a task's address space; its registers are stored into its record from then on.
+    #[inline(always)]
+    fn activate(task: &Task) {
+        // SAFETY: no other reference to the processor's record exists while tasks run; the stubs read it.
+        let cpu = unsafe { &mut *GLOBAL.cpu.get() };
+        cpu.address_space = task.address_space;
+        cpu.set_register_end(core::ptr::from_ref(&task.registers).wrapping_add(1) as u64);
+        // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
+        unsafe { asm!("mov cr3, {}", in(reg) task.address_space, options(nostack, preserves_flags)) };
+    }
+
     /// Gives the processor to a task.
     #[inline(always)]
     fn resume(task: &Task) -> ! {
-        // SAFETY: no other reference to the processor's record exists while tasks run; the stubs read it.
-        let cpu = unsafe { &mut *GLOBAL.cpu.get() };
+        // SAFETY: as in `activate`.
+        let loaded = unsafe { &*GLOBAL.cpu.get() }.address_space;
         // Each task has an address space of its own, so where it is the same, so is the record.
-        if cpu.address_space != task.address_space {
-            cpu.address_space = task.address_space;
-            cpu.set_register_end(core::ptr::from_ref(&task.registers).wrapping_add(1) as u64);
-            // SAFETY: the task's address space has the kernel's half, so the kernel goes on in it.
-            unsafe { asm!("mov cr3, {}", in(reg) task.address_space, options(nostack, preserves_flags)) };
+        if loaded != task.address_space {
+            activate(task);
         }
         // SAFETY: the registers are a task's: user segments, interrupts on (only the kernel's code writes those).
         unsafe { stubs::resume(&task.registers) }

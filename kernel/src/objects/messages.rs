@@ -11,7 +11,7 @@ use super::task::State;
 use super::{EndpointId, Objects, TaskId};
 
 /// Bits of a reply handle that hold the client; the rest is its generation, never zero.
-const CLIENT_BITS: u32 = 8;
+pub(super) const CLIENT_BITS: u32 = 8;
 
 impl Objects {
     /// The current task calls an endpoint. Its registers hold the message.

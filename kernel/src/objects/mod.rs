@@ -6,9 +6,11 @@
 //! - [`task`]: what the kernel knows of a task.
 //! - [`registers`]: a task's registers while it does not run.
 //! - [`messages`]: call, receive, reply, signal.
+//! - [`direct`]: the same where the receiver waits and runs at once.
 //! - [`scheduler`]: the ready queues.
 //! - [`lifetime`]: deadlines, stopping, what a death does to others.
 
+pub mod direct;
 pub mod lifetime;
 pub mod messages;
 pub mod registers;
@@ -61,6 +63,14 @@ impl EndpointId {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queue {
     ends: Option<(TaskId, TaskId)>,
+}
+
+impl Queue {
+    /// Whether nobody is in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_none()
+    }
 }
 
 /// Where messages for one task arrive.

@@ -37,6 +37,12 @@ impl ReadyQueues {
         self.queues[priority]
     }
 
+    /// Whether anybody of this priority or a higher one is ready.
+    #[inline]
+    pub(super) fn is_any_from(&self, priority: u8) -> bool {
+        self.occupied >> (priority & PRIORITY_MAX) != 0
+    }
+
     #[inline]
     fn has(&self, priority: u8) -> bool {
         self.occupied & (1 << (priority & PRIORITY_MAX)) != 0
@@ -95,7 +101,7 @@ impl Objects {
     #[inline]
     pub(super) fn run_or_make_ready(&mut self, id: TaskId) {
         let priority = self.task(id).priority & PRIORITY_MAX;
-        if self.current.is_none() && self.ready.occupied >> priority == 0 {
+        if self.current.is_none() && !self.ready.is_any_from(priority) {
             self.current = Some(id);
             self.slice_end = NO_DEADLINE;
         } else {
@@ -104,7 +110,7 @@ impl Objects {
     }
 
     /// Puts a preempted task before its equals.
-    fn make_ready_first(&mut self, id: TaskId) {
+    pub(super) fn make_ready_first(&mut self, id: TaskId) {
         let priority = self.task(id).priority & PRIORITY_MAX;
         let queue = &mut self.ready.queues[usize::from(priority)];
         let next = queue.ends.map(|(first, _)| first);

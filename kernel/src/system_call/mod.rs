@@ -11,12 +11,31 @@ use abi::package::Capability;
 use abi::system_call::{MESSAGE_WORDS, NO_HANDLE, Number};
 
 use crate::log as write_log;
+use crate::objects::direct::HandOver;
 use crate::objects::task::Started;
 use crate::objects::{EndpointId, TaskId};
 use crate::state::Kernel;
 
 /// Results in `rdi`, `rsi`, `rdx`.
-type Results = [u64; 3];
+pub type Results = [u64; 3];
+
+/// The answer to a call that changes nothing, so that its task goes on: status and results. `None` for the others.
+#[inline(always)]
+pub fn at_once(kernel: &Kernel, number: u64) -> Option<(u64, Results)> {
+    match Number::new(number) {
+        Some(Number::Null) => Some((0, [0; 3])),
+        Some(Number::Clock) => Some((0, [kernel.now(), 0, 0])),
+        _ => None,
+    }
+}
+
+/// Gives the current task's signal to a task that runs at once, if it is of that kind; else it is for [`handle`].
+#[inline(always)]
+pub fn signal_directly(kernel: &mut Kernel, handle: u64) -> Option<HandOver> {
+    let over = kernel.objects.signal_directly(handle)?;
+    finish(kernel, over.from, Ok([0; 3]));
+    Some(over)
+}
 
 /// Does what the current task asks for. Its result registers are set unless it waits now.
 #[inline(always)]
@@ -27,7 +46,6 @@ pub fn handle(kernel: &mut Kernel) {
     match Number::new(number) {
         Some(Number::Call) => call(kernel, current, handle, bytes, deadline),
         Some(Number::ReplyReceive) => reply_receive(kernel, current, handle, bytes, deadline),
-        Some(Number::Null) => finish(kernel, current, Ok([0; 3])),
         Some(other) => rest(kernel, current, other),
         None => finish(kernel, current, Err(Error::Invalid)),
     }
@@ -91,10 +109,11 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         _ => {}
     }
     let result = match number {
-        Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
-        Number::Signal => signal(kernel, current, first),
-        Number::Log => log::write(kernel, current, first, second),
+        Number::Null => Ok([0; 3]),
         Number::Clock => Ok([kernel.now(), 0, 0]),
+        Number::Signal => signal(kernel, current, first),
+        Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
+        Number::Log => log::write(kernel, current, first, second),
         Number::Ready => ready(kernel, current, first),
         Number::DeviceRead => device::read(kernel, current, &registers),
         Number::DeviceWrite => device::write(kernel, current, &registers),
@@ -140,5 +159,7 @@ fn exit(kernel: &mut Kernel, current: TaskId, code: u64, bytes: u64) {
     kernel.stop(current);
 }
 
+#[cfg(test)]
+mod direct_tests;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,106 @@
+//! The shortest way of a message: from the task that runs straight to one that waits and is to run at once.
+//!
+//! Each function here asks whether its system call is of that kind, and if so does it, but for the registers, which the
+//! entry code carries from one task to the other without the scheduler and without a copy in memory ([`HandOver`]). If
+//! the call is of any other kind (a mistake, a long message, a deadline that the timer must be set for, somebody else who
+//! is to run first), nothing has changed and [`messages`](super::messages) does it: what happens is the same there, which
+//! the tests compare.
+//!
+//! Why no scheduler: the task that runs is as high as every ready one, so a receiver above it may run at once; a client
+//! that is answered may run if nobody as high is ready, because its server waits from then on.
+
+use abi::package::{Capability, PRIORITY_MAX};
+use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE};
+
+use super::messages::CLIENT_BITS;
+use super::task::State;
+use super::{EndpointId, Objects, TaskId};
+
+/// What is left to do: give `to` the processor, with these results and the message's words of `from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    /// Whose registers hold the words.
+    pub from: TaskId,
+    /// Who runs now. It waits in a system call, which succeeds.
+    pub to: TaskId,
+    /// Its `rdi`.
+    pub first: u64,
+    /// Its `rsi`: how many bytes of the words are the message's, at most [`MESSAGE_REGISTER_BYTES`].
+    pub bytes: u64,
+    /// Its `rdx`.
+    pub third: u64,
+}
+
+impl Objects {
+    /// The current task's call, if its server waits for it.
+    #[inline(always)]
+    pub fn call_directly(&mut self, handle: u64, bytes: u64, deadline: u64) -> Option<HandOver> {
+        let client = self.current?;
+        let Ok(Capability::Call { endpoint, badge }) = self.task(client).capability(handle) else { return None };
+        let endpoint = EndpointId::new(endpoint.into())?;
+        let server = self.endpoints[endpoint.index()].server?;
+        if bytes > MESSAGE_REGISTER_BYTES as u64
+            || deadline < self.earliest_deadline
+            || self.task(server).state != State::Receiving(Some(endpoint))
+            || self.task(server).priority <= self.task(client).priority
+        {
+            return None;
+        }
+        let task = self.task_mut(client);
+        task.generation += 1;
+        task.state = State::AwaitingReply(server);
+        task.deadline = deadline;
+        let first = task.generation << CLIENT_BITS | client.index() as u64;
+        self.run_at_once(server);
+        Some(HandOver { from: client, to: server, first, bytes, third: badge.into() })
+    }
+
+    /// The current task's answer to a client and its waiting for the next message, if the client is to run at once.
+    #[inline(always)]
+    pub fn reply_receive_directly(&mut self, reply: u64, bytes: u64, deadline: u64, receive: u64) -> Option<HandOver> {
+        let server = self.current?;
+        let client = TaskId::new((reply & ((1 << CLIENT_BITS) - 1)) as usize)?;
+        let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return None };
+        let endpoint = EndpointId::new(endpoint.into())?;
+        let task = self.task(client);
+        if bytes > MESSAGE_REGISTER_BYTES as u64
+            || deadline < self.earliest_deadline
+            || task.state != State::AwaitingReply(server)
+            || task.generation != reply >> CLIENT_BITS
+            || self.ready.is_any_from(task.priority)
+            || self.task(server).notification != 0
+            || !self.endpoints[endpoint.index()].callers.is_empty()
+        {
+            return None;
+        }
+        let task = self.task_mut(server);
+        task.state = State::Receiving(Some(endpoint));
+        task.deadline = deadline;
+        self.run_at_once(client);
+        Some(HandOver { from: server, to: client, first: 0, bytes, third: 0 })
+    }
+
+    /// The current task's signal, if its target waits and is above it. The current task's own results must be set
+    /// before it runs again.
+    #[inline(always)]
+    pub fn signal_directly(&mut self, handle: u64) -> Option<HandOver> {
+        let sender = self.current?;
+        let Ok(Capability::Signal { task, bits }) = self.task(sender).capability(handle) else { return None };
+        let target = TaskId::new(task.into())?;
+        let waits = matches!(self.task(target).state, State::Receiving(_));
+        if !waits || (self.task(target).priority & PRIORITY_MAX) <= (self.task(sender).priority & PRIORITY_MAX) {
+            return None;
+        }
+        self.make_ready_first(sender);
+        self.run_at_once(target);
+        Some(HandOver { from: sender, to: target, first: 0, bytes: 0, third: bits })
+    }
+
+    /// Makes a task that waits, and is in no queue, the one that runs.
+    #[inline(always)]
+    fn run_at_once(&mut self, id: TaskId) {
+        self.unblock(id);
+        self.current = Some(id);
+        self.slice_end = NO_DEADLINE;
+    }
+}
