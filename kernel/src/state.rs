@@ -47,6 +47,8 @@ pub struct Kernel {
     pub machine: Option<Machine>,
     /// For what the timer is set; `NO_DEADLINE` if it is not.
     pub armed: u64,
+    /// How long the processor has been halted because nobody was ready, in counts of the time-stamp counter.
+    pub halted: u64,
     /// Whether `boot complete` or `boot incomplete` was logged.
     pub boot_told: bool,
 }
@@ -70,6 +72,7 @@ impl Kernel {
             interrupts: [None; INTERRUPTS],
             machine: None,
             armed: NO_DEADLINE,
+            halted: 0,
             boot_told: false,
         }
     }

@@ -53,7 +53,8 @@ pub enum Number {
     /// `rdi` = log handle, `rsi` = bytes of UTF-8 text at the start of the IPC buffer, at most [`LOG_BYTES_MAX`].
     /// Errors: denied (handle), invalid (length), busy (too many lines; the line is dropped and counted).
     Log = 5,
-    /// → `rdi` = nanoseconds since the kernel started its clock, monotonic.
+    /// → `rdi` = nanoseconds since the kernel started its clock, monotonic; `rsi` = how long the processor has been
+    /// halted since, in counts of the time-stamp counter.
     Clock = 6,
     /// Stops this task. `rdi` = exit code, `rsi` = bytes of a reason at the start of the IPC buffer, 0 for none.
     Exit = 7,

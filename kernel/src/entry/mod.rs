@@ -278,11 +278,18 @@ mod running {
             return;
         }
         kernel.drain_log_soon(kernel.now());
+        let before = time_stamp();
         wait_for_interrupt();
+        kernel.halted = kernel.halted.wrapping_add(time_stamp().wrapping_sub(before));
         let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
         if let Some(vector) = woken_by.checked_sub(1) {
             interrupt(kernel, vector as u8);
         }
+    }
+
+    fn time_stamp() -> u64 {
+        // SAFETY: every x86-64 processor has it, and the kernel may always read it.
+        unsafe { core::arch::x86_64::_rdtsc() }
     }
 
     /// Halts the processor until one interrupt has struck; it is noted in [`WOKEN_BY`].

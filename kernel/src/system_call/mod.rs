@@ -24,7 +24,7 @@ pub type Results = [u64; 3];
 pub fn at_once(kernel: &Kernel, number: u64) -> Option<(u64, Results)> {
     match Number::new(number) {
         Some(Number::Null) => Some((0, [0; 3])),
-        Some(Number::Clock) => Some((0, [kernel.now(), 0, 0])),
+        Some(Number::Clock) => Some((0, [kernel.now(), kernel.halted, 0])),
         _ => None,
     }
 }
@@ -110,7 +110,7 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
     }
     let result = match number {
         Number::Null => Ok([0; 3]),
-        Number::Clock => Ok([kernel.now(), 0, 0]),
+        Number::Clock => Ok([kernel.now(), kernel.halted, 0]),
         Number::Signal => signal(kernel, current, first),
         Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
         Number::Log => log::write(kernel, current, first, second),

@@ -2,6 +2,8 @@
 
 use abi::system_call::Number;
 
+use crate::raw::{Frame, system_call};
+
 /// The time-stamp counter. Under QEMU's `-icount shift=N` it grows by 2^N an instruction.
 #[cfg(target_os = "none")]
 #[inline(always)]
@@ -14,6 +16,12 @@ pub fn time_stamp() -> u64 {
 #[cfg(not(target_os = "none"))]
 pub fn time_stamp() -> u64 {
     0
+}
+
+/// How long the processor has been halted so far, in counts of the time-stamp counter: time that nobody's instructions
+/// took.
+pub fn halted() -> u64 {
+    system_call(Frame::new(Number::Clock, [0; 4])).arguments[1]
 }
 
 /// Marks the beginning of a measured loop: an eight-byte no-operation whose displacement a counter outside recognizes.

@@ -1,0 +1,91 @@
+//! What operations cost in guest instructions, against the budgets in `qemu/bench/budgets.toml`.
+//!
+//! Under `-icount` an instruction is a fixed number of time-stamp ticks, so the counts are the same on any machine and
+//! a budget is no timing. The bench tasks measure from inside; a plugin counts from outside ([`counter`]), and both must
+//! agree. `make bench` shows the table, and writes it as JSON.
+
+mod budgets;
+mod counter;
+mod report;
+
+use std::fs;
+
+use qemu::harness::{Bench, Log, root};
+use qemu::machine::{InstructionCount, Machine};
+use qemu::nvme::{Contents, Namespace};
+
+use counter::{Counted, Counter};
+use report::{Report, Row};
+
+#[test]
+fn messages_keep_to_their_budgets() {
+    let bench = bench("messages");
+    let machine = bench.machine([]);
+    measure("messages", &bench, machine, true);
+}
+
+#[test]
+fn reads_keep_to_their_budgets() {
+    let bench = bench("reads");
+    let machine = bench.machine([nothing()]);
+    measure("reads", &bench, machine, false);
+}
+
+/// With a task that never rests, the device's interrupts strike it, and the driver runs instead.
+#[test]
+fn interrupts_keep_to_their_budget() {
+    let text = fs::read_to_string(root().join("qemu/bench/reads.toml")).expect("the charter is read");
+    let spinner = "\n[tasks.spinner]\nprogram = \"spinner\"\npriority = 1\ngrants.log = { log = \"spinner\" }\n";
+    let bench = Bench::from_text(&(text + spinner));
+    let (counted, log) = run(&bench, bench.machine([nothing()]));
+    let devices = counted.interrupts.iter().filter(|row| row.is_device());
+    let most = devices.map(|row| row.most).max().unwrap_or_else(|| log.fail("no interrupt struck a task"));
+    let mut report = Report::new("interrupts", budgets::read("interrupts"));
+    report.add(Row::single("interrupt-to-task", most as f64));
+    report.finish();
+}
+
+/// A namespace that moves no data, and answers so late that the processor is halted by then: so it does not depend on
+/// this computer's speed what a read finds.
+fn nothing() -> Namespace {
+    let contents = Contents::Drive("driver=null-co,size=1G,latency-ns=2000000".into());
+    Namespace { contents, ..Namespace::file(2, "") }
+}
+
+/// The charter `qemu/bench/NAME.toml`.
+fn bench(name: &str) -> Bench {
+    Bench::build(&root().join("qemu/bench").join(name).with_extension("toml"))
+}
+
+/// Boots a charter of this bench and compares its rows with the budgets of that name. Repetitions of a row
+/// cost exactly the same, if `exact`.
+fn measure(name: &str, bench: &Bench, machine: Machine, exact: bool) {
+    let (counted, log) = run(bench, machine);
+    let mut report = Report::new(name, budgets::read(name));
+    let rows: Vec<_> = log.all("bench", "row").collect();
+    let repetitions = rows.first().map_or(1, |row| row.number("repetitions").expect("a row tells its repetitions"));
+    let groups: Vec<_> = counted.rows.chunks_exact(repetitions as usize).collect();
+    assert_eq!(groups.len(), rows.len(), "every row has its marks");
+    for (row, group) in rows.iter().zip(groups) {
+        let row = Row::new(row, group).and_then(|row| row.check(exact).map(|()| row));
+        report.add(row.unwrap_or_else(|error| log.fail(&error.to_string())));
+    }
+    add_whole_run(&mut report, &counted, &log);
+    report.finish();
+}
+
+/// Boots a charter and counts.
+fn run(bench: &Bench, mut machine: Machine) -> (Counted, Log) {
+    let counter = Counter::build(bench.path("count"));
+    machine.instruction_count = Some(InstructionCount { shift: 6, sleep: true });
+    machine.further.extend(counter.arguments());
+    let log = bench.boot(&machine).complete();
+    (counter.counted(), log)
+}
+
+/// What is a property of the whole run and not of one row.
+fn add_whole_run(report: &mut Report, counted: &Counted, log: &Log) {
+    report.add(Row::single("longest-kernel-entry", counted.longest_entry as f64));
+    let memory = log.one("kernel", "memory").number("used_bytes").expect("the kernel tells its memory");
+    report.add(Row::single("memory-bytes", memory as f64));
+}
