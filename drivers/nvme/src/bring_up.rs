@@ -14,13 +14,14 @@ use nvme_spec::registers::{
     CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus, ShutdownNotification, VS, Version,
 };
 use nvme_spec::{PAGE_BYTES, SubmissionEntry, brokered};
-use protocol::nvme::{NAMESPACES_MAX, Namespace};
+use protocol::nvme::NAMESPACES_MAX;
 use zerocopy::FromBytes;
 
 use crate::admin::{self, Admin};
 use crate::hardware::Hardware;
-use crate::identify::{self, Controller, Unusable};
+use crate::identify::{self, Controller, Known, Unusable};
 use crate::io;
+use crate::limits::Limits;
 use crate::trouble::Trouble;
 
 /// First pause between two looks at CSTS; each one is twice as long, up to [`PAUSE_MAX`].
@@ -33,6 +34,8 @@ const STOP_MAX: Duration = Duration::from_secs(300);
 const LISTS_MAX: u32 = 64;
 /// The first version with active namespace lists (base 1.1).
 const LISTS_SINCE: Version = Version(0x0001_0100);
+/// The first version that may know limits of the NVM command set (TP 4056, with base 1.4).
+const LIMITS_SINCE: Version = Version(0x0001_0400);
 
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,7 @@ enum Step {
     /// CSTS.RDY = 1 is awaited.
     Starting,
     IdentifyController,
+    IdentifyControllerNvm,
     NumberOfQueues,
     /// The active namespaces with identifiers above this; `list` counts them.
     ActiveNamespaces {
@@ -100,8 +104,11 @@ pub struct BringUp {
     /// How many there are in all.
     active: u32,
     /// The namespaces told of, and those of the bring-up under way: clients ask meanwhile.
-    namespaces: Vec<Namespace, NAMESPACES_MAX>,
-    found: Vec<Namespace, NAMESPACES_MAX>,
+    namespaces: Vec<Known, NAMESPACES_MAX>,
+    found: Vec<Known, NAMESPACES_MAX>,
+    limits: Limits,
+    /// Whether the grant lets some of it be written.
+    writable: bool,
 }
 
 impl BringUp {
@@ -124,12 +131,15 @@ impl BringUp {
             active: 0,
             namespaces: Vec::new(),
             found: Vec::new(),
+            limits: Limits::new(0),
+            writable: false,
         }
     }
 
     /// Begins by stopping the controller, and starts it again if `restart` is set.
     pub fn begin(&mut self, hardware: &mut impl Hardware, restart: bool) {
         self.restart = restart;
+        self.writable = hardware.information().is_ok_and(|device| device.writable);
         self.enter(hardware, Step::Disable);
     }
 
@@ -154,7 +164,7 @@ impl BringUp {
     }
 
     /// The namespaces told of.
-    pub fn namespaces(&self) -> &Vec<Namespace, NAMESPACES_MAX> {
+    pub fn namespaces(&self) -> &Vec<Known, NAMESPACES_MAX> {
         &self.namespaces
     }
 
@@ -168,9 +178,9 @@ impl BringUp {
         (self.queue_entries() as usize - 1).min(usize::from(brokered::IO_COMMANDS))
     }
 
-    /// Largest single command, in bytes: what controller and lane allow.
-    pub fn transfer_bytes_max(&self) -> u32 {
-        brokered::transfer_bytes_max(self.controller.transfer_shift_max)
+    /// How long single commands may be.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Goes as far as it can.
@@ -316,7 +326,13 @@ impl BringUp {
     }
 
     fn is_identify(&self) -> bool {
-        matches!(self.step, Step::IdentifyController | Step::ActiveNamespaces { .. } | Step::IdentifyNamespace(_))
+        matches!(
+            self.step,
+            Step::IdentifyController
+                | Step::IdentifyControllerNvm
+                | Step::ActiveNamespaces { .. }
+                | Step::IdentifyNamespace(_)
+        )
     }
 }
 

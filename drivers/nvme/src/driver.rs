@@ -8,7 +8,10 @@ use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Namespa
 
 use crate::bring_up::{BringUp, Progress};
 use crate::hardware::Hardware;
+use crate::identify::Known;
 use crate::io::{self, Io};
+use crate::limits::Limits;
+use crate::transfers::Cut;
 use crate::trouble::Trouble;
 
 /// Most resets in a row without a command that was answered between them.
@@ -133,7 +136,9 @@ impl Driver {
             _ if self.state == State::Gone => Answer::NoController,
             Request::Shutdown => Answer::Shutdown(Err(Failure::Unsupported)),
             Request::Controller => Answer::Controller(self.controller()),
-            Request::Namespaces => Answer::Namespaces(self.bring_up.namespaces().clone()),
+            Request::Namespaces => {
+                Answer::Namespaces(self.bring_up.namespaces().iter().map(|known| known.told).collect())
+            }
         }
     }
 
@@ -145,7 +150,7 @@ impl Driver {
             firmware: identity.firmware.clone(),
             version: self.bring_up.version().0,
             namespaces: self.bring_up.active(),
-            transfer_bytes_max: self.bring_up.transfer_bytes_max(),
+            transfer_bytes_max: self.bring_up.limits().data,
         }
     }
 
@@ -180,10 +185,9 @@ impl Driver {
     /// Whether there was room for the transfer.
     fn accept(&mut self, badge: u32, transfer: &Transfer) -> bool {
         match check(transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
-            Ok(block_bytes) => {
-                let part_blocks = self.bring_up.transfer_bytes_max() / block_bytes;
-                let part_blocks = part_blocks.min(nvme_spec::nvm::BLOCKS_MAX);
-                self.io.transfers.accept(badge, *transfer, block_bytes, part_blocks)
+            Ok(known) => {
+                let cut = cut(transfer.operation, known, &self.bring_up.limits());
+                self.io.transfers.accept(badge, *transfer, cut)
             }
             Err(failure) => self.io.transfers.accept_failed(badge, *transfer, failure),
         }
@@ -324,21 +328,40 @@ impl Driver {
     }
 }
 
-/// Whether a transfer makes sense on this controller; the block size of its namespace.
-fn check(transfer: &Transfer, namespaces: &[Namespace], region_bytes: u64) -> Result<u32, Failure> {
-    let namespace = namespaces.iter().find(|namespace| namespace.nsid == transfer.nsid);
-    let namespace = namespace.filter(|namespace| namespace.block_bytes > 0).ok_or(Failure::Invalid)?;
-    match transfer.operation {
-        Operation::Flush => return Ok(namespace.block_bytes),
-        Operation::Read => {}
-        _ => return Err(Failure::Unsupported),
+/// Whether a transfer makes sense on this controller; its namespace.
+fn check<'a>(transfer: &Transfer, namespaces: &'a [Known], region_bytes: u64) -> Result<&'a Known, Failure> {
+    let known = namespaces.iter().find(|known| known.told.nsid == transfer.nsid);
+    let known = known.filter(|known| known.told.block_bytes > 0).ok_or(Failure::Invalid)?;
+    let Namespace { blocks, block_bytes, supports, .. } = known.told;
+    let (supported, has_data) = match transfer.operation {
+        Operation::Flush => return Ok(known),
+        Operation::Read => (true, true),
+        Operation::Write { .. } => (supports.write, true),
+        Operation::Compare => (supports.compare, true),
+        Operation::Discard => (supports.discard, false),
+        Operation::WriteZeroes => (supports.write_zeroes, false),
+        Operation::Verify => (supports.verify, false),
+    };
+    if !supported {
+        return Err(Failure::Unsupported);
     }
-    let bytes = u64::from(transfer.blocks) * u64::from(namespace.block_bytes);
+    let bytes = if has_data { u64::from(transfer.blocks) * u64::from(block_bytes) } else { 0 };
     let in_namespace = transfer.first_block.checked_add(u64::from(transfer.blocks));
-    let in_region = transfer.offset.checked_add(bytes);
+    let in_region = if has_data { transfer.offset.checked_add(bytes) } else { Some(0) };
     let fits = transfer.blocks > 0
-        && transfer.offset.is_multiple_of(4)
-        && in_namespace.is_some_and(|end| end <= namespace.blocks)
+        && (!has_data || transfer.offset.is_multiple_of(4))
+        && in_namespace.is_some_and(|end| end <= blocks)
         && in_region.is_some_and(|end| end <= region_bytes);
-    if fits { Ok(namespace.block_bytes) } else { Err(Failure::Invalid) }
+    if fits { Ok(known) } else { Err(Failure::Invalid) }
+}
+
+/// How a transfer on this namespace is cut.
+fn cut(operation: Operation, known: &Known, limits: &Limits) -> Cut {
+    let block_bytes = known.told.block_bytes;
+    // Boundaries are of the medium: they matter where data is moved.
+    let boundary = match operation {
+        Operation::Read | Operation::Write { .. } => known.boundary.into(),
+        _ => 0,
+    };
+    Cut { block_bytes, blocks: limits.blocks(operation, block_bytes), boundary }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use heapless::String;
 use nvme_spec::PAGE_BYTES;
 use nvme_spec::identify;
+use nvme_spec::nvm::optional;
 use protocol::nvme::{Namespace, Operations};
 use zerocopy::FromBytes;
 
@@ -21,8 +22,27 @@ pub struct Controller {
     pub transfer_shift_max: u8,
     /// Highest namespace identifier.
     pub namespaces_max: u32,
+    /// ONCS: optional commands.
+    pub optional_commands: u16,
+    /// OAES: optional asynchronous events.
+    pub optional_events: u32,
+    /// Most Abort commands at a time, 1 to 256.
+    pub aborts_max: u16,
+    /// Microseconds that an orderly shutdown may take; 0 if it is not reported.
+    pub shutdown_time: u32,
     /// There is a volatile write cache.
     pub volatile_cache: bool,
+}
+
+/// A namespace: what clients are told of it, and what only the driver needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What clients are told.
+    pub told: Namespace,
+    /// NOIOB: blocks between boundaries that no read or write should cross; 0 if there are none.
+    pub boundary: u16,
+    /// It is write protected.
+    pub protected: bool,
 }
 
 /// Why a namespace cannot be used.
@@ -61,12 +81,17 @@ pub fn controller(page: &[u8; PAGE_BYTES]) -> Option<Controller> {
         firmware: text(&identity.firmware),
         transfer_shift_max: identity.transfer_shift_max,
         namespaces_max: identity.namespaces.get(),
+        optional_commands: identity.optional_commands.get(),
+        optional_events: identity.optional_events.get(),
+        aborts_max: u16::from(identity.abort_limit) + 1,
+        shutdown_time: identity.shutdown_time.get(),
         volatile_cache: identity.volatile_write_cache & 1 != 0,
     })
 }
 
-/// Reads Identify Namespace: the namespace, and why it cannot be used if its `block_bytes` is 0.
-pub fn namespace(nsid: u32, page: &[u8; PAGE_BYTES]) -> (Namespace, Option<Unusable>) {
+/// Reads Identify Namespace: the namespace, and why it cannot be used if its `block_bytes` is 0. What it supports is
+/// yet to be set, because that depends on the controller and the grant: [`supports`].
+pub fn namespace(nsid: u32, page: &[u8; PAGE_BYTES]) -> (Known, Option<Unusable>) {
     let Ok(identity) = identify::Namespace::ref_from_bytes(page) else { return unusable(nsid, 0, Unusable::Format) };
     let blocks = identity.size.get();
     let Some(format) = identity.format() else { return unusable(nsid, blocks, Unusable::Format) };
@@ -76,13 +101,36 @@ pub fn namespace(nsid: u32, page: &[u8; PAGE_BYTES]) -> (Namespace, Option<Unusa
     if !BLOCK_SHIFTS.contains(&format.block_shift) {
         return unusable(nsid, blocks, Unusable::BlockSize(format.block_shift));
     }
-    (Namespace { block_bytes: 1 << format.block_shift, ..unusable(nsid, blocks, Unusable::Format).0 }, None)
+    let told = Namespace {
+        nsid,
+        blocks,
+        block_bytes: 1 << format.block_shift,
+        supports: Operations::default(),
+        volatile_cache: false,
+    };
+    (Known { told, boundary: identity.boundary.get(), protected: identity.attributes & 1 != 0 }, None)
+}
+
+/// What can be done with a namespace on this controller, if the grant lets some of it be written (`writable`).
+pub fn supports(known: &Known, controller: &Controller, writable: bool) -> Operations {
+    if known.told.block_bytes == 0 {
+        return Operations::default();
+    }
+    let offers = |command: u16| controller.optional_commands & command != 0;
+    let write = writable && !known.protected;
+    Operations {
+        write,
+        discard: write && offers(optional::DATASET_MANAGEMENT),
+        write_zeroes: write && offers(optional::WRITE_ZEROES),
+        compare: offers(optional::COMPARE),
+        verify: offers(optional::VERIFY),
+    }
 }
 
 /// A namespace that cannot be used.
-pub fn unusable(nsid: u32, blocks: u64, why: Unusable) -> (Namespace, Option<Unusable>) {
-    let namespace = Namespace { nsid, blocks, block_bytes: 0, supports: Operations::default(), volatile_cache: false };
-    (namespace, Some(why))
+pub fn unusable(nsid: u32, blocks: u64, why: Unusable) -> (Known, Option<Unusable>) {
+    let told = Namespace { nsid, blocks, block_bytes: 0, supports: Operations::default(), volatile_cache: false };
+    (Known { told, boundary: 0, protected: false }, Some(why))
 }
 
 /// ASCII without its padding; `?` for what is not printable, and for what would end a quoted value in the log.
@@ -120,14 +168,15 @@ mod tests {
     fn every_block_size_from_512_to_a_page_is_taken() {
         for (shift, block_bytes) in [(9, 512), (10, 1024), (11, 2048), (12, 4096)] {
             let (namespace, why) = namespace(3, &namespace_page(0, &[(0, shift)]));
-            assert_eq!((namespace, why), (Namespace { block_bytes, ..unusable(3, 1000, Unusable::Format).0 }, None));
+            let told = Namespace { block_bytes, ..unusable(3, 1000, Unusable::Format).0.told };
+            assert_eq!((namespace.told, why), (told, None));
         }
     }
 
     #[test]
     fn the_format_in_use_counts_not_the_first() {
         let (namespace, why) = namespace(3, &namespace_page(1, &[(8, 9), (0, 12)]));
-        assert_eq!((namespace.block_bytes, why), (4096, None));
+        assert_eq!((namespace.told.block_bytes, why), (4096, None));
     }
 
     #[test]
@@ -141,6 +190,19 @@ mod tests {
         ] {
             assert_eq!(namespace(1, &page), unusable(1, 1000, why));
         }
+    }
+
+    #[test]
+    fn a_namespace_supports_what_controller_grant_and_protection_leave() {
+        let (known, _) = namespace(1, &namespace_page(0, &[(0, 9)]));
+        let every = Controller { optional_commands: u16::MAX, ..Controller::default() };
+        let all = Operations { write: true, discard: true, write_zeroes: true, compare: true, verify: true };
+        let reading = Operations { compare: true, verify: true, ..Operations::default() };
+        assert_eq!(supports(&known, &every, true), all);
+        assert_eq!(supports(&known, &every, false), reading);
+        assert_eq!(supports(&Known { protected: true, ..known }, &every, true), reading);
+        assert_eq!(supports(&known, &Controller::default(), true), Operations { write: true, ..Default::default() });
+        assert_eq!(supports(&unusable(1, 1, Unusable::Format).0, &every, true), Operations::default());
     }
 
     #[test]

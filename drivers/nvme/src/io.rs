@@ -8,10 +8,11 @@ use abi::Error;
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::system_call::{DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES};
 use heapless::Vec;
-use nvme_spec::nvm::BlockRange;
+use nvme_spec::nvm::{self, BlockRange, DatasetRange};
 use nvme_spec::registers::{CSTS, ControllerStatus};
-use nvme_spec::{CompletionEntry, SubmissionEntry, brokered};
+use nvme_spec::{CompletionEntry, Status, SubmissionEntry, brokered};
 use protocol::nvme::{Failure, Operation};
+use zerocopy::IntoBytes;
 
 use crate::hardware::Hardware;
 use crate::slots::Slots;
@@ -105,8 +106,12 @@ impl Io {
         loop {
             let room = self.slots.free().min(DEVICE_COMMANDS_MAX);
             let mut batch = Batch::new();
-            while batch.commands.len() < room {
+            while batch.parts.len() < room {
                 let Some(part) = self.transfers.next_part() else { break };
+                if batch.commands.len() + units(&part) > DEVICE_COMMANDS_MAX {
+                    self.transfers.part_postponed(&part);
+                    break;
+                }
                 let now = *now.get_or_insert_with(|| hardware.now());
                 if self.slots.in_flight() == 0 {
                     self.look = now.saturating_add(LOOK);
@@ -130,7 +135,7 @@ impl Io {
     /// Submits a batch. Whether there may be room for another one.
     fn issue(&mut self, hardware: &mut impl Hardware, batch: &Batch) -> Result<bool, Trouble> {
         let submission = hardware.submit(QUEUE, &batch.commands);
-        let accepted = submission.accepted.min(batch.parts.len());
+        let accepted = batch.taken(submission.accepted);
         let rest = &batch.parts[accepted..];
         if accepted > 0 {
             self.stuck = None;
@@ -193,12 +198,7 @@ impl Io {
                     continue;
                 };
                 let status = entry.status();
-                let outcome = if status.is_success() {
-                    Ok(())
-                } else {
-                    Err(Failure::Device { kind: status.kind(), code: status.code() })
-                };
-                self.transfers.part_ended(transfer, outcome);
+                self.transfers.part_ended(transfer, outcome(status));
             }
             drained += taken.len();
             if taken.len() < COMPLETIONS_MAX {
@@ -236,8 +236,25 @@ pub fn alive(hardware: &mut impl Hardware) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// What a client is told of a command that ended with this status.
+fn outcome(status: Status) -> Result<(), Failure> {
+    if status.is_success() {
+        Ok(())
+    } else if status.is(Status::COMPARE_FAILURE) {
+        Err(Failure::Different)
+    } else {
+        Err(Failure::Device { kind: status.kind(), code: status.code() })
+    }
+}
+
+/// Units that a part's command takes in a submission.
+fn units(part: &Part) -> usize {
+    if part.operation == Operation::Discard { 1 + brokered::range_units(1) } else { 1 }
+}
+
 /// Commands for one submission, and the slots and parts that they stand for.
 struct Batch {
+    /// Commands, each followed by its payload if it has one.
     commands: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
     parts: Vec<(u16, Part), DEVICE_COMMANDS_MAX>,
 }
@@ -249,16 +266,37 @@ impl Batch {
 
     /// Adds a part's command: PRP entry 1 is the byte offset in the region, PRP entry 2 the region's number.
     fn push(&mut self, identifier: u16, part: Part, region: u16) {
+        let range = BlockRange { first: part.first_block, count: part.blocks };
+        let on_blocks = |opcode| SubmissionEntry::on_blocks(opcode, identifier, part.nsid, range);
+        let with_data = |opcode| on_blocks(opcode).with_data(part.offset, u64::from(region));
         let command = match part.operation {
-            Operation::Read => {
-                let range = BlockRange { first: part.first_block, count: part.blocks };
-                SubmissionEntry::read(identifier, part.nsid, range).with_data(part.offset, u64::from(region))
-            }
-            // The others are not accepted.
-            _ => SubmissionEntry::flush(identifier, part.nsid),
+            Operation::Read => with_data(nvm::READ),
+            Operation::Write { durable: false } => with_data(nvm::WRITE),
+            Operation::Write { durable: true } => with_data(nvm::WRITE).with_dword12(nvm::FORCE_UNIT_ACCESS),
+            Operation::Compare => with_data(nvm::COMPARE),
+            Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES),
+            Operation::Verify => on_blocks(nvm::VERIFY),
+            Operation::Discard => SubmissionEntry::deallocate(identifier, part.nsid, 1),
+            Operation::Flush => SubmissionEntry::flush(identifier, part.nsid),
         };
         // The caller adds no more than there is room for.
         let _ = self.commands.push(command);
+        if part.operation == Operation::Discard {
+            let mut payload = [0; SubmissionEntry::BYTES];
+            let range = DatasetRange::new(part.first_block, part.blocks);
+            payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
+            let _ = self.commands.push(SubmissionEntry::from_bytes(payload));
+        }
         let _ = self.parts.push((identifier, part));
+    }
+
+    /// How many parts were taken, if so many units were.
+    fn taken(&self, accepted: usize) -> usize {
+        let mut end = 0;
+        let fits = |(_, part): &&(u16, Part)| {
+            end += units(part);
+            end <= accepted
+        };
+        self.parts.iter().take_while(fits).count()
     }
 }

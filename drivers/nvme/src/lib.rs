@@ -24,6 +24,7 @@ pub mod driver;
 pub mod hardware;
 pub mod identify;
 pub mod io;
+pub mod limits;
 pub mod slots;
 pub mod transfers;
 pub mod trouble;

@@ -22,10 +22,34 @@ pub struct Part {
     pub nsid: u32,
     /// First logical block.
     pub first_block: u64,
-    /// Number of logical blocks; 0 for operations without data.
+    /// Number of logical blocks; 0 for a flush.
     pub blocks: u32,
     /// Where the data lies: byte offset in the region.
     pub offset: u64,
+}
+
+/// How a transfer is cut into parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes in a block.
+    pub block_bytes: u32,
+    /// Most blocks in one part; 0 counts as 1.
+    pub blocks: u32,
+    /// Blocks between boundaries that no part crosses; 0 if there are none.
+    pub boundary: u32,
+}
+
+impl Cut {
+    /// Most blocks of a part that begins here.
+    fn most(self, first_block: u64) -> u32 {
+        let most = self.blocks.max(1);
+        if self.boundary == 0 {
+            return most;
+        }
+        // A remainder by 32 bits has 32 bits.
+        let beyond = (first_block % u64::from(self.boundary)) as u32;
+        most.min(self.boundary - beyond)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +67,9 @@ struct Entry {
     badge: u32,
     /// What was asked; `first_block` and `offset` advance as parts are issued.
     transfer: Transfer,
-    /// Commands left to issue: blocks for a read, 1 or 0 for a flush.
+    /// What is left to issue: blocks, or 1 or 0 for a flush.
     left: u32,
-    /// Most blocks in one part.
-    part_blocks: u32,
-    block_bytes: u32,
+    cut: Cut,
     /// Parts in flight.
     in_flight: u16,
     /// Whether it stands in the queue of transfers with parts left.
@@ -94,14 +116,13 @@ impl Transfers {
         core::mem::take(&mut self.news)
     }
 
-    /// Accepts a transfer that has been checked: its parts have at most `part_blocks` blocks (at least 1) of
-    /// `block_bytes`. Returns whether there was room.
-    pub fn accept(&mut self, badge: u32, transfer: Transfer, block_bytes: u32, part_blocks: u32) -> bool {
+    /// Accepts a transfer that has been checked. Returns whether there was room.
+    pub fn accept(&mut self, badge: u32, transfer: Transfer, cut: Cut) -> bool {
         let left = match transfer.operation {
             Operation::Flush => 1,
             _ => transfer.blocks,
         };
-        let Some(number) = self.insert(badge, transfer, left, block_bytes, part_blocks.max(1)) else { return false };
+        let Some(number) = self.insert(badge, transfer, left, cut) else { return false };
         if let Some(entry) = self.entry(number) {
             entry.queued = true;
         }
@@ -111,25 +132,16 @@ impl Transfers {
 
     /// Accepts a transfer that has failed already. Returns whether there was room.
     pub fn accept_failed(&mut self, badge: u32, transfer: Transfer, failure: Failure) -> bool {
-        let Some(number) = self.insert(badge, transfer, 0, 0, 1) else { return false };
+        let Some(number) = self.insert(badge, transfer, 0, Cut::default()) else { return false };
         self.fail(number, failure);
         self.settle(number);
         true
     }
 
-    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, block_bytes: u32, part_blocks: u32) -> Option<u16> {
+    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut) -> Option<u16> {
         let number = self.free.pop_front()?;
-        let entry = Entry {
-            state: State::Open,
-            badge,
-            transfer,
-            left,
-            part_blocks,
-            block_bytes,
-            in_flight: 0,
-            queued: false,
-            outcome: Ok(()),
-        };
+        let entry =
+            Entry { state: State::Open, badge, transfer, left, cut, in_flight: 0, queued: false, outcome: Ok(()) };
         self.entries[usize::from(number)] = Some(entry);
         Some(number)
     }
@@ -251,7 +263,7 @@ impl Transfers {
 impl Entry {
     /// Cuts the next part off what is left.
     fn cut(&mut self, number: u16) -> Part {
-        let blocks = self.left.min(self.part_blocks);
+        let blocks = self.left.min(self.cut.most(self.transfer.first_block));
         let part = Part {
             transfer: number,
             operation: self.transfer.operation,
@@ -263,7 +275,7 @@ impl Entry {
         self.left -= blocks;
         self.in_flight += 1;
         self.transfer.first_block = self.transfer.first_block.wrapping_add(u64::from(blocks));
-        self.transfer.offset = self.transfer.offset.wrapping_add(u64::from(blocks) * u64::from(self.block_bytes));
+        self.transfer.offset = self.transfer.offset.wrapping_add(u64::from(blocks) * u64::from(self.cut.block_bytes));
         part
     }
 }

@@ -192,6 +192,8 @@ pub struct DeviceInformation {
     pub address: PciAddress,
     /// How commands reach it.
     pub lane: Lane,
+    /// The grant allows some of it to be written.
+    pub writable: bool,
 }
 
 impl DeviceInformation {
@@ -202,7 +204,8 @@ impl DeviceInformation {
             | match self.lane {
                 Lane::Brokered => 0,
                 Lane::Direct => 1 << 2,
-            };
+            }
+            | (self.writable as u64) << 3;
         let identity = self.vendor as u64
             | (self.device as u64) << 16
             | (self.class.0 as u64) << 32
@@ -230,6 +233,7 @@ impl DeviceInformation {
                 function: (place >> 32) as u8,
             },
             lane: if flags & 4 != 0 { Lane::Direct } else { Lane::Brokered },
+            writable: flags & 8 != 0,
         }
     }
 }
@@ -268,6 +272,7 @@ mod tests {
             class: (1, 8, 2),
             address: PciAddress { segment: 0x1234, bus: 0xff, device: 31, function: 7 },
             lane: Lane::Direct,
+            writable: true,
         };
         assert_eq!(DeviceInformation::from_words(information.to_words()), information);
     }

@@ -62,6 +62,8 @@ struct Entry {
     function: Option<Handle>,
     /// The granted MSI-X table entries.
     vectors: Vec<u16, DEVICE_VECTORS_MAX>,
+    /// Whether some of it may be written.
+    writable: bool,
     unit: AnyUnit,
 }
 
@@ -126,6 +128,7 @@ impl Devices {
             class: (u8::MAX, u8::MAX, u8::MAX),
             address: PciAddress { segment: 0, bus: 0, device: 0, function: 0 },
             lane: Lane::Brokered,
+            writable: false,
         };
         let Some(entry) = self.entries.get_mut(index) else { return nothing };
         let enabled = match &entry.unit {
@@ -144,6 +147,7 @@ impl Devices {
                 class: identity.class,
                 address,
                 lane: Lane::Brokered,
+                writable: entry.writable,
             },
         }
     }

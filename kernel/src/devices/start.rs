@@ -108,6 +108,7 @@ impl Devices {
             name: name.try_into().unwrap_or_default(),
             function,
             vectors: device.vectors.clone(),
+            writable: device.limits.iter().any(|limit| limit.writable),
             unit,
         };
         // The package has no more devices than there is room for, `Package::open` checked that.

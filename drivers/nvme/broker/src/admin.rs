@@ -2,26 +2,36 @@
 
 use broker::Device;
 use nvme_spec::admin::{
-    CREATE_COMPLETION_QUEUE, CREATE_SUBMISSION_QUEUE, DELETE_COMPLETION_QUEUE, DELETE_SUBMISSION_QUEUE, IDENTIFY,
-    QUEUE_CONTIGUOUS, QUEUE_INTERRUPTS, QueueCounts, SET_FEATURES, feature,
+    ABORT, ASYNCHRONOUS_EVENT_REQUEST, CREATE_COMPLETION_QUEUE, CREATE_SUBMISSION_QUEUE, DELETE_COMPLETION_QUEUE,
+    DELETE_SUBMISSION_QUEUE, EVENTS_HEALTH, EVENTS_NAMESPACES, Event, GET_FEATURES, GET_LOG_PAGE, IDENTIFY,
+    QueueCounts, SET_FEATURES, feature, log,
 };
 use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
 use nvme_spec::identify::Structure;
 use nvme_spec::{BROADCAST_NSID, CompletionEntry, SubmissionEntry};
 
-use crate::io::{Existence, Pair, check_common, check_no_data, operands_from_12};
+use crate::io::{Existence, check_common, check_no_data, no_operands, operands_from_12};
 use crate::layout::{PAGE, admin_page};
-use crate::queue::{Queue, clear_hidden};
-use crate::{NvmeBroker, Reason, grant};
+use crate::queue::{Queue, clear_hidden, slot};
+use crate::{Authored, NvmeBroker, Reason, grant};
+
+/// What Asynchronous Event Configuration may ask for: nothing whose log page has no rule.
+const EVENTS: u32 = EVENTS_HEALTH | EVENTS_NAMESPACES;
 
 /// What an admin command's success means. Queues are named by the index of their pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
+pub(crate) enum Meaning {
     Nothing,
+    /// Data, and nothing to be learned.
+    Data,
+    /// Error Information, of which not everything is told.
+    Errors,
     Controller,
     Namespace(u32),
-    NamespaceList,
     NumberOfQueues,
+    /// Dword 0 is told, these bits of it.
+    Value(u32),
+    Event,
     CreateCompletion(usize),
     CreateSubmission(usize),
     DeleteSubmission(usize),
@@ -36,7 +46,7 @@ pub struct Admin {
     /// Slots whose page holds data that was not collected, one bit each.
     data: u64,
     /// I/O queue pairs that the controller granted.
-    pairs_granted: u16,
+    pub pairs_granted: u16,
 }
 
 impl Admin {
@@ -57,14 +67,14 @@ impl Admin {
         self.pairs_granted = 0;
     }
 
-    /// Whether a command with this identifier, below [`ADMIN_COMMANDS`], left data.
+    /// Whether the last command with this identifier, whose slot is below [`ADMIN_COMMANDS`], left data.
     pub const fn has_data(&self, identifier: u16) -> bool {
-        self.data & 1 << identifier != 0
+        self.data & 1 << slot(identifier) != 0 && self.queue.slots().is_named(identifier)
     }
 
     /// It has been collected, or the slot is used anew.
     pub fn drop_data(&mut self, identifier: u16) {
-        self.data &= !(1 << identifier);
+        self.data &= !(1 << slot(identifier));
     }
 }
 
@@ -74,12 +84,16 @@ impl NvmeBroker {
         &mut self,
         device: &mut impl Device,
         command: &SubmissionEntry,
-    ) -> Result<SubmissionEntry, Reason> {
+    ) -> Result<Authored, Reason> {
         let identifier = command.identifier.get();
         self.admin.queue.slots().check(identifier)?;
         let (entry, meaning) = match command.opcode {
             IDENTIFY => self.author_identify(device, command)?,
+            GET_LOG_PAGE => self.author_get_log_page(device, command)?,
             SET_FEATURES => self.author_set_features(command)?,
+            GET_FEATURES => author_get_features(command)?,
+            ASYNCHRONOUS_EVENT_REQUEST => author_event_request(command)?,
+            ABORT => self.author_abort(command)?,
             CREATE_COMPLETION_QUEUE => self.author_create_completion(device, command)?,
             CREATE_SUBMISSION_QUEUE => self.author_create_submission(command)?,
             DELETE_SUBMISSION_QUEUE => self.author_delete_submission(command)?,
@@ -87,8 +101,18 @@ impl NvmeBroker {
             _ => return Err(Reason::OpcodeWithoutRule),
         };
         self.admin.drop_data(identifier);
-        self.admin.meanings[usize::from(identifier)] = meaning;
-        Ok(entry)
+        self.admin.meanings[usize::from(slot(identifier))] = meaning;
+        // Only commands that leave data name memory of the slot, which was cleared for them.
+        let written = if entry.prp1.get() == 0 { 0 } else { PAGE };
+        Ok(Authored { entry, written })
+    }
+
+    /// The address of the slot's page, cleared: what a controller does not write must not be believed, or told, from an
+    /// earlier command.
+    fn fresh_page(&self, device: &mut impl Device, identifier: u16) -> u64 {
+        let page = admin_page(slot(identifier));
+        clear_hidden(device, page, PAGE);
+        self.ledger.hidden + u64::from(page)
     }
 
     fn author_identify(
@@ -96,6 +120,7 @@ impl NvmeBroker {
         device: &mut impl Device,
         command: &SubmissionEntry,
     ) -> Result<(SubmissionEntry, Meaning), Reason> {
+        // Dword 11 selects among command sets, of which the first, 0, is the only one here.
         check_common(command, command.dword11.get() | operands_from_12(command))?;
         check_no_data(command)?;
         let nsid = command.nsid.get();
@@ -109,24 +134,68 @@ impl NvmeBroker {
             1 if nsid != 0 => return Err(Reason::NamespaceInvalid),
             1 => (Structure::Controller, Meaning::Controller),
             2 if nsid >= BROADCAST_NSID - 1 => return Err(Reason::NamespaceInvalid),
-            2 => (Structure::ActiveNamespaces, Meaning::NamespaceList),
+            2 => (Structure::ActiveNamespaces, Meaning::Data),
+            6 if nsid != 0 => return Err(Reason::NamespaceInvalid),
+            6 => (Structure::ControllerNvm, Meaning::Data),
             _ => return Err(Reason::StructureWithoutRule),
         };
         let identifier = command.identifier.get();
-        let page = admin_page(identifier);
-        // What a controller does not write must not be believed from an earlier command.
-        clear_hidden(device, page, PAGE);
-        let address = self.ledger.hidden + u64::from(page);
+        let address = self.fresh_page(device, identifier);
         Ok((SubmissionEntry::identify(identifier, structure, nsid).with_data(address, 0), meaning))
     }
 
-    fn author_set_features(&self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
-        if command.dword10.get() & 0xff != u32::from(feature::NUMBER_OF_QUEUES) {
-            return Err(Reason::FeatureWithoutRule);
+    fn author_get_log_page(
+        &mut self,
+        device: &mut impl Device,
+        command: &SubmissionEntry,
+    ) -> Result<(SubmissionEntry, Meaning), Reason> {
+        let (first, second) = (command.dword10.get(), command.dword11.get());
+        let specific = first & 0x7f00;
+        // In dword 11 the upper bits of the length and a specific identifier, in 12 and 13 an offset, in 14 a command set.
+        check_common(command, specific | second | operands_from_12(command))?;
+        check_no_data(command)?;
+        if !matches!(command.nsid.get(), 0 | BROADCAST_NSID) {
+            return Err(Reason::NamespaceInvalid);
         }
+        let page = first as u8;
+        let bytes = ((first >> 16) + 1) * 4;
+        let (whole, meaning) = match page {
+            log::ERRORS => (PAGE, Meaning::Errors),
+            log::HEALTH | log::FIRMWARE_SLOTS => (log::HEALTH_BYTES as u32, Meaning::Data),
+            log::CHANGED_NAMESPACES => (PAGE, Meaning::Data),
+            _ => return Err(Reason::LogPageWithoutRule),
+        };
+        let is_entries = page == log::ERRORS && bytes <= PAGE && bytes.is_multiple_of(log::ERROR_BYTES as u32);
+        if bytes != whole && !is_entries {
+            return Err(Reason::LogPageLength);
+        }
+        let identifier = command.identifier.get();
+        let address = self.fresh_page(device, identifier);
+        let entry = SubmissionEntry {
+            dword10: (first & (log::RETAIN_EVENT | 0xffff_00ff)).into(),
+            ..SubmissionEntry::get_log_page(identifier, page, bytes as usize)
+        };
+        Ok((entry.with_data(address, 0), meaning))
+    }
+
+    fn author_set_features(&self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
+        let feature = (command.dword10.get() & 0xff) as u8;
+        let allowed = match feature {
+            feature::NUMBER_OF_QUEUES => u32::MAX,
+            feature::VOLATILE_WRITE_CACHE => 1,
+            feature::ASYNCHRONOUS_EVENT_CONFIGURATION => EVENTS,
+            _ => return Err(Reason::FeatureWithoutRule),
+        };
         let saved_and_reserved = command.dword10.get() & !0xff;
         check_common(command, command.nsid.get() | saved_and_reserved | operands_from_12(command))?;
         check_no_data(command)?;
+        let value = command.dword11.get();
+        if value & !allowed != 0 {
+            return Err(Reason::FeatureValue);
+        }
+        if feature != feature::NUMBER_OF_QUEUES {
+            return Ok((SubmissionEntry::set_feature(command.identifier.get(), feature, value), Meaning::Nothing));
+        }
         let counts = QueueCounts::from_dword(command.dword11.get());
         let most = u32::from(IO_QUEUES_MAX);
         if counts.submission > most || counts.completion > most {
@@ -139,121 +208,51 @@ impl NvmeBroker {
         Ok((entry, Meaning::NumberOfQueues))
     }
 
-    fn author_create_completion(
-        &mut self,
-        device: &mut impl Device,
-        command: &SubmissionEntry,
-    ) -> Result<(SubmissionEntry, Meaning), Reason> {
-        let (queue, index) = self.check_create(command)?;
-        let attributes = command.dword11.get();
-        if attributes & 0xffff != QUEUE_CONTIGUOUS | QUEUE_INTERRUPTS {
-            return Err(Reason::QueueAttributes);
-        }
-        let vector = (attributes >> 16) as u16;
-        if !self.ledger.vectors.contains(&vector) {
-            return Err(Reason::VectorNotGranted);
-        }
-        let entries = self.controller.io_entries();
-        let doorbells = self.controller.doorbells(&self.ledger, queue)?;
-        let pair = &mut self.pairs[index];
-        if pair.completion != Existence::Absent {
-            return Err(Reason::QueueExists);
-        }
-        let shape = Pair::shape(index, entries, doorbells);
-        pair.queue.begin(device, shape);
-        pair.completion = Existence::Creating;
-        let entry =
-            SubmissionEntry::create_completion_queue(command.identifier.get(), queue, u32::from(entries), vector);
-        let address = self.ledger.hidden + u64::from(shape.completion);
-        Ok((entry.with_data(address, 0), Meaning::CreateCompletion(index)))
-    }
-
-    fn author_create_submission(&mut self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
-        let (queue, index) = self.check_create(command)?;
-        if command.dword11.get() != QUEUE_CONTIGUOUS | u32::from(queue) << 16 {
-            return Err(Reason::QueueAttributes);
-        }
-        let pair = &mut self.pairs[index];
-        if pair.submission != Existence::Absent {
-            return Err(Reason::QueueExists);
-        }
-        match pair.completion {
-            Existence::Live => {}
-            Existence::Absent => return Err(Reason::NoSuchQueue),
-            Existence::Creating | Existence::Deleting => return Err(Reason::QueueBusy),
-        }
-        pair.queue.begin_submission();
-        pair.submission = Existence::Creating;
-        let entries = u32::from(pair.queue.shape().entries);
-        let entry = SubmissionEntry::create_submission_queue(command.identifier.get(), queue, entries, queue);
-        let address = self.ledger.hidden + u64::from(pair.queue.shape().submission);
-        Ok((entry.with_data(address, 0), Meaning::CreateSubmission(index)))
-    }
-
-    /// What both creations must keep to: the queue's number and the index of its pair.
-    fn check_create(&self, command: &SubmissionEntry) -> Result<(u16, usize), Reason> {
-        check_common(command, command.nsid.get() | operands_from_12(command))?;
+    /// The driver names the command by its own identifier; the controller is told the one that it knows.
+    fn author_abort(&mut self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
+        check_common(command, command.nsid.get() | command.dword11.get() | operands_from_12(command))?;
         check_no_data(command)?;
-        let queue = command.dword10.get() as u16;
-        if queue == 0 || queue > self.admin.pairs_granted {
-            return Err(Reason::QueueNotGranted);
-        }
-        if (command.dword10.get() >> 16) + 1 != u32::from(self.controller.io_entries()) {
-            return Err(Reason::QueueSize);
-        }
-        Ok((queue, usize::from(queue) - 1))
+        let (queue, aborted) = (command.dword10.get() as u16, (command.dword10.get() >> 16) as u16);
+        let seen = self.queue_for_commands(queue)?.slots().seen(aborted).ok_or(Reason::NotInFlight)?;
+        // Bit 0 of dword 0 says whether it was not aborted.
+        Ok((SubmissionEntry::abort(command.identifier.get(), queue, seen), Meaning::Value(1)))
     }
 
-    fn author_delete_submission(&mut self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
-        let (queue, index) = self.check_delete(command)?;
-        let pair = &mut self.pairs[index];
-        // A controller need not say how commands ended whose queue is deleted; so none may be left.
-        if !pair.for_commands()?.slots().is_empty() {
-            return Err(Reason::CommandsInFlight);
+    /// Namespaces may be others than they were: nothing is believed of them, and nothing that an Identify in flight
+    /// returns, which may be from before.
+    fn namespaces_changed(&mut self) {
+        self.facts.forget_namespaces();
+        for meaning in &mut self.admin.meanings {
+            if let Meaning::Namespace(_) = meaning {
+                *meaning = Meaning::Data;
+            }
         }
-        pair.submission = Existence::Deleting;
-        let entry = SubmissionEntry::delete_submission_queue(command.identifier.get(), queue);
-        Ok((entry, Meaning::DeleteSubmission(index)))
-    }
-
-    fn author_delete_completion(&mut self, command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
-        let (queue, index) = self.check_delete(command)?;
-        let pair = &mut self.pairs[index];
-        if pair.for_completions()?.is_none() {
-            return Err(Reason::QueueBusy);
-        }
-        if pair.submission != Existence::Absent {
-            return Err(Reason::QueueInUse);
-        }
-        pair.completion = Existence::Deleting;
-        let entry = SubmissionEntry::delete_completion_queue(command.identifier.get(), queue);
-        Ok((entry, Meaning::DeleteCompletion(index)))
-    }
-
-    fn check_delete(&self, command: &SubmissionEntry) -> Result<(u16, usize), Reason> {
-        let reserved = command.dword10.get() & !0xffff;
-        check_common(command, command.nsid.get() | reserved | command.dword11.get() | operands_from_12(command))?;
-        check_no_data(command)?;
-        let queue = command.dword10.get() as u16;
-        if queue == 0 || queue > IO_QUEUES_MAX {
-            return Err(Reason::NoSuchQueue);
-        }
-        Ok((queue, usize::from(queue) - 1))
     }
 
     /// Draws the conclusions from a completion that was just retired. Returns dword 0 as the driver is told it.
     pub(crate) fn settle(&mut self, device: &mut impl Device, identifier: u16, entry: &CompletionEntry) -> u32 {
-        let slot = usize::from(identifier);
-        let meaning = core::mem::replace(&mut self.admin.meanings[slot], Meaning::Nothing);
+        let slot = slot(identifier);
+        let page = admin_page(slot);
+        let meaning = core::mem::replace(&mut self.admin.meanings[usize::from(slot)], Meaning::Nothing);
         let success = entry.status().is_success();
-        if success && matches!(meaning, Meaning::Controller | Meaning::Namespace(_) | Meaning::NamespaceList) {
-            self.admin.data |= 1 << identifier;
+        let leaves_data = [Meaning::Data, Meaning::Errors, Meaning::Controller].contains(&meaning);
+        if success && (leaves_data || matches!(meaning, Meaning::Namespace(_))) {
+            self.admin.data |= 1 << slot;
         }
         let pairs = &mut self.pairs;
         match meaning {
-            Meaning::Controller if success => self.facts.learn_controller(device, admin_page(identifier)),
-            Meaning::Namespace(nsid) if success => self.facts.learn_namespace(device, admin_page(identifier), nsid),
+            Meaning::Controller if success => self.facts.learn_controller(device, page),
+            Meaning::Namespace(nsid) if success => self.facts.learn_namespace(device, page, nsid),
             Meaning::Namespace(nsid) => self.facts.distrust(nsid),
+            Meaning::Errors if success => redact_errors(device, page),
+            Meaning::Event if success => {
+                let event = Event(entry.dword0.get() & Event::MASK);
+                if event.changes_namespaces() {
+                    self.namespaces_changed();
+                }
+                return event.0;
+            }
+            Meaning::Value(mask) if success => return entry.dword0.get() & mask,
             Meaning::NumberOfQueues if success => {
                 let counts = QueueCounts::from_dword(entry.dword0.get());
                 let granted = counts.submission.min(counts.completion).min(u32::from(IO_QUEUES_MAX));
@@ -272,8 +271,44 @@ impl NvmeBroker {
             Meaning::DeleteCompletion(index) => {
                 pairs[index].completion = if success { Existence::Absent } else { Existence::Live };
             }
-            Meaning::Nothing | Meaning::Controller | Meaning::NamespaceList | Meaning::NumberOfQueues => {}
+            Meaning::Nothing
+            | Meaning::Data
+            | Meaning::Errors
+            | Meaning::Controller
+            | Meaning::NumberOfQueues
+            | Meaning::Value(_)
+            | Meaning::Event => {}
         }
         0
+    }
+}
+
+fn author_get_features(command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
+    let feature = (command.dword10.get() & 0xff) as u8;
+    let meaning = match feature {
+        feature::NUMBER_OF_QUEUES => Meaning::Value(u32::MAX),
+        feature::VOLATILE_WRITE_CACHE => Meaning::Value(1),
+        feature::ASYNCHRONOUS_EVENT_CONFIGURATION => Meaning::Value(EVENTS),
+        _ => return Err(Reason::FeatureWithoutRule),
+    };
+    // Any other than the current value, in dword 10 as well.
+    let selected = command.dword10.get() & !0xff;
+    check_common(command, command.nsid.get() | selected | command.dword11.get() | operands_from_12(command))?;
+    check_no_data(command)?;
+    Ok((SubmissionEntry::get_feature(command.identifier.get(), feature), meaning))
+}
+
+fn author_event_request(command: &SubmissionEntry) -> Result<(SubmissionEntry, Meaning), Reason> {
+    check_common(command, command.nsid.get() | no_operands(command))?;
+    check_no_data(command)?;
+    Ok((SubmissionEntry::asynchronous_event_request(command.identifier.get()), Meaning::Event))
+}
+
+/// The second half of an entry of Error Information is for what is specific to command, transport and vendor; an
+/// address would be there.
+fn redact_errors(device: &mut impl Device, page: u32) {
+    let half = log::ERROR_BYTES as u32 / 2;
+    for entry in 0..PAGE / log::ERROR_BYTES as u32 {
+        clear_hidden(device, page + entry * 2 * half + half, half);
     }
 }

@@ -57,6 +57,11 @@ impl Facts {
         *self = Self::new();
     }
 
+    /// Namespaces may be others than they were.
+    pub fn forget_namespaces(&mut self) {
+        self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];
+    }
+
     /// What is known of the controller.
     pub fn controller(&self) -> Result<ControllerFacts, Reason> {
         self.controller.ok_or(Reason::ControllerNotIdentified)

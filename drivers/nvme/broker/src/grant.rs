@@ -16,16 +16,28 @@ pub fn every_namespace(ledger: &Ledger) -> bool {
     ledger.limits.iter().any(|limit| limit.namespace.is_none() && limit.first_block == 0 && limit.blocks.is_none())
 }
 
-/// Whether one limit grants reading these blocks. Every limit grants reading; `writable` is for commands that write.
-pub fn read(ledger: &Ledger, nsid: u32, range: BlockRange) -> Result<(), Reason> {
+/// What a command does with blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It leaves them as they are. Every limit grants that.
+    Read,
+    /// It may change them. A limit has to say so.
+    Write,
+}
+
+/// Whether one limit grants these blocks, in this direction.
+pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, direction: Direction) -> Result<(), Reason> {
     namespace(ledger, nsid)?;
     let end = range.first.checked_add(u64::from(range.count)).ok_or(Reason::BlocksBeyondEnd)?;
-    let granted = ledger.limits.iter().any(|limit| {
+    let mut granted = ledger.limits.iter().filter(|limit| {
         limit.namespace.is_none_or(|granted| granted == nsid)
             && limit.first_block <= range.first
             && limit.blocks.is_none_or(|blocks| end <= limit.first_block.saturating_add(blocks))
     });
-    if granted { Ok(()) } else { Err(Reason::BlocksNotGranted) }
+    // The first that covers them decides nearly always, so it is looked for once.
+    let Some(first) = granted.next() else { return Err(Reason::BlocksNotGranted) };
+    let writable = first.writable || granted.any(|limit| limit.writable);
+    if direction == Direction::Write && !writable { Err(Reason::WriteNotGranted) } else { Ok(()) }
 }
 
 /// The physical address of `bytes` at an offset in a region.

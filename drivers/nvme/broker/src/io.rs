@@ -1,14 +1,29 @@
-//! The rules of I/O queues: Read and Flush.
+//! The rules of I/O queues: which commands pass, and what the controller sees of them.
+//!
+//! | command | direction of the grant | memory |
+//! |---|---|---|
+//! | Read | read | a region |
+//! | Write | write | a region |
+//! | Compare | read | a region |
+//! | Verify | read | none |
+//! | Write Zeroes | write | none |
+//! | Dataset Management | write | ranges in hidden memory: `ranges` |
+//! | Flush | any of the namespace | none |
 
 use broker::{Device, Ledger};
 use nvme_spec::brokered::IO_COMMANDS;
-use nvme_spec::nvm::{BLOCKS_MASK, FLUSH, FORCE_UNIT_ACCESS, LIMITED_RETRY, READ};
+use nvme_spec::nvm::{
+    BLOCKS_MASK, COMPARE, DATASET_MANAGEMENT, DEALLOCATE, FLUSH, FORCE_UNIT_ACCESS, LIMITED_RETRY, READ, VERIFY, WRITE,
+    WRITE_ZEROES,
+};
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 
-use crate::facts::Facts;
+use crate::facts::{Facts, NamespaceFacts};
+use crate::grant::Direction;
 use crate::prp::{self, List};
-use crate::queue::{Queue, Shape};
-use crate::{Reason, grant, layout};
+use crate::queue::{Queue, Shape, slot};
+use crate::ranges::Payload;
+use crate::{Authored, Reason, grant, layout};
 
 /// Whether the controller knows a queue; changes to [`Live`](Self::Live) and [`Absent`](Self::Absent) only when
 /// success was seen.
@@ -89,58 +104,78 @@ impl Pair {
         facts: &Facts,
         index: usize,
         command: &SubmissionEntry,
-    ) -> Result<SubmissionEntry, Reason> {
+        payload: Payload<'_>,
+    ) -> Result<Authored, Reason> {
         self.queue.slots().check(command.identifier.get())?;
         match command.opcode {
-            READ => self.author_read(device, ledger, facts, index, command),
+            READ => self.author_transfer(device, ledger, facts, index, command, Direction::Read),
+            WRITE => self.author_transfer(device, ledger, facts, index, command, Direction::Write),
+            COMPARE => self.author_transfer(device, ledger, facts, index, command, Direction::Read),
             FLUSH => author_flush(ledger, facts, command),
+            VERIFY => author_without_data(ledger, facts, command, 0, Direction::Read),
+            WRITE_ZEROES => author_without_data(ledger, facts, command, DEALLOCATE, Direction::Write),
+            DATASET_MANAGEMENT => {
+                let list = self.list(ledger, index, command);
+                let authored = payload.author(device, ledger, facts, command, &list)?;
+                // The list's place holds ranges now.
+                self.lists_used &= !(1 << slot(command.identifier.get()));
+                Ok(authored)
+            }
             _ => Err(Reason::OpcodeWithoutRule),
         }
     }
 
-    fn author_read(
+    /// Read, Write and Compare: data lies in a region.
+    fn author_transfer(
         &mut self,
         device: &mut impl Device,
         ledger: &Ledger,
         facts: &Facts,
         index: usize,
         command: &SubmissionEntry,
-    ) -> Result<SubmissionEntry, Reason> {
-        let allowed = BLOCKS_MASK | LIMITED_RETRY | FORCE_UNIT_ACCESS;
-        let must_be_zero =
-            command.dword12.get() & !allowed | command.dword13.get() | command.dword14.get() | command.dword15.get();
-        check_common(command, must_be_zero)?;
-
-        let nsid = command.nsid.get();
-        if nsid == BROADCAST_NSID {
-            return Err(Reason::BroadcastNotHarmless);
-        }
-        let range = command.block_range();
-        grant::read(ledger, nsid, range)?;
-        let namespace = facts.namespace(nsid)?;
-        match range.first.checked_add(u64::from(range.count)) {
-            Some(end) if end <= namespace.blocks => {}
-            _ => return Err(Reason::BlocksBeyondEnd),
-        }
-        let bytes = u64::from(range.count) << namespace.block_shift;
+        direction: Direction,
+    ) -> Result<Authored, Reason> {
+        check_common(command, operands_of_blocks(command, 0))?;
+        let namespace = check_blocks(ledger, facts, command, direction)?;
+        let bytes = u64::from(command.block_range().count) << namespace.block_shift;
         if bytes > u64::from(facts.controller()?.transfer_bytes_max) {
             return Err(Reason::TransferTooLong);
         }
         let bytes = bytes as u32;
         let address = grant::memory(ledger, command.prp2.get(), command.prp1.get(), bytes)?;
 
-        let identifier = command.identifier.get();
-        let offset = layout::io_list(index, identifier);
-        let list = List { offset, address: ledger.hidden + u64::from(offset) };
-        let mut was_used = self.lists_used & 1 << identifier != 0;
+        let list = self.list(ledger, index, command);
+        let slot = slot(command.identifier.get());
+        let mut was_used = self.lists_used & 1 << slot != 0;
         let (prp1, prp2) = prp::describe(device, address, bytes, &list, &mut was_used);
-        self.lists_used |= u64::from(was_used) << identifier;
-        Ok(SubmissionEntry { dword12: command.dword12, ..SubmissionEntry::read(identifier, nsid, range) }
-            .with_data(prp1, prp2))
+        self.lists_used |= u64::from(was_used) << slot;
+        // Eight bytes of a list for each page of data.
+        let written = (bytes / layout::PAGE) * 8;
+        Ok(Authored { entry: on_blocks(command).with_data(prp1, prp2), written })
+    }
+
+    /// The PRP list of a command's slot.
+    fn list(&self, ledger: &Ledger, index: usize, command: &SubmissionEntry) -> List {
+        let offset = layout::io_list(index, slot(command.identifier.get()));
+        List { offset, address: ledger.hidden + u64::from(offset) }
     }
 }
 
-fn author_flush(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry) -> Result<SubmissionEntry, Reason> {
+/// Verify and Write Zeroes: blocks, and no data. `allowed` are further bits of dword 12.
+fn author_without_data(
+    ledger: &Ledger,
+    facts: &Facts,
+    command: &SubmissionEntry,
+    allowed: u32,
+    direction: Direction,
+) -> Result<Authored, Reason> {
+    check_common(command, operands_of_blocks(command, allowed))?;
+    check_no_data(command)?;
+    check_blocks(ledger, facts, command, direction)?;
+    Ok(on_blocks(command).into())
+}
+
+fn author_flush(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry) -> Result<Authored, Reason> {
     check_common(command, no_operands(command))?;
     check_no_data(command)?;
     let nsid = command.nsid.get();
@@ -152,7 +187,42 @@ fn author_flush(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry) -> Re
         grant::namespace(ledger, nsid)?;
         facts.namespace(nsid)?;
     }
-    Ok(SubmissionEntry::flush(command.identifier.get(), nsid))
+    Ok(SubmissionEntry::flush(command.identifier.get(), nsid).into())
+}
+
+/// The same command anew, with nothing but what was checked. Its data's place is yet to be set.
+fn on_blocks(command: &SubmissionEntry) -> SubmissionEntry {
+    let (identifier, nsid) = (command.identifier.get(), command.nsid.get());
+    SubmissionEntry {
+        dword12: command.dword12,
+        ..SubmissionEntry::on_blocks(command.opcode, identifier, nsid, command.block_range())
+    }
+}
+
+/// Whether the blocks that a command names in dwords 10 to 12 may be used; what is known of their namespace.
+fn check_blocks(
+    ledger: &Ledger,
+    facts: &Facts,
+    command: &SubmissionEntry,
+    direction: Direction,
+) -> Result<NamespaceFacts, Reason> {
+    let nsid = command.nsid.get();
+    if nsid == BROADCAST_NSID {
+        return Err(Reason::BroadcastNotHarmless);
+    }
+    let range = command.block_range();
+    grant::blocks(ledger, nsid, range, direction)?;
+    let namespace = facts.namespace(nsid)?;
+    match range.first.checked_add(u64::from(range.count)) {
+        Some(end) if end <= namespace.blocks => Ok(namespace),
+        _ => Err(Reason::BlocksBeyondEnd),
+    }
+}
+
+/// What must be zero in dwords 12 to 15 of a command on blocks: protection information, directives, hints among it.
+fn operands_of_blocks(command: &SubmissionEntry, allowed: u32) -> u32 {
+    let allowed = BLOCKS_MASK | LIMITED_RETRY | FORCE_UNIT_ACCESS | allowed;
+    command.dword12.get() & !allowed | command.dword13.get() | command.dword14.get() | command.dword15.get()
 }
 
 /// FUSE and PSDT, the metadata pointer, dwords 2 and 3, and what else of this command must be zero.
@@ -168,7 +238,7 @@ pub fn check_no_data(command: &SubmissionEntry) -> Result<(), Reason> {
 }
 
 /// Dwords 10 to 15, for a command in which all of them must be zero.
-fn no_operands(command: &SubmissionEntry) -> u32 {
+pub fn no_operands(command: &SubmissionEntry) -> u32 {
     command.dword10.get() | command.dword11.get() | operands_from_12(command)
 }
 

@@ -6,8 +6,9 @@
 //! by a rule it refuses, with a [`Reason`].
 //!
 //! - `controller`: register lists, the reset and enable transactions, quiescing.
-//! - `admin`: the rules of the admin queue; what its completions change.
-//! - `io`: the rules of I/O queues.
+//! - `admin`: the rules of the admin queue; what its completions change. `admin_queues`: those of I/O queues' creation
+//!   and deletion.
+//! - `io`, `ranges`: the rules of I/O queues.
 //! - `queue`: rings, slots, doorbells.
 //! - `facts`: what was learned of controller and namespaces.
 //! - `grant`: what the ledger allows.
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod admin_queues;
 mod controller;
 mod facts;
 mod grant;
@@ -26,13 +28,12 @@ mod io;
 pub mod layout;
 mod prp;
 mod queue;
+mod ranges;
 mod reason;
 
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use broker::{Broker, Device, Ledger, Progress, Refusal, Submitted};
-use nvme_spec::admin::IDENTIFY;
 use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
-use nvme_spec::nvm::READ;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
 use crate::admin::Admin;
@@ -40,12 +41,29 @@ use crate::controller::Controller;
 use crate::facts::Facts;
 use crate::io::Pair;
 use crate::layout::PAGE;
-use crate::queue::Queue;
+use crate::queue::{Queue, slot};
+use crate::ranges::Payload;
 pub use crate::reason::Reason;
 
 /// Bytes of hidden memory beside the ring after which a submission takes no further command: the kernel's entries are
 /// bounded, and the driver submits the rest again.
-const WRITTEN_AT_ONCE: u64 = 4096;
+const WRITTEN_AT_ONCE: u32 = 4096;
+
+/// What the controller may see.
+#[derive(Clone, Copy, Debug)]
+struct Authored {
+    /// The command, with the driver's identifier.
+    entry: SubmissionEntry,
+    /// What authoring it cost, in bytes written to hidden memory beside the ring, at most.
+    written: u32,
+}
+
+impl From<SubmissionEntry> for Authored {
+    /// A command for which nothing was written.
+    fn from(entry: SubmissionEntry) -> Self {
+        Self { entry, written: 0 }
+    }
+}
 
 /// The broker of one NVMe controller.
 #[derive(Debug)]
@@ -83,33 +101,22 @@ impl NvmeBroker {
         if queue == 0 { Ok(Some(&mut self.admin.queue)) } else { self.pair(queue)?.for_completions() }
     }
 
+    /// Authors the first of these commands; also returns how many units it took.
     fn author(
         &mut self,
         device: &mut impl Device,
         queue: u16,
-        command: &SubmissionEntry,
-    ) -> Result<SubmissionEntry, Reason> {
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+    ) -> Result<(Authored, usize), Reason> {
+        let Some((first, following)) = commands.split_first() else { return Err(Reason::PayloadMissing) };
+        let command = SubmissionEntry::from_bytes(*first);
         if queue == 0 {
-            self.author_admin(device, command)
-        } else {
-            let index = usize::from(queue) - 1;
-            self.pairs[index].author(device, &self.ledger, &self.facts, index, command)
+            return Ok((self.author_admin(device, &command)?, 1));
         }
-    }
-}
-
-impl NvmeBroker {
-    /// Bytes that authoring this command wrote to hidden memory beside the ring, at most.
-    fn written_for(&self, queue: u16, entry: &SubmissionEntry) -> u64 {
-        match entry.opcode {
-            IDENTIFY if queue == 0 => u64::from(PAGE),
-            READ if queue != 0 => {
-                let shift = self.facts.namespace(entry.nsid.get()).map_or(0, |namespace| namespace.block_shift);
-                // Eight bytes of a list for each page of data.
-                (u64::from(entry.block_range().count) << shift >> PAGE.trailing_zeros()) * 8
-            }
-            _ => 0,
-        }
+        let index = usize::from(queue) - 1;
+        let payload = Payload::of(&command, following)?;
+        let authored = self.pairs[index].author(device, &self.ledger, &self.facts, index, &command, payload)?;
+        Ok((authored, 1 + payload.units()))
     }
 }
 
@@ -159,22 +166,21 @@ impl Broker for NvmeBroker {
         let mut accepted = 0;
         let mut refused = None;
         let mut written = 0;
-        for command in commands {
+        while accepted < commands.len() {
             if written >= WRITTEN_AT_ONCE || !self.queue_for_commands(queue).is_ok_and(|queue| queue.has_room()) {
                 break;
             }
-            let entry = match self.author(device, queue, &SubmissionEntry::from_bytes(*command)) {
-                Ok(entry) => entry,
+            let (authored, units) = match self.author(device, queue, &commands[accepted..]) {
+                Ok(authored) => authored,
                 Err(reason) => {
                     refused = Some(reason.into());
                     break;
                 }
             };
-            written += self.written_for(queue, &entry);
-            if let Ok(queue) = self.queue_for_commands(queue) {
-                queue.push(device, entry);
-                accepted += 1;
-            }
+            written += authored.written;
+            let Ok(queue) = self.queue_for_commands(queue) else { break };
+            queue.push(device, authored.entry);
+            accepted += units;
         }
         if accepted > 0
             && let Ok(queue) = self.queue_for_commands(queue)
@@ -235,11 +241,11 @@ impl Broker for NvmeBroker {
         identifier: u16,
         data: &mut [u8],
     ) -> Result<usize, Refusal<Reason>> {
-        if queue != 0 || identifier >= ADMIN_COMMANDS || !self.admin.has_data(identifier) {
+        if queue != 0 || slot(identifier) >= ADMIN_COMMANDS || !self.admin.has_data(identifier) {
             return Err(Reason::NoData.into());
         }
         let data = data.get_mut(..PAGE as usize).ok_or(Reason::BufferTooShort)?;
-        device.read_hidden(layout::admin_page(identifier), data);
+        device.read_hidden(layout::admin_page(slot(identifier)), data);
         self.admin.drop_data(identifier);
         Ok(data.len())
     }

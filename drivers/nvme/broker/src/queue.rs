@@ -145,22 +145,29 @@ impl Queue {
     }
 }
 
-/// The commands in flight on one queue, by the driver's identifier.
+/// The slot of a driver's identifier: its low six bits. The others are the driver's own, and come back to it.
+pub const fn slot(identifier: u16) -> u16 {
+    identifier & 63
+}
+
+/// The commands in flight on one queue, by slot.
 ///
-/// The controller sees another identifier: the slot in the low byte, and in the high one how often the slot was used,
-/// so that a completion that comes twice does not retire the slot's next command.
+/// The controller sees another identifier than the driver gave: the slot in the low byte, and in the high one how often
+/// the slot was used, so that a completion that comes twice does not retire the slot's next command.
 #[derive(Debug)]
 pub struct Slots {
     limit: u16,
     count: u16,
     in_flight: u64,
     uses: [u8; 64],
+    /// The driver's identifiers.
+    named: [u16; 64],
 }
 
 impl Slots {
     const fn new(limit: u16) -> Self {
         assert!(limit <= 64);
-        Self { limit, count: 0, in_flight: 0, uses: [0; 64] }
+        Self { limit, count: 0, in_flight: 0, uses: [0; 64], named: [0; 64] }
     }
 
     /// Whether no command is in flight.
@@ -170,36 +177,50 @@ impl Slots {
 
     /// Whether a command may take this identifier.
     pub const fn check(&self, identifier: u16) -> Result<(), Reason> {
-        if identifier >= self.limit {
+        let slot = slot(identifier);
+        if slot >= self.limit {
             Err(Reason::IdentifierOutOfRange)
-        } else if self.in_flight & 1 << identifier != 0 {
+        } else if self.in_flight & 1 << slot != 0 {
             Err(Reason::IdentifierInFlight)
         } else {
             Ok(())
         }
     }
 
+    /// Whether this is what the driver called the last command in that slot.
+    pub const fn is_named(&self, identifier: u16) -> bool {
+        self.named[slot(identifier) as usize] == identifier
+    }
+
+    /// The controller's identifier of a command in flight; `None` if the driver has no such command in flight.
+    pub const fn seen(&self, identifier: u16) -> Option<u16> {
+        let slot = slot(identifier);
+        if self.in_flight & 1 << slot == 0 || !self.is_named(identifier) {
+            return None;
+        }
+        Some(slot | (self.uses[slot as usize] as u16) << 8)
+    }
+
     /// Pins a slot and returns the identifier for the controller; never 0xffff, which error logs use for none.
     fn pin(&mut self, identifier: u16) -> u16 {
-        self.in_flight |= 1 << identifier;
+        let slot = slot(identifier);
+        self.in_flight |= 1 << slot;
         self.count += 1;
-        let uses = &mut self.uses[usize::from(identifier & 63)];
+        self.named[usize::from(slot)] = identifier;
+        let uses = &mut self.uses[usize::from(slot)];
         *uses = (*uses + 1) & 0x7f;
-        identifier | u16::from(*uses) << 8
+        slot | u16::from(*uses) << 8
     }
 
     /// Retires the command with the controller's identifier, and returns the driver's.
     fn retire(&mut self, seen: u16) -> Option<u16> {
-        let (identifier, uses) = (seen & 0xff, (seen >> 8) as u8);
-        if identifier >= self.limit
-            || self.in_flight & 1 << identifier == 0
-            || self.uses[usize::from(identifier & 63)] != uses
-        {
+        let (slot, uses) = (seen & 0xff, (seen >> 8) as u8);
+        if slot >= self.limit || self.in_flight & 1 << slot == 0 || self.uses[usize::from(slot & 63)] != uses {
             return None;
         }
-        self.in_flight &= !(1 << identifier);
+        self.in_flight &= !(1 << slot);
         self.count -= 1;
-        Some(identifier)
+        Some(self.named[usize::from(slot & 63)])
     }
 
     fn forget(&mut self) {

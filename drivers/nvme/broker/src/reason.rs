@@ -53,6 +53,11 @@ reasons! {
     FieldNotZero = 35, Denied, "a flag, pointer or reserved field is not zero";
     FeatureWithoutRule = 36, Denied, "the feature has no rule";
     StructureWithoutRule = 37, Denied, "the Identify structure has no rule";
+    LogPageWithoutRule = 38, Denied, "the log page has no rule";
+    LogPageLength = 39, Denied, "the log page is asked for in another length than it has";
+    FeatureValue = 40, Denied, "the feature's value is not allowed";
+    AttributesWithoutRule = 42, Denied, "the attributes have no rule";
+    NotInFlight = 41, Invalid, "no such command is in flight";
     // Namespaces and blocks.
     NamespaceInvalid = 50, Invalid, "the namespace identifier is not valid here";
     NamespaceNotGranted = 51, Denied, "the namespace is not granted";
@@ -62,6 +67,8 @@ reasons! {
     ControllerNotIdentified = 55, Denied, "the controller was not identified since the last reset";
     BlocksBeyondEnd = 56, Invalid, "the blocks lie beyond the namespace's end";
     BlocksNotGranted = 57, Denied, "the blocks are not granted";
+    WriteNotGranted = 58, Denied, "the blocks are granted for reading only";
+    NoBlocks = 59, Invalid, "a range has no blocks";
     // Data.
     RegionUnknown = 70, Denied, "there is no such region";
     OffsetUnaligned = 71, Invalid, "the offset is not a multiple of 4";
@@ -69,6 +76,8 @@ reasons! {
     TransferTooLong = 73, Invalid, "the transfer is longer than one command may be";
     NoData = 74, Invalid, "the command left no data";
     BufferTooShort = 75, Invalid, "the buffer is shorter than the data";
+    PayloadMissing = 76, Invalid, "the command's ranges do not follow it";
+    TooManyRanges = 77, Invalid, "the command has more ranges than are taken";
     // Queue management.
     QueueCount = 90, Denied, "the number of queues is not allowed";
     QueuesExist = 91, Invalid, "there are I/O queues";

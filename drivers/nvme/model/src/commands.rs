@@ -5,7 +5,6 @@ use nvme_spec::admin::{
     QUEUE_CONTIGUOUS, QueueCounts, SET_FEATURES, feature,
 };
 use nvme_spec::identify::{self, NAMESPACE_LIST_ENTRIES, Structure};
-use nvme_spec::nvm::{FLUSH, READ};
 use nvme_spec::{Status, SubmissionEntry};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -35,13 +34,12 @@ impl Controller {
                 let queue = command.dword10.get() as u16;
                 self.completion.remove(&queue).map(|_| 0).ok_or(Status::QUEUE_IDENTIFIER_INVALID)
             }
-            (1.., READ) => self.read(command),
-            (1.., FLUSH) => self.namespace(command.nsid.get()).map(|_| 0),
+            (1.., _) => self.execute_io(command).map(|()| 0),
             _ => Err(Status::INVALID_OPCODE),
         }
     }
 
-    fn namespace(&self, nsid: u32) -> Result<Namespace, Status> {
+    pub(crate) fn namespace(&self, nsid: u32) -> Result<Namespace, Status> {
         let found = self.identity.namespaces.iter().find(|namespace| namespace.nsid == nsid);
         found.copied().ok_or(Status::INVALID_NAMESPACE)
     }
@@ -60,10 +58,15 @@ impl Controller {
                 *place = nsid.into();
             }
             list.as_bytes().to_vec()
+        } else if structure == Structure::ControllerNvm as u8 && self.identity.limits_reported {
+            let mut limits = identify::ControllerNvm::new_zeroed();
+            limits.verify_shift_max = self.identity.verify_shift_max;
+            limits.range_blocks_max = self.identity.range_blocks_max.into();
+            limits.as_bytes().to_vec()
         } else {
             return Err(Status::INVALID_FIELD);
         };
-        self.transfer(command, &page)?;
+        self.scatter(command, &page)?;
         Ok(0)
     }
 
@@ -73,6 +76,8 @@ impl Controller {
         page.model = padded(self.identity.model);
         page.firmware = padded(self.identity.firmware);
         page.transfer_shift_max = self.identity.transfer_shift_max;
+        page.optional_commands = self.identity.optional_commands.into();
+        page.volatile_write_cache = self.identity.volatile_write_cache;
         page.submission_entry_sizes = 0x66;
         page.completion_entry_sizes = 0x44;
         page.namespaces = self.identity.namespaces.last().map_or(0, |last| last.nsid).into();
@@ -85,6 +90,8 @@ impl Controller {
         if let Ok(namespace) = self.namespace(nsid) {
             page.size = namespace.blocks.into();
             page.capacity = namespace.blocks.into();
+            page.boundary = namespace.boundary.into();
+            page.attributes = namespace.protected.into();
             page.lba_formats = 1;
             // The format in use is the second one, so that nobody gets away with reading the first.
             page.formatted_size = 1;
@@ -131,73 +138,6 @@ impl Controller {
             return Err(Status::INVALID_FIELD);
         }
         Ok((queue, entries))
-    }
-
-    fn read(&mut self, command: &SubmissionEntry) -> Result<u32, Status> {
-        let namespace = self.namespace(command.nsid.get())?;
-        let range = command.block_range();
-        let end = range.first.checked_add(u64::from(range.count)).ok_or(Status::LBA_OUT_OF_RANGE)?;
-        if end > namespace.blocks {
-            return Err(Status::LBA_OUT_OF_RANGE);
-        }
-        let content = namespace.content(range.first, u64::from(range.count));
-        let most = match self.identity.transfer_shift_max {
-            0 => usize::MAX,
-            shift => 4096_usize << shift,
-        };
-        if content.len() > most {
-            return Err(Status::INVALID_FIELD);
-        }
-        self.transfer(command, &content)?;
-        Ok(0)
-    }
-
-    /// Writes data to where the PRP entries point (base 2.0, 4.1.1).
-    fn transfer(&mut self, command: &SubmissionEntry, mut data: &[u8]) -> Result<(), Status> {
-        let (first, second) = (command.prp1.get(), command.prp2.get());
-        if first & 0b11 != 0 {
-            return Err(Status::PRP_OFFSET_INVALID);
-        }
-        let mut piece = data.len().min((PAGE - first % PAGE) as usize);
-        self.memory.device_write(first, &data[..piece]);
-        data = &data[piece..];
-        if data.is_empty() {
-            return Ok(());
-        }
-        if data.len() <= PAGE as usize {
-            return self.transfer_page(second, data);
-        }
-        if !second.is_multiple_of(8) {
-            return Err(Status::PRP_OFFSET_INVALID);
-        }
-        let mut place = second;
-        while !data.is_empty() {
-            let mut entry = self.list_entry(place);
-            place += 8;
-            if place.is_multiple_of(PAGE) && data.len() > PAGE as usize {
-                // The last entry of a list page points to the next list page.
-                place = entry + 8;
-                entry = self.list_entry(entry);
-            }
-            piece = data.len().min(PAGE as usize);
-            self.transfer_page(entry, &data[..piece])?;
-            data = &data[piece..];
-        }
-        Ok(())
-    }
-
-    fn list_entry(&mut self, address: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.memory.device_read(address, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn transfer_page(&mut self, address: u64, data: &[u8]) -> Result<(), Status> {
-        if !address.is_multiple_of(PAGE) {
-            return Err(Status::PRP_OFFSET_INVALID);
-        }
-        self.memory.device_write(address, data);
-        Ok(())
     }
 }
 

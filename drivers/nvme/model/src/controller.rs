@@ -8,6 +8,7 @@ use nvme_spec::registers::{
 };
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
+use crate::disk::Disk;
 use crate::faults::{Fault, Faults, Registers};
 use crate::memory::Memory;
 use crate::namespace::Namespace;
@@ -33,6 +34,16 @@ pub struct Identity {
     pub firmware: &'static str,
     /// MDTS.
     pub transfer_shift_max: u8,
+    /// ONCS.
+    pub optional_commands: u16,
+    /// VWC.
+    pub volatile_write_cache: u8,
+    /// Whether it knows Identify Controller for the NVM command set, with the next two.
+    pub limits_reported: bool,
+    /// VSL.
+    pub verify_shift_max: u8,
+    /// DMRSL.
+    pub range_blocks_max: u32,
     /// Its namespaces, ascending.
     pub namespaces: Vec<Namespace>,
     /// MSI-X table entries.
@@ -57,6 +68,11 @@ impl Default for Identity {
             serial: "model",
             firmware: "7.2",
             transfer_shift_max: 7,
+            optional_commands: u16::MAX,
+            volatile_write_cache: 0b111,
+            limits_reported: true,
+            verify_shift_max: 7,
+            range_blocks_max: 0,
             namespaces: vec![Namespace::new(1, 1 << 20, 9), Namespace::new(2, 1 << 34, 12)],
             vectors: 2,
             lists: true,
@@ -83,6 +99,8 @@ pub struct Controller {
     pub faults: Faults,
     /// The memory that it reaches.
     pub memory: Memory,
+    /// What its namespaces hold.
+    pub disk: Disk,
     /// What it was told that no driver may tell a controller.
     pub violations: Vec<String>,
     /// Interrupts raised so far, by vector.
@@ -117,6 +135,7 @@ impl Controller {
             identity,
             faults: Faults::default(),
             memory,
+            disk: Disk::default(),
             violations: Vec::new(),
             interrupts: BTreeMap::new(),
             doorbells: BTreeMap::new(),

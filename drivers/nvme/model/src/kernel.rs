@@ -35,6 +35,8 @@ pub struct Kernel {
     pub looks: u64,
     /// Whether [`Kernel::quiesce`] has come to an end.
     quiesced: bool,
+    /// Whether some limit allows writing.
+    writable: bool,
 }
 
 impl Kernel {
@@ -59,6 +61,7 @@ impl Kernel {
             room: usize::MAX,
             looks: 0,
             quiesced: false,
+            writable: limits.iter().any(|limit| limit.writable),
         }
     }
 
@@ -83,6 +86,11 @@ impl Kernel {
         content
     }
 
+    /// Puts data into the region.
+    pub fn put_region(&mut self, offset: u64, data: &[u8]) {
+        self.device.memory.write(REGION + offset, data);
+    }
+
     /// Overwrites the whole of a part of the region, so that stale data is not taken for fresh.
     pub fn fill_region(&mut self, offset: u64, bytes: usize, value: u8) {
         self.device.memory.write(REGION + offset, &vec![value; bytes]);
@@ -103,6 +111,7 @@ impl Hardware for Kernel {
             class: (1, 8, 2),
             address: PciAddress { segment: 0, bus: 0, device: 4, function: 0 },
             lane: Lane::Brokered,
+            writable: self.writable,
         })
     }
 

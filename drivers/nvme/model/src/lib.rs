@@ -7,7 +7,7 @@
 //!
 //! - [`Memory`]: what the device can reach, and every access that it made.
 //! - [`Controller`]: registers, queues, commands, interrupts; a [`broker::Device`].
-//! - [`Namespace`]: content that is computed from its place.
+//! - [`Namespace`]: content that is computed from its place; [`Disk`]: what was changed since.
 //! - [`Fault`], [`Faults`]: what goes wrong, and when.
 //! - [`Kernel`]: a stand-in that joins driver, broker and controller as the kernel does.
 //! - [`Machine`]: all of it with a driver, its client and the passing of time.
@@ -15,7 +15,9 @@
 
 mod commands;
 mod controller;
+mod disk;
 mod faults;
+mod io;
 mod kernel;
 mod machine;
 mod memory;
@@ -23,8 +25,9 @@ mod namespace;
 mod queues;
 
 pub use controller::{Controller, Identity, MSIX_TABLE, REGISTER_BYTES};
+pub use disk::Disk;
 pub use faults::{Fault, Faults, Registers};
 pub use kernel::Kernel;
-pub use machine::{EVERYTHING, Machine, Outcome, flush, read};
+pub use machine::{EVERYTHING, Machine, Outcome, flush, read, transfer, write};
 pub use memory::{Access, Memory};
 pub use namespace::Namespace;

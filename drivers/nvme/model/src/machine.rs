@@ -134,6 +134,13 @@ impl Machine {
         (self.outcomes[&tag], self.kernel.region(offset, bytes))
     }
 
+    /// Has one transfer done, and returns how it ended.
+    pub fn done(&mut self, transfer: Transfer) -> Outcome {
+        self.submit(&[transfer]);
+        self.run_until(|machine| machine.outcomes.contains_key(&transfer.tag));
+        self.outcomes[&transfer.tag]
+    }
+
     /// Lets things happen until every transfer has ended.
     pub fn finish(&mut self) {
         self.run_until(|machine| machine.in_flight.is_empty() && machine.backlog.is_empty());
@@ -210,6 +217,23 @@ pub const EVERYTHING: Limit = Limit { namespace: None, first_block: 0, blocks: N
 /// A read.
 pub const fn read(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u64) -> Transfer {
     Transfer { tag, operation: Operation::Read, nsid, first_block, blocks, offset }
+}
+
+/// A write.
+pub const fn write(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u64) -> Transfer {
+    transfer(Operation::Write { durable: false }, tag, nsid, first_block, blocks, offset)
+}
+
+/// Any transfer.
+pub const fn transfer(
+    operation: Operation,
+    tag: u32,
+    nsid: u32,
+    first_block: u64,
+    blocks: u32,
+    offset: u64,
+) -> Transfer {
+    Transfer { tag, operation, nsid, first_block, blocks, offset }
 }
 
 /// A flush.

@@ -11,12 +11,16 @@ pub struct Namespace {
     pub block_shift: u8,
     /// Bytes of metadata to each block.
     pub metadata_bytes: u16,
+    /// NOIOB: blocks between boundaries that no read or write may cross; 0 for none.
+    pub boundary: u16,
+    /// It is write protected.
+    pub protected: bool,
 }
 
 impl Namespace {
     /// A namespace without metadata.
     pub const fn new(nsid: u32, blocks: u64, block_shift: u8) -> Self {
-        Self { nsid, blocks, block_shift, metadata_bytes: 0 }
+        Self { nsid, blocks, block_shift, metadata_bytes: 0, boundary: 0, protected: false }
     }
 
     /// Bytes in a block.

@@ -49,9 +49,9 @@ fn a_good_controller_comes_up_and_is_told_of_in_the_log() {
 #[test]
 fn admin_commands_end_by_interrupt_not_by_polling() {
     let machine = Machine::started(Identity { latency: SECOND, ..Identity::default() });
-    // Identify, queues, list, two namespaces, two queue creations.
-    assert_eq!(machine.kernel.device.interrupts[&0], 7);
-    assert_eq!(machine.kernel.looks, 7, "each command is looked for once, when its interrupt came");
+    // Identify twice, queues, list, two namespaces, two queue creations.
+    assert_eq!(machine.kernel.device.interrupts[&0], 8);
+    assert_eq!(machine.kernel.looks, 8, "each command is looked for once, when its interrupt came");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_controller_that_answers_no_admin_command_is_given_up() {
 #[test]
 fn an_admin_error_ends_the_start_with_its_status() {
     // Identify Controller, Set Features, Create I/O Submission Queue.
-    for (place, opcode) in [(0, "0x06"), (1, "0x09"), (6, "0x01")] {
+    for (place, opcode) in [(0, "0x06"), (2, "0x09"), (7, "0x01")] {
         let mut machine = Machine::new(Identity::default());
         machine.kernel.device.faults.admin.extend(vec![None; place]);
         machine.kernel.device.faults.admin.push_back(Some(Fault::Status(Status::INTERNAL_ERROR)));
@@ -285,7 +285,7 @@ fn an_admin_error_ends_the_start_with_its_status() {
 #[test]
 fn a_namespace_that_cannot_be_identified_is_left_aside() {
     let mut machine = Machine::new(Identity::default());
-    machine.kernel.device.faults.admin.extend([None, None, None, Some(Fault::Status(Status::INVALID_FIELD))]);
+    machine.kernel.device.faults.admin.extend([None, None, None, None, Some(Fault::Status(Status::INVALID_FIELD))]);
     machine.start();
     assert_eq!(namespaces(&mut machine), [(1, 0, 0), (2, 1 << 34, 4096)]);
 }

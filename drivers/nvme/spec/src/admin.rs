@@ -66,6 +66,66 @@ pub mod feature {
     pub const HOST_MEMORY_BUFFER: u8 = 0x0d;
 }
 
+/// Log page identifiers of Get Log Page (base 2.0, figure 202), and what comes with them.
+pub mod log {
+    /// Error Information.
+    pub const ERRORS: u8 = 0x01;
+    /// SMART / Health Information.
+    pub const HEALTH: u8 = 0x02;
+    /// Firmware Slot Information.
+    pub const FIRMWARE_SLOTS: u8 = 0x03;
+    /// Changed Namespace List: a [`NamespaceList`](crate::identify::NamespaceList).
+    pub const CHANGED_NAMESPACES: u8 = 0x04;
+
+    /// Bytes of an entry of Error Information (base 2.0, figure 206).
+    pub const ERROR_BYTES: usize = 64;
+    /// Bytes of SMART / Health Information, and of Firmware Slot Information.
+    pub const HEALTH_BYTES: usize = 512;
+    /// RAE in dword 10: the event that the log page belongs to stays reported.
+    pub const RETAIN_EVENT: u32 = 1 << 15;
+}
+
+/// An asynchronous event, as dword 0 of its completion tells it (base 2.0, figure 146).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(pub u32);
+
+impl Event {
+    /// The bits that have a meaning: type, information, log page.
+    pub const MASK: u32 = 0x00ff_ff07;
+    /// Namespace Attribute Changed: a notice.
+    pub const NAMESPACE_ATTRIBUTE_CHANGED: Self = Self::new(2, 0x00, log::CHANGED_NAMESPACES);
+
+    /// Type (0 error, 1 SMART / health, 2 notice), information, log page.
+    pub const fn new(kind: u8, information: u8, log_page: u8) -> Self {
+        Self(kind as u32 & 7 | (information as u32) << 8 | (log_page as u32) << 16)
+    }
+
+    /// 0 error, 1 SMART / health, 2 notice, 6 of the I/O command set, 7 vendor specific.
+    pub const fn kind(self) -> u8 {
+        (self.0 & 7) as u8
+    }
+
+    /// What happened, by its type.
+    pub const fn information(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The log page that tells more; reading it lets the next such event be reported.
+    pub const fn log_page(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// Whether namespaces may be others than they were: whatever log page it names.
+    pub const fn changes_namespaces(self) -> bool {
+        self.kind() == 2 && self.information() == 0x00
+    }
+}
+
+/// The bits of Asynchronous Event Configuration (base 2.0, figure 326) for critical SMART warnings, all of them.
+pub const EVENTS_HEALTH: u32 = 0xff;
+/// The bit for Namespace Attribute notices; OAES in Identify Controller has it where the controller can.
+pub const EVENTS_NAMESPACES: u32 = 1 << 8;
+
 /// Numbers of I/O queues, as Set Features asks for them in dword 11 and its completion grants them in dword 0 (base
 /// 2.0, 5.27.1.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +170,40 @@ impl SubmissionEntry {
             dword11: counts.to_dword().into(),
             ..Self::new(SET_FEATURES, identifier, 0)
         }
+    }
+
+    /// Set Features (base 2.0, 5.27) for the controller as it is now: dword 11 is the feature's value.
+    pub fn set_feature(identifier: u16, feature: u8, value: u32) -> Self {
+        Self { dword10: u32::from(feature).into(), dword11: value.into(), ..Self::new(SET_FEATURES, identifier, 0) }
+    }
+
+    /// Get Features (base 2.0, 5.15): the current value.
+    pub fn get_feature(identifier: u16, feature: u8) -> Self {
+        Self { dword10: u32::from(feature).into(), ..Self::new(GET_FEATURES, identifier, 0) }
+    }
+
+    /// Get Log Page (base 2.0, 5.16): the first `bytes`, a multiple of 4 up to 4096, of a log page of the controller.
+    pub fn get_log_page(identifier: u16, page: u8, bytes: usize) -> Self {
+        let dwords = (bytes / 4).wrapping_sub(1) as u32 & 0xffff;
+        Self {
+            dword10: (u32::from(page) | dwords << 16).into(),
+            ..Self::new(GET_LOG_PAGE, identifier, crate::BROADCAST_NSID)
+        }
+    }
+
+    /// Asynchronous Event Request (base 2.0, 5.2): ends when there is an event.
+    pub fn asynchronous_event_request(identifier: u16) -> Self {
+        Self::new(ASYNCHRONOUS_EVENT_REQUEST, identifier, 0)
+    }
+
+    /// Abort (base 2.0, 5.1) of the command with identifier `aborted` on a submission queue.
+    pub fn abort(identifier: u16, queue: u16, aborted: u16) -> Self {
+        Self { dword10: (u32::from(queue) | u32::from(aborted) << 16).into(), ..Self::new(ABORT, identifier, 0) }
+    }
+
+    /// Identify the controller for the NVM command set (NVM command set 1.0, 4.1.5.3).
+    pub fn identify_nvm(identifier: u16) -> Self {
+        Self::identify(identifier, Structure::ControllerNvm, 0)
     }
 
     /// Create a contiguous I/O completion queue (base 2.0, 5.4) that interrupts on an MSI-X table entry; `entries` is

@@ -18,6 +18,8 @@ pub enum Structure {
     ActiveNamespaces = 0x02,
     /// Namespace identification descriptors.
     NamespaceDescriptors = 0x03,
+    /// [`ControllerNvm`]: of the command set whose identifier is in dword 11, where 0 is the NVM command set.
+    ControllerNvm = 0x06,
 }
 
 /// Identify Controller (base 2.0, figure 275), the fields used here.
@@ -46,7 +48,17 @@ pub struct Controller {
     pub controller: U16,
     /// VER: as the register VS.
     pub version: U32,
-    unused_84: [u8; 428],
+    unused_84: [u8; 4],
+    /// RTD3E: microseconds that an orderly shutdown may take; 0 if it is not reported.
+    pub shutdown_time: U32,
+    /// OAES: optional asynchronous events.
+    pub optional_events: U32,
+    unused_96: [u8; 162],
+    /// ACL: most Abort commands at a time, 0's based.
+    pub abort_limit: u8,
+    /// AERL: most Asynchronous Event Requests at a time, 0's based.
+    pub event_request_limit: u8,
+    unused_260: [u8; 252],
     /// SQES: submission entry sizes, required in bits 3:0, largest in bits 7:4, as powers of two.
     pub submission_entry_sizes: u8,
     /// CQES: completion entry sizes, likewise.
@@ -111,7 +123,16 @@ pub struct Namespace {
     pub protection_capabilities: u8,
     /// DPS: protection in use; type in bits 2:0.
     pub protection: u8,
-    unused_30: [u8; 98],
+    unused_30: [u8; 3],
+    /// DLFEAT: what deallocated blocks read as in bits 2:0; whether Write Zeroes takes DEAC in bit 3.
+    pub deallocation: u8,
+    unused_34: [u8; 12],
+    /// NOIOB: blocks between boundaries that commands should not cross; 0 if there are none.
+    pub boundary: U16,
+    unused_48: [u8; 51],
+    /// NSATTR: write protected in bit 0.
+    pub attributes: u8,
+    unused_100: [u8; 28],
     /// LBAF0 to LBAF63.
     pub formats: [LbaFormat; LBA_FORMATS_MAX],
     /// Vendor specific.
@@ -123,6 +144,25 @@ impl Namespace {
     pub fn format(&self) -> Option<LbaFormat> {
         self.formats.get(format_index(self.lba_formats, self.formatted_size)?).copied()
     }
+}
+
+/// Identify Controller for the NVM command set (NVM command set 1.0, figure 102), the fields used here.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct ControllerNvm {
+    /// VSL: Verify covers at most `2^this` pages of CAP.MPSMIN's size; 0 means any.
+    pub verify_shift_max: u8,
+    /// WZSL: Write Zeroes, likewise.
+    pub write_zeroes_shift_max: u8,
+    /// WUSL: Write Uncorrectable, likewise.
+    pub write_uncorrectable_shift_max: u8,
+    /// DMRL: most ranges in one Dataset Management command; 0 means any.
+    pub ranges_max: u8,
+    /// DMRSL: most blocks in one of its ranges; 0 means any.
+    pub range_blocks_max: U32,
+    /// DMSL: most blocks in all of them together; 0 means any.
+    pub deallocate_blocks_max: U64,
+    unused_16: [u8; 4080],
 }
 
 /// FLBAS as an index into [`Namespace::formats`], from NLBAF and FLBAS; `None` if it names none that the namespace
@@ -151,6 +191,13 @@ impl NamespaceList {
 const _: () = {
     assert!(size_of::<Controller>() == IDENTIFY_BYTES);
     assert!(size_of::<Namespace>() == IDENTIFY_BYTES);
+    assert!(size_of::<ControllerNvm>() == IDENTIFY_BYTES);
+    assert!(core::mem::offset_of!(Controller, shutdown_time) == 88);
+    assert!(core::mem::offset_of!(Controller, abort_limit) == 258);
+    assert!(core::mem::offset_of!(Controller, optional_commands) == 520);
+    assert!(core::mem::offset_of!(Namespace, deallocation) == 33);
+    assert!(core::mem::offset_of!(Namespace, boundary) == 46);
+    assert!(core::mem::offset_of!(Namespace, attributes) == 99);
     assert!(size_of::<NamespaceList>() == IDENTIFY_BYTES);
     assert!(core::mem::offset_of!(Controller, transfer_shift_max) == 77);
     assert!(core::mem::offset_of!(Controller, submission_entry_sizes) == 512);

@@ -1,5 +1,8 @@
 //! Commands of the NVM command set (NVM command set 1.0, 3).
 
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 use crate::entry::SubmissionEntry;
 
 /// Flush (base 2.0, 7.1).
@@ -31,6 +34,24 @@ pub const BLOCKS_MASK: u32 = 0xffff;
 pub const LIMITED_RETRY: u32 = 1 << 31;
 /// FUA in dword 12: force unit access.
 pub const FORCE_UNIT_ACCESS: u32 = 1 << 30;
+/// DEAC in dword 12 of Write Zeroes: the blocks may be deallocated.
+pub const DEALLOCATE: u32 = 1 << 25;
+/// AD in dword 11 of Dataset Management: the ranges are deallocated.
+pub const ATTRIBUTE_DEALLOCATE: u32 = 1 << 2;
+/// Most ranges in one Dataset Management command.
+pub const RANGES_MAX: usize = 256;
+
+/// Optional commands, ONCS in Identify Controller (base 2.0, figure 275).
+pub mod optional {
+    /// Compare.
+    pub const COMPARE: u16 = 1 << 0;
+    /// Dataset Management.
+    pub const DATASET_MANAGEMENT: u16 = 1 << 2;
+    /// Write Zeroes.
+    pub const WRITE_ZEROES: u16 = 1 << 3;
+    /// Verify.
+    pub const VERIFY: u16 = 1 << 7;
+}
 
 /// A range of logical blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +62,57 @@ pub struct BlockRange {
     pub count: u32,
 }
 
+/// A range of Dataset Management's payload (NVM command set 1.0, figure 40): 16 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DatasetRange {
+    /// Context attributes: hints about how the range is used.
+    pub attributes: U32,
+    /// Length in logical blocks.
+    pub blocks: U32,
+    /// Starting LBA.
+    pub first: U64,
+}
+
+impl DatasetRange {
+    /// Bytes of a range.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// A range without attributes.
+    pub fn new(first: u64, blocks: u32) -> Self {
+        Self { attributes: 0.into(), blocks: blocks.into(), first: first.into() }
+    }
+}
+
 impl SubmissionEntry {
-    /// Read (NVM command set 1.0, 3.2.4); the data's place is yet to be set.
-    pub fn read(identifier: u16, nsid: u32, range: BlockRange) -> Self {
+    /// A command that names a range of blocks in dwords 10 to 12: Read, Write, Compare, Verify, Write Zeroes (NVM
+    /// command set 1.0, 3.2). The data's place, if it has any, is yet to be set.
+    pub fn on_blocks(opcode: u8, identifier: u16, nsid: u32, range: BlockRange) -> Self {
         Self {
             dword10: (range.first as u32).into(),
             dword11: ((range.first >> 32) as u32).into(),
             dword12: (range.count.wrapping_sub(1) & BLOCKS_MASK).into(),
-            ..Self::new(READ, identifier, nsid)
+            ..Self::new(opcode, identifier, nsid)
+        }
+    }
+
+    /// Read (NVM command set 1.0, 3.2.4); the data's place is yet to be set.
+    pub fn read(identifier: u16, nsid: u32, range: BlockRange) -> Self {
+        Self::on_blocks(READ, identifier, nsid, range)
+    }
+
+    /// With a bit of dword 12 set.
+    pub fn with_dword12(self, bits: u32) -> Self {
+        Self { dword12: (self.dword12.get() | bits).into(), ..self }
+    }
+
+    /// Dataset Management that deallocates so many ranges, 1 to [`RANGES_MAX`] (NVM command set 1.0, 3.2.3); the
+    /// payload's place is yet to be set.
+    pub fn deallocate(identifier: u16, nsid: u32, ranges: usize) -> Self {
+        Self {
+            dword10: (ranges.wrapping_sub(1) as u32 & 0xff).into(),
+            dword11: ATTRIBUTE_DEALLOCATE.into(),
+            ..Self::new(DATASET_MANAGEMENT, identifier, nsid)
         }
     }
 
@@ -57,7 +121,7 @@ impl SubmissionEntry {
         Self::new(FLUSH, identifier, nsid)
     }
 
-    /// The blocks that a Read, Write or Compare names in dwords 10 to 12.
+    /// The blocks that a Read, Write, Compare, Verify or Write Zeroes names in dwords 10 to 12.
     pub fn block_range(&self) -> BlockRange {
         BlockRange {
             first: u64::from(self.dword11.get()) << 32 | u64::from(self.dword10.get()),
@@ -69,6 +133,15 @@ impl SubmissionEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_lie_where_the_specification_puts_them() {
+        let range = DatasetRange::new(0x0102_0304_0506_0708, 0x1122_3344);
+        let bytes = [0, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 8, 7, 6, 5, 4, 3, 2, 1];
+        assert_eq!(range.as_bytes(), bytes);
+        let command = SubmissionEntry::deallocate(1, 1, 256);
+        assert_eq!((command.dword10.get(), command.dword11.get()), (0xff, 4));
+    }
 
     #[test]
     fn a_read_carries_its_range() {

@@ -37,6 +37,18 @@ impl Status {
     pub const INTERRUPT_VECTOR_INVALID: Self = Self::specific(0x08);
     /// Queues must be deleted in another order (command specific: queue deletion).
     pub const QUEUE_DELETION_INVALID: Self = Self::specific(0x0c);
+    /// Abort is asked for more often at a time than ACL allows (command specific: Abort).
+    pub const ABORT_LIMIT_EXCEEDED: Self = Self::specific(0x03);
+    /// More Asynchronous Event Requests than AERL allows (command specific).
+    pub const EVENT_LIMIT_EXCEEDED: Self = Self::specific(0x05);
+    /// The log page is not valid (command specific: Get Log Page).
+    pub const LOG_PAGE_INVALID: Self = Self::specific(0x09);
+    /// The namespace is write protected.
+    pub const WRITE_PROTECTED: Self = Self::generic(0x20);
+    /// Compare found a difference (media and data integrity, NVM command set).
+    pub const COMPARE_FAILURE: Self = Self(0x2 << 8 | 0x85);
+    /// The data could not be written to the medium (media and data integrity, NVM command set).
+    pub const WRITE_FAULT: Self = Self(0x2 << 8 | 0x80);
     /// The data could not be read from the medium (media and data integrity, NVM command set).
     pub const UNRECOVERED_READ_ERROR: Self = Self(0x2 << 8 | 0x81);
 
@@ -63,6 +75,11 @@ impl Status {
     /// DNR: the same command would fail again.
     pub const fn do_not_retry(self) -> bool {
         self.0 & 1 << 14 != 0
+    }
+
+    /// Whether type and code are those of `other`.
+    pub const fn is(self, other: Self) -> bool {
+        (self.0 ^ other.0) & 0x7ff == 0
     }
 
     /// Type and code are those of success.

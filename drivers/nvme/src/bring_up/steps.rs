@@ -1,6 +1,7 @@
 //! The steps that are admin commands: which command each one is, and what follows from its outcome.
 
 use nvme_spec::Status;
+use protocol::nvme::Namespace;
 
 use super::*;
 
@@ -34,6 +35,7 @@ impl BringUp {
         let entries = self.queue_entries();
         match step {
             Step::IdentifyController => SubmissionEntry::identify(0, Structure::Controller, 0),
+            Step::IdentifyControllerNvm => SubmissionEntry::identify_nvm(0),
             Step::ActiveNamespaces { above, .. } => SubmissionEntry::identify(0, Structure::ActiveNamespaces, above),
             Step::IdentifyNamespace(place) => SubmissionEntry::identify(0, Structure::Namespace, self.listed[place]),
             Step::CreateCompletionQueue { vector } => {
@@ -60,6 +62,15 @@ impl BringUp {
         match (self.step, outcome) {
             (Step::IdentifyController, Ok(_)) => {
                 self.controller = identify::controller(page).ok_or(Trouble::Malformed("identify-controller"))?;
+                self.limits = Limits::new(self.controller.transfer_shift_max);
+                let next = if self.version < LIMITS_SINCE { Step::NumberOfQueues } else { Step::IdentifyControllerNvm };
+                Ok(next)
+            }
+            (Step::IdentifyControllerNvm, outcome) => {
+                // Many controllers do not know it.
+                if outcome.is_ok() {
+                    self.limits = self.limits.with_reported(page);
+                }
                 Ok(Step::NumberOfQueues)
             }
             (Step::NumberOfQueues, Ok(_)) => {
@@ -165,9 +176,10 @@ impl BringUp {
         }
     }
 
-    fn add_namespace(&mut self, hardware: &mut impl Hardware, (namespace, why): (Namespace, Option<Unusable>)) {
-        let Namespace { nsid, blocks, block_bytes, .. } = namespace;
-        let namespace = Namespace { volatile_cache: self.controller.volatile_cache, ..namespace };
+    fn add_namespace(&mut self, hardware: &mut impl Hardware, (mut known, why): (Known, Option<Unusable>)) {
+        known.told.supports = identify::supports(&known, &self.controller, self.writable);
+        known.told.volatile_cache = self.controller.volatile_cache;
+        let Namespace { nsid, blocks, block_bytes, .. } = known.told;
         match why {
             None => hardware.log(format_args!("namespace nsid={nsid} blocks={blocks} block_bytes={block_bytes}")),
             Some(why) => {
@@ -175,6 +187,6 @@ impl BringUp {
             }
         }
         // The list is as long as this one at most.
-        let _ = self.found.push(namespace);
+        let _ = self.found.push(known);
     }
 }

@@ -7,6 +7,7 @@ extern crate std;
 use std::vec::Vec as List;
 
 const BADGE: u32 = 1;
+const FOUR: Cut = Cut { block_bytes: 512, blocks: 4, boundary: 0 };
 
 fn read(tag: u32, blocks: u32) -> Transfer {
     Transfer { tag, operation: Operation::Read, nsid: 1, first_block: 100, blocks, offset: 8192 }
@@ -21,7 +22,7 @@ fn ended(transfers: &mut Transfers) -> List<Completion> {
 #[test]
 fn parts_cover_a_transfer_without_gap_or_overlap() {
     let mut transfers = Transfers::default();
-    assert!(transfers.accept(BADGE, read(1, 10), 512, 4));
+    assert!(transfers.accept(BADGE, read(1, 10), FOUR));
     let parts: List<_> = core::iter::from_fn(|| transfers.next_part()).collect();
     let places: List<_> = parts.iter().map(|part| (part.first_block, part.blocks, part.offset)).collect();
     assert_eq!(places, [(100, 4, 8192), (104, 4, 8192 + 2048), (108, 2, 8192 + 4096)]);
@@ -34,9 +35,18 @@ fn parts_cover_a_transfer_without_gap_or_overlap() {
 }
 
 #[test]
+fn no_part_crosses_a_boundary() {
+    let mut transfers = Transfers::default();
+    assert!(transfers.accept(BADGE, read(1, 10), Cut { boundary: 3, ..FOUR }));
+    let parts: List<_> = core::iter::from_fn(|| transfers.next_part()).collect();
+    let places: List<_> = parts.iter().map(|part| (part.first_block, part.blocks)).collect();
+    assert_eq!(places, [(100, 2), (102, 3), (105, 3), (108, 2)]);
+}
+
+#[test]
 fn transfers_take_turns() {
     let mut transfers = Transfers::default();
-    assert!(transfers.accept(BADGE, read(1, 12), 512, 4) && transfers.accept(BADGE, read(2, 4), 512, 4));
+    assert!(transfers.accept(BADGE, read(1, 12), FOUR) && transfers.accept(BADGE, read(2, 4), FOUR));
     let turns: List<_> = core::iter::from_fn(|| transfers.next_part()).map(|part| part.transfer).collect();
     assert_eq!(turns, [0, 1, 0, 0]);
 }
@@ -44,7 +54,7 @@ fn transfers_take_turns() {
 #[test]
 fn a_place_is_not_given_away_while_its_number_waits_for_a_turn() {
     let mut transfers = Transfers::default();
-    assert!(transfers.accept(BADGE, read(1, 8), 512, 4));
+    assert!(transfers.accept(BADGE, read(1, 8), FOUR));
     let part = transfers.next_part().unwrap();
     transfers.part_ended(part.transfer, Err(Failure::TimedOut));
     // Its turn is still to come; only then it is over.
@@ -56,7 +66,7 @@ fn a_place_is_not_given_away_while_its_number_waits_for_a_turn() {
 #[test]
 fn the_first_failure_is_the_outcome() {
     let mut transfers = Transfers::default();
-    assert!(transfers.accept(BADGE, read(1, 8), 512, 4));
+    assert!(transfers.accept(BADGE, read(1, 8), FOUR));
     let parts = [transfers.next_part().unwrap(), transfers.next_part().unwrap()];
     transfers.part_ended(parts[1].transfer, Err(Failure::Denied));
     transfers.part_ended(parts[0].transfer, Err(Failure::TimedOut));
@@ -68,7 +78,7 @@ fn ends_that_nobody_waits_for_change_nothing() {
     let mut transfers = Transfers::default();
     transfers.part_ended(5, Ok(()));
     transfers.part_ended(u16::MAX, Ok(()));
-    assert!(transfers.accept(BADGE, read(1, 4), 512, 4));
+    assert!(transfers.accept(BADGE, read(1, 4), FOUR));
     let part = transfers.next_part().unwrap();
     transfers.part_ended(part.transfer, Ok(()));
     transfers.part_ended(part.transfer, Err(Failure::Aborted));
@@ -89,7 +99,7 @@ proptest! {
         for (what, blocks, choice) in steps.into_iter().chain(draining) {
             match what {
                 0 | 1 => {
-                    if transfers.accept(BADGE, read(accepted, blocks), 512, 4) {
+                    if transfers.accept(BADGE, read(accepted, blocks), FOUR) {
                         accepted += 1;
                     }
                 }

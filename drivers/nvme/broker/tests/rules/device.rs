@@ -2,9 +2,11 @@
 //!
 //! It panics at whatever must never happen; so every test and every property that runs over it holds the rules.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use broker::Ledger;
+use nvme_broker::layout;
 use nvme_spec::admin::{self, QueueCounts};
 use nvme_spec::registers::{Capabilities, Configuration, ControllerStatus};
 use nvme_spec::{CompletionEntry, Status, SubmissionEntry, nvm};
@@ -76,6 +78,10 @@ pub struct FakeDevice {
     pub transfer_shift_max: u8,
     pub volatile_write_cache: u8,
     pub queues_granted: u32,
+    /// Dword 0 of events, features and Abort.
+    pub value: u32,
+    /// Aborts of commands that were not in flight.
+    pub aborts_unknown: Cell<usize>,
     pub in_flight: Vec<InFlight>,
     pub reads_of_registers: usize,
     /// For each completion posted and not yet taken: the driver's identifier if it was a true one.
@@ -106,6 +112,8 @@ impl FakeDevice {
             transfer_shift_max: 0,
             volatile_write_cache: 0,
             queues_granted: 64,
+            value: 0,
+            aborts_unknown: Cell::new(0),
             in_flight: Vec::new(),
             reads_of_registers: 0,
             posted: BTreeMap::new(),
@@ -218,7 +226,15 @@ impl FakeDevice {
         } else if !matches!(entry.opcode, admin::CREATE_COMPLETION_QUEUE | admin::CREATE_SUBMISSION_QUEUE) {
             assert_eq!((entry.prp1.get(), entry.prp2.get()), (0, 0), "an address where no data goes");
         }
-        let allowed = if queue == 0 { vec![self.hidden_range()] } else { self.regions() };
+        let ranges = queue != 0 && entry.opcode == nvm::DATASET_MANAGEMENT;
+        let allowed = match (queue, ranges) {
+            (0, _) => vec![self.hidden_range()],
+            (_, true) => {
+                let list = layout::io_list(usize::from(queue) - 1, slot(&entry));
+                vec![(self.ledger.hidden + u64::from(list), layout::LIST_BYTES.into())]
+            }
+            _ => self.regions(),
+        };
         for range in &data {
             assert!(walk::lies_in(*range, &allowed), "{range:x?} is outside {allowed:x?}");
             assert!(!self.rings().iter().any(|ring| walk::overlap(*ring, *range)), "data on a ring");
@@ -230,6 +246,15 @@ impl FakeDevice {
         for (range, _) in &lists {
             assert!(!self.rings().iter().any(|ring| walk::overlap(*ring, *range)), "list on a ring");
         }
+        if ranges {
+            // What the controller would do with them now, it may do until the command ends: none may change.
+            let (at, bytes) = data[0];
+            lists = (0..bytes / 8).map(|word| ((at + word * 8, 8), self.quadword(at + word * 8))).collect();
+            for range in lists.chunks(2) {
+                assert_eq!(range[0].1 as u32, 0, "context attributes");
+                self.check_blocks(entry.nsid.get(), range[1].1, range[0].1 >> 32, true);
+            }
+        }
         self.in_flight.push(InFlight { queue, entry, data, lists });
     }
 
@@ -239,8 +264,21 @@ impl FakeDevice {
         if queue == 0 {
             return match entry.opcode {
                 admin::IDENTIFY => 4096,
-                admin::SET_FEATURES => {
-                    assert_eq!(entry.dword10.get(), u32::from(admin::feature::NUMBER_OF_QUEUES));
+                admin::GET_LOG_PAGE => {
+                    assert!(matches!(entry.dword10.get() & 0xff, 1..=4), "log page {:#x}", entry.dword10.get());
+                    assert_eq!((entry.dword11.get(), entry.dword12.get(), entry.dword13.get()), (0, 0, 0));
+                    (u64::from(entry.dword10.get() >> 16) + 1) * 4
+                }
+                admin::SET_FEATURES | admin::GET_FEATURES => {
+                    assert!(matches!(entry.dword10.get(), 6 | 7 | 0xb), "feature {:#x}", entry.dword10.get());
+                    0
+                }
+                admin::ASYNCHRONOUS_EVENT_REQUEST => 0,
+                admin::ABORT => {
+                    let (queue, aborted) = (entry.dword10.get() as u16, (entry.dword10.get() >> 16) as u16);
+                    let is_known = |other: &InFlight| other.queue == queue && other.entry.identifier == aborted;
+                    self.aborts_unknown
+                        .set(self.aborts_unknown.get() + usize::from(!self.in_flight.iter().any(is_known)));
                     0
                 }
                 admin::CREATE_COMPLETION_QUEUE
@@ -258,27 +296,45 @@ impl FakeDevice {
                 }
                 0
             }
-            nvm::READ => {
-                let namespace = self.namespaces.get(&nsid).unwrap_or_else(|| panic!("read of no namespace {nsid}"));
-                assert_eq!(namespace.metadata_bytes, 0, "read of a namespace with metadata");
-                assert_eq!(entry.dword12.get() & 0x3fff_0000, 0, "protection information");
+            nvm::DATASET_MANAGEMENT => {
+                assert_eq!((entry.dword10.get() & !0xff, entry.dword11.get()), (0, 4), "anything but deallocation");
+                assert_eq!(entry.prp1.get() & 3, 0);
+                (u64::from(entry.dword10.get()) + 1) * 16
+            }
+            nvm::READ | nvm::WRITE | nvm::COMPARE | nvm::VERIFY | nvm::WRITE_ZEROES => {
+                let allowed = 0xc000_ffff | if entry.opcode == nvm::WRITE_ZEROES { 1 << 25 } else { 0 };
+                assert_eq!(entry.dword12.get() & !allowed, 0, "protection information, or a directive");
+                assert_eq!((entry.dword13.get(), entry.dword14.get(), entry.dword15.get()), (0, 0, 0));
                 let first = u64::from(entry.dword11.get()) << 32 | u64::from(entry.dword10.get());
                 let count = u64::from(entry.dword12.get() as u16) + 1;
-                assert!(first.checked_add(count).is_some_and(|end| end <= namespace.blocks), "blocks beyond the end");
-                let granted = self.ledger.limits.iter().any(|limit| {
-                    let end = u128::from(limit.first_block) + limit.blocks.map_or(u128::MAX >> 1, u128::from);
-                    limit.namespace.is_none_or(|granted| granted == nsid)
-                        && first >= limit.first_block
-                        && u128::from(first + count) <= end
-                });
-                assert!(granted, "blocks {first}+{count} of {nsid} are not granted");
-                let bytes = count << namespace.block_shift;
+                let writes = matches!(entry.opcode, nvm::WRITE | nvm::WRITE_ZEROES);
+                let bytes = count << self.check_blocks(nsid, first, count, writes);
+                if matches!(entry.opcode, nvm::VERIFY | nvm::WRITE_ZEROES) {
+                    return 0;
+                }
                 let most = if self.transfer_shift_max == 0 { u64::MAX } else { 4096 << self.transfer_shift_max };
                 assert!(bytes <= most, "longer than MDTS");
                 bytes
             }
             other => panic!("I/O opcode {other:#x} came through"),
         }
+    }
+
+    /// Whether blocks are there and granted, by the ledger's own words. Returns their namespace's block shift.
+    fn check_blocks(&self, nsid: u32, first: u64, count: u64, writes: bool) -> u8 {
+        let namespace = self.namespaces.get(&nsid).unwrap_or_else(|| panic!("there is no namespace {nsid}"));
+        assert_eq!(namespace.metadata_bytes, 0, "the namespace has metadata");
+        assert_ne!(count, 0, "a range without blocks");
+        assert!(first.checked_add(count).is_some_and(|end| end <= namespace.blocks), "blocks beyond the end");
+        let granted = self.ledger.limits.iter().any(|limit| {
+            let end = u128::from(limit.first_block) + limit.blocks.map_or(u128::MAX >> 1, u128::from);
+            limit.namespace.is_none_or(|granted| granted == nsid)
+                && first >= limit.first_block
+                && u128::from(first + count) <= end
+                && (limit.writable || !writes)
+        });
+        assert!(granted, "blocks {first}+{count} of {nsid} are not granted, writes={writes}");
+        namespace.block_shift
     }
 
     /// Ends a command in flight: does what it says if `status` is success, and posts its completion.
@@ -357,7 +413,15 @@ impl FakeDevice {
                 }
                 0
             }
-            admin::SET_FEATURES => {
+            admin::SET_FEATURES | admin::GET_FEATURES if entry.dword10.get() & 0xff != 7 => self.value,
+            admin::ASYNCHRONOUS_EVENT_REQUEST | admin::ABORT => self.value,
+            admin::GET_LOG_PAGE => {
+                for range in &command.data {
+                    self.hidden_at(*range).fill(0xee);
+                }
+                0
+            }
+            admin::SET_FEATURES | admin::GET_FEATURES => {
                 QueueCounts { submission: self.queues_granted, completion: self.queues_granted }.to_dword()
             }
             admin::CREATE_COMPLETION_QUEUE => {
@@ -407,6 +471,7 @@ impl FakeDevice {
                 page[77] = self.transfer_shift_max;
                 page[525] = self.volatile_write_cache;
             }
+            6 => page[4..8].copy_from_slice(&[1, 2, 3, 4]),
             2 => {
                 for (index, nsid) in self.namespaces.keys().filter(|other| **other > nsid).enumerate() {
                     page[index * 4..index * 4 + 4].copy_from_slice(&nsid.to_le_bytes());
