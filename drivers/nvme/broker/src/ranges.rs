@@ -61,6 +61,7 @@ impl<'a> Payload<'a> {
         if count > RANGES_MAX {
             return Err(Reason::TooManyRanges);
         }
+        grant::namespace(ledger, nsid)?;
         let namespace = facts.namespace(nsid)?;
         let mut authored = [DatasetRange::default(); RANGES_MAX];
         for (index, place) in authored.iter_mut().enumerate().take(count) {

@@ -2,18 +2,20 @@
 //!
 //! Longer runs: `PROPTEST_CASES=100000 cargo test --release -p nvme-broker property`.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use abi::package::Limit;
 use broker::{Broker, Ledger, Progress};
-use nvme_spec::admin::QueueCounts;
+use nvme_spec::admin::{self, QueueCounts};
 use nvme_spec::brokered;
 use nvme_spec::identify::Structure;
-use nvme_spec::nvm::{self, BlockRange};
+use nvme_spec::nvm::{self, BlockRange, DatasetRange};
 use nvme_spec::registers::{CAP, CC, CSTS, Capabilities, ControllerStatus, VS};
 use nvme_spec::{CompletionEntry, Status, SubmissionEntry};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use zerocopy::IntoBytes;
 
 use crate::bench::{Bench, HIDDEN, NAMESPACES, REGIONS, WHOLE, ledger};
 use crate::device::{Namespace, with_stride};
@@ -40,6 +42,8 @@ enum Action {
     Prompt(bool),
     /// A namespace is another one after the next reset.
     Change(u32, Namespace),
+    /// A namespace becomes another one now, with nothing in flight on it, and an event that waits says so.
+    Changed(u32, Namespace),
     Fatal,
     Gone,
     Quiesce,
@@ -62,8 +66,30 @@ fn read_command() -> impl Strategy<Value = SubmissionEntry> {
         1 => Just(REGIONS[0].base),
     ];
     let region = prop_oneof![60 => Just(0u64), 3 => Just(1), 1 => 0..4u64, 1 => any::<u64>()];
-    (slot, namespace(), first, count, offset, region).prop_map(|(slot, nsid, first, count, offset, region)| {
-        SubmissionEntry::read(slot, nsid, BlockRange { first, count }).with_data(offset, region)
+    let opcode = prop_oneof![4 => Just(nvm::READ), 4 => Just(nvm::WRITE), 1 => Just(nvm::COMPARE),
+        1 => Just(nvm::VERIFY), 1 => Just(nvm::WRITE_ZEROES)];
+    (opcode, slot, namespace(), first, count, offset, region).prop_map(
+        |(opcode, slot, nsid, first, count, offset, region)| {
+            let entry = SubmissionEntry::on_blocks(opcode, slot, nsid, BlockRange { first, count });
+            if matches!(opcode, nvm::VERIFY | nvm::WRITE_ZEROES) { entry } else { entry.with_data(offset, region) }
+        },
+    )
+}
+
+/// Dataset Management with its ranges, most of them well-formed, sometimes cut.
+fn deallocation() -> impl Strategy<Value = Vec<[u8; 64]>> {
+    let first = prop_oneof![30 => 0..900u64, 1 => any::<u64>()];
+    let blocks = prop_oneof![30 => 1..100u32, 1 => any::<u32>()];
+    let range = (first, blocks).prop_map(|(first, blocks)| DatasetRange::new(first, blocks));
+    (0..64u16, namespace(), prop::collection::vec(range, 1..40), 0..30usize).prop_map(|(slot, nsid, ranges, cut)| {
+        let mut units = vec![SubmissionEntry::deallocate(slot, nsid, ranges.len()).to_bytes()];
+        for four in ranges.chunks(4) {
+            let mut unit = [0; 64];
+            unit[..size_of_val(four)].copy_from_slice(four.as_bytes());
+            units.push(unit);
+        }
+        units.truncate(if cut == 0 { 1 } else { usize::MAX });
+        units
     })
 }
 
@@ -93,6 +119,14 @@ fn admin_command() -> impl Strategy<Value = SubmissionEntry> {
             }),
         1 => (slot.clone(), queue.clone())
             .prop_map(|(slot, queue)| SubmissionEntry::delete_submission_queue(slot, queue)),
+        3 => slot.clone().prop_map(SubmissionEntry::asynchronous_event_request),
+        1 => (slot.clone(), queue.clone(), any::<u16>())
+            .prop_map(|(slot, queue, aborted)| SubmissionEntry::abort(slot, queue, aborted & 0x3f)),
+        1 => (slot.clone(), 0..8u8, prop_oneof![Just(512usize), Just(4096), Just(64), Just(8192)])
+            .prop_map(|(slot, page, bytes)| SubmissionEntry::get_log_page(slot, page, bytes)),
+        1 => (slot.clone(), 4..13u8, 0..4u32, any::<bool>()).prop_map(|(slot, feature, value, set)| {
+            if set { SubmissionEntry::set_feature(slot, feature, value) } else { SubmissionEntry::get_feature(slot, feature) }
+        }),
         1 => (slot, queue).prop_map(|(slot, queue)| SubmissionEntry::delete_completion_queue(slot, queue)),
     ]
 }
@@ -155,6 +189,8 @@ fn action() -> impl Strategy<Value = Action> {
         30 => (1..=2u16, prop::collection::vec(command(read_command()), 1..12))
             .prop_map(|(queue, commands)| Action::Submit(queue, commands)),
         10 => prop::collection::vec(command(admin_command()), 1..4).prop_map(|commands| Action::Submit(0, commands)),
+        6 => (1..=2u16, deallocation()).prop_map(|(queue, commands)| Action::Submit(queue, commands)),
+        3 => (1..4u32, changed.clone()).prop_map(|(nsid, namespace)| Action::Changed(nsid, namespace)),
         1 => (queue(), prop::collection::vec(command(read_command()), 0..3))
             .prop_map(|(queue, commands)| Action::Submit(queue, commands)),
         30 => (0..16usize, status()).prop_map(|(index, status)| Action::Finish(index, status)),
@@ -178,7 +214,8 @@ fn machine() -> impl Strategy<Value = (Ledger, u64)> {
         Limit { namespace: Some(1), first_block: 8, blocks: Some(1000), writable: false },
         Limit { namespace: Some(2), first_block: 0, blocks: None, writable: true },
     ];
-    let limits = prop_oneof![3 => Just(vec![WHOLE]), 1 => Just(narrow)];
+    let writable = vec![Limit { writable: true, ..WHOLE }];
+    let limits = prop_oneof![3 => Just(writable), 1 => Just(vec![WHOLE]), 1 => Just(narrow)];
     let stride = prop_oneof![4 => Just(0u64), 1 => 1..12u64];
     let entries = prop_oneof![4 => Just(0x7ffu64), 1 => Just(15), 1 => 1..256u64];
     (limits, stride, entries, 0..10u8).prop_map(|(limits, stride, entries, wide)| {
@@ -198,6 +235,8 @@ struct Reached {
     lists: AtomicU64,
     anomalies: AtomicU64,
     quiesced: AtomicU64,
+    changes: AtomicU64,
+    ranges: AtomicU64,
 }
 
 struct Run<'a> {
@@ -261,6 +300,7 @@ impl Run<'_> {
             Action::Follow => device.follow(),
             Action::Prompt(prompt) => device.prompt = prompt,
             Action::Change(nsid, namespace) => self.changes.push((nsid, namespace)),
+            Action::Changed(nsid, namespace) => self.change_at_once(nsid, namespace),
             Action::Fatal => device.status |= ControllerStatus::FATAL.bits(),
             Action::Gone => device.gone = true,
             Action::Quiesce => self.quiesce(),
@@ -294,12 +334,38 @@ impl Run<'_> {
         }
     }
 
+    /// A controller that changes a namespace while it runs ends what is in flight, and reports it.
+    fn change_at_once(&mut self, nsid: u32, namespace: Namespace) {
+        let device = &mut self.bench.device;
+        let requested = device
+            .in_flight
+            .iter()
+            .position(|command| command.queue == 0 && command.entry.opcode == admin::ASYNCHRONOUS_EVENT_REQUEST);
+        let busy = device.in_flight.iter().any(|command| command.queue != 0);
+        if let (Some(request), false) = (requested, busy) {
+            let posted = device.posted.get(&0).map_or(0, VecDeque::len);
+            device.value = admin::Event::NAMESPACE_ATTRIBUTE_CHANGED.0;
+            device.finish(request, Status::SUCCESS);
+            if device.posted.get(&0).map_or(0, VecDeque::len) > posted {
+                device.namespaces.insert(nsid, namespace);
+                self.reached.changes.fetch_add(1, Relaxed);
+                // The broker knows of it when it has read it: until then the controller would take commands for what
+                // the namespace was, and ends them with an error.
+                self.take(0, 64);
+            }
+        }
+    }
+
     fn fetch(&mut self) {
         let device = &mut self.bench.device;
         if device.bus_mastering {
             let fetched = device.fetch();
             for command in device.in_flight.iter().rev().take(fetched) {
-                if command.queue != 0 && command.entry.opcode == nvm::READ {
+                if command.queue != 0 && command.entry.opcode == nvm::DATASET_MANAGEMENT {
+                    self.reached.ranges.fetch_add(1, Relaxed);
+                }
+                let moves = matches!(command.entry.opcode, nvm::READ | nvm::WRITE | nvm::COMPARE);
+                if command.queue != 0 && moves {
                     self.reached.reads.fetch_add(1, Relaxed);
                     if command.entry.prp2.get() & 0x3ff == 0
                         && (HIDDEN..HIDDEN + 0x4_0000).contains(&command.entry.prp2.get())
@@ -328,7 +394,7 @@ impl Run<'_> {
             };
             assert_eq!((entry.identifier.get() & 63, entry.submission_queue.get()), (expected, queue));
             assert_eq!((entry.dword1.get(), entry.submission_head.get(), entry.phase()), (0, 0, false));
-            assert!(entry.dword0.get() == 0 || queue == 0 && entry.dword0.get() == 0x0001_0001);
+            assert!(entry.dword0.get() == 0 || queue == 0 && [0x0001_0001, 0x0004_0002].contains(&entry.dword0.get()));
         }
         if count < room {
             let left = device.posted.get(&queue).map_or(0, |posted| posted.iter().flatten().count());
@@ -366,6 +432,9 @@ impl Run<'_> {
                 self.take(0, 4);
             }
         }
+        let Bench { broker, device } = &mut self.bench;
+        broker.submit(device, 0, &[SubmissionEntry::asynchronous_event_request(7).to_bytes()]);
+        self.fetch();
     }
 }
 
@@ -391,8 +460,9 @@ fn no_sequence_gives_an_address_outside_the_regions_or_a_doorbell_of_no_queue_or
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    let reached = [reached.reads, reached.lists, reached.anomalies, reached.quiesced].map(AtomicU64::into_inner);
-    let wanted = [8 * cases, 4 * cases, cases / 8, 2 * cases];
+    let Reached { reads, lists, anomalies, quiesced, changes, ranges } = reached;
+    let reached = [reads, lists, anomalies, quiesced, changes, ranges].map(AtomicU64::into_inner);
+    let wanted = [6 * cases, 4 * cases, cases / 8, 2 * cases, cases / 16, cases / 8];
     // A handful of cases reaches what chance gives it.
     let enough = cases < 64 || reached.iter().zip(wanted).all(|(reached, wanted)| *reached >= wanted);
     assert!(enough, "{reached:?} of {wanted:?}");
