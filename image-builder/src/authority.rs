@@ -171,6 +171,18 @@ pub enum Right {
     },
     /// Reads what the machine tells of itself.
     Evidence,
+    /// Reads what is typed on the serial port and writes text there.
+    Console,
+    /// Asks the kernel about the system.
+    Inspect {
+        /// About what.
+        topic: &'static str,
+    },
+    /// Switches the machine off or resets it.
+    Power {
+        /// Which of the two.
+        action: &'static str,
+    },
 }
 
 /// A device: its name, and which function it is.
@@ -234,6 +246,11 @@ impl fmt::Display for Right {
             }
             Self::Log { component } => write!(f, "writes to the log as `{component}`"),
             Self::Evidence => f.write_str("reads what the machine tells of itself"),
+            Self::Console => f.write_str("reads what is typed on the serial port, and writes text there"),
+            Self::Inspect { topic: "log" } => f.write_str("asks the kernel what the log said"),
+            Self::Inspect { topic } => write!(f, "asks the kernel about all {topic}"),
+            Self::Power { action: "off" } => f.write_str("switches the machine off"),
+            Self::Power { .. } => f.write_str("resets the machine"),
         }
     }
 }

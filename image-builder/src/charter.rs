@@ -5,6 +5,7 @@
 
 pub mod values;
 
+use abi::package::{InspectTopic, PowerAction};
 use values::{
     Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size,
     SystemVersion, Vector,
@@ -253,6 +254,18 @@ pub enum GrantKind {
     },
     /// Reads what the machine tells of itself.
     Evidence,
+    /// Reads what is typed on the serial port and writes text there.
+    Console,
+    /// Asks the kernel about the system.
+    Inspect {
+        /// About what.
+        topic: InspectTopic,
+    },
+    /// Switches the machine off or resets it.
+    Power {
+        /// Which of the two.
+        action: PowerAction,
+    },
 }
 
 impl GrantKind {
@@ -270,6 +283,9 @@ impl GrantKind {
             Self::Window { .. } => Kind::Window,
             Self::Log { .. } => Kind::Log,
             Self::Evidence => Kind::Evidence,
+            Self::Console => Kind::Console,
+            Self::Inspect { .. } => Kind::Inspect,
+            Self::Power { .. } => Kind::Power,
         }
     }
 }

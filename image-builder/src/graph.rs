@@ -46,6 +46,10 @@ pub enum NodeKind {
     Region,
     /// What the machine tells of itself.
     Evidence,
+    /// The serial console.
+    Console,
+    /// What the kernel tells, and the machine's power.
+    Kernel,
 }
 
 impl NodeKind {
@@ -56,6 +60,8 @@ impl NodeKind {
             Self::Device => "device",
             Self::Region => "region",
             Self::Evidence => "evidence",
+            Self::Console => "console",
+            Self::Kernel => "the",
         }
     }
 }
@@ -98,6 +104,13 @@ impl From<&Charter> for Graph {
         }
         if charter.grants().any(|(_, grant)| matches!(grant.kind, GrantKind::Evidence)) {
             graph.node(NodeKind::Evidence, "firmware", "read-only".into());
+        }
+        if charter.grants().any(|(_, grant)| matches!(grant.kind, GrantKind::Console)) {
+            graph.node(NodeKind::Console, "serial", String::new());
+        }
+        let asks = |kind: &GrantKind| matches!(kind, GrantKind::Inspect { .. } | GrantKind::Power { .. });
+        if charter.grants().any(|(_, grant)| asks(&grant.kind)) {
+            graph.node(NodeKind::Kernel, "kernel", String::new());
         }
         for (task, grant) in charter.grants() {
             graph.grant(charter, task.name.as_str(), &grant.kind);
@@ -181,6 +194,13 @@ impl Graph {
                 self.edge(own, self.find(NodeKind::Region, region.as_str()), &label, false);
             }
             GrantKind::Evidence => self.edge(own, self.find(NodeKind::Evidence, "firmware"), "reads", false),
+            GrantKind::Console => self.edge(own, self.find(NodeKind::Console, "serial"), "reads and writes", false),
+            GrantKind::Inspect { topic } => {
+                self.edge(own, self.find(NodeKind::Kernel, "kernel"), &format!("asks: {}", topic.name()), false);
+            }
+            GrantKind::Power { action } => {
+                self.edge(own, self.find(NodeKind::Kernel, "kernel"), &format!("power: {}", action.name()), false);
+            }
             GrantKind::Log { .. } => {}
         }
     }
@@ -195,6 +215,7 @@ impl Graph {
                 NodeKind::Device => ("[[", "]]"),
                 NodeKind::Region => ("[(", ")]"),
                 NodeKind::Evidence => (">", "]"),
+                NodeKind::Console | NodeKind::Kernel => ("{{", "}}"),
             };
             // A String takes all that is written to it.
             let _ = writeln!(text, "  n{position}{open}\"{}\"{close}", node.lines().join("<br>"));
@@ -216,6 +237,7 @@ impl Graph {
                 NodeKind::Device => "box3d",
                 NodeKind::Region => "cylinder",
                 NodeKind::Evidence => "note",
+                NodeKind::Console | NodeKind::Kernel => "hexagon",
             };
             let _ = writeln!(text, "  n{position} [shape = {shape}, label = \"{}\"];", node.lines().join("\\n"));
         }

@@ -156,7 +156,12 @@ fn sources(charter: &Charter, task: &Task, grant: &Grant) -> Vec<(String, Span)>
             sources
                 .extend(owner.map(|(owner, grant)| (format!("owned by task `{}`", owner.name.value), grant.name.span)));
         }
-        GrantKind::Receive { .. } | GrantKind::Log { .. } | GrantKind::Evidence => {}
+        GrantKind::Receive { .. }
+        | GrantKind::Log { .. }
+        | GrantKind::Evidence
+        | GrantKind::Console
+        | GrantKind::Inspect { .. }
+        | GrantKind::Power { .. } => {}
     }
     sources
 }

@@ -4,6 +4,7 @@
 //! [`mod@crate::check`]. Tests hold its keys against those that [`crate::manifest`] reads and that `docs/charter.md`
 //! explains.
 
+use abi::package::{InspectTopic, PowerAction};
 use serde_json::{Map, Value, json};
 
 use crate::charter::values::Broker;
@@ -241,6 +242,38 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 "Reads what the machine tells of itself",
                 &["evidence"],
                 [("evidence", json!({ "const": "firmware", "description": "Who tells it" }))],
+            ),
+        ),
+        (
+            "console",
+            table(
+                "Reads what is typed on the serial port and writes text there",
+                &["console"],
+                [("console", json!({ "const": "serial", "description": "Which console" }))],
+            ),
+        ),
+        (
+            "inspect",
+            table(
+                "Asks the kernel about the system",
+                &["inspect"],
+                [(
+                    "inspect",
+                    json!({ "enum": InspectTopic::ALL.iter().map(|topic| topic.name()).collect::<Vec<_>>(),
+                    "description": "About what" }),
+                )],
+            ),
+        ),
+        (
+            "power",
+            table(
+                "Switches the machine off or resets it",
+                &["power"],
+                [(
+                    "power",
+                    json!({ "enum": PowerAction::ALL.iter().map(|action| action.name()).collect::<Vec<_>>(),
+                    "description": "Which of the two" }),
+                )],
             ),
         ),
     ]

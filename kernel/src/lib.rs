@@ -7,12 +7,13 @@
 //! - [`devices`]: granted devices and their brokers;
 //! - [`memory`]: frames, page tables, address spaces; works at start-up only;
 //! - [`platform`]: the machine: ACPI, PCI, interrupt controller, clock, serial port;
-//! - [`log`]: the serial log;
+//! - [`log`]: the serial log; [`console`]: what is typed beside it;
 //! - [`start`]: from the UEFI application's hand-over to the first task.
 //!
 //! The kernel is not preemptible, has one stack, allocates nothing once tasks run, and follows no user pointer.
 #![no_std]
 
+pub mod console;
 pub mod devices;
 pub mod entry;
 pub mod log;

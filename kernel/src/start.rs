@@ -17,8 +17,8 @@ mod record {
     use crate::objects::registers::Registers;
     use crate::objects::task::Task;
 
-    /// A task's record as it is before it first runs.
-    pub fn record(task: &Packed<'_>, address_space: u64) -> Task {
+    /// A task's record as it is before it first runs; `memory` is what only it uses, in bytes.
+    pub fn record(task: &Packed<'_>, address_space: u64, memory: u64) -> Task {
         let mut capabilities = [None; CAPABILITIES_MAX];
         for (slot, capability) in capabilities.iter_mut().zip(&task.capabilities) {
             *slot = Some(*capability);
@@ -35,6 +35,7 @@ mod record {
             log_names: task.log_names.iter().filter_map(|name| (*name).try_into().ok()).collect::<Vec<_, _>>(),
             required: task.required,
             stack_bottom: STACK_TOP - task.stack_bytes,
+            memory,
             ..Task::empty()
         }
     }
@@ -69,14 +70,14 @@ mod record {
                 .unwrap(),
                 start_info: &[0; 77],
             };
-            let task = record(&packed, 0x5000);
+            let task = record(&packed, 0x5000, 0x7000);
             let registers = task.registers;
             assert_eq!(
                 (registers.rip, registers.rsp % 16, registers.rdi, registers.rsi),
                 (0x40_1000, 8, START_INFO, 77)
             );
             assert_eq!((registers.cs & 3, registers.ss & 3, registers.rflags), (3, 3, 0x202));
-            assert_eq!((task.address_space, task.priority, task.required), (0x5000, 7, true));
+            assert_eq!((task.address_space, task.memory, task.priority, task.required), (0x5000, 0x7000, 7, true));
             assert_eq!(task.capability(1), Ok(packed.capabilities[0]));
             assert_eq!(task.capability(2), Ok(packed.capabilities[1]));
             assert!(task.capability(3).is_err() && task.capability(0).is_err());
@@ -91,17 +92,19 @@ mod bare {
 
     use abi::handoff::{BOOT_STACK_TOP, HANDOFF_MAGIC, Handoff, PACKAGE};
     use abi::layout::{IPC_BUFFER_BYTES, PAGE_BYTES};
-    use abi::package::{Capability, Device, Package, REGIONS_MAX, Task as Packed};
+    use abi::package::{Capability, Device, InspectTopic, Package, REGIONS_MAX, Task as Packed};
     use broker::Region;
     use heapless::Vec;
 
     use super::record;
+    use crate::console::Holder;
     use crate::devices::{self, FIRST_VECTOR, Hidden};
     use crate::entry::{self, descriptors};
     use crate::log;
     use crate::memory::scratch::Scratch;
     use crate::memory::{Memory, MemoryError};
     use crate::objects::{EndpointId, TaskId};
+    use crate::platform::apic::SERIAL_VECTOR;
     use crate::platform::cpu::Protection;
     use crate::platform::serial::Serial;
     use crate::platform::{self, Platform};
@@ -169,15 +172,17 @@ mod bare {
         memory.finish(handoff.package_bytes);
 
         platform.apic.stop_timer();
+        take_input(kernel, &mut platform, &mut serial);
         while log::drain(usize::MAX, |bytes| {
             serial.send_blocking(bytes);
             bytes.len()
         }) {}
-        kernel.machine = Some(Machine { clock: platform.clock, apic: platform.apic, serial });
+        kernel.machine = Some(Machine { clock: platform.clock, apic: platform.apic, serial, power: platform.power });
         let (now, count) = (kernel.now(), kernel.devices.count());
         for owner in &mut kernel.owners[..count] {
             owner.service_at = now;
         }
+        kernel.start_input(now);
         kernel.serve_devices(now);
         Ok(())
     }
@@ -248,9 +253,11 @@ mod bare {
             let Some(id) = TaskId::new(index) else { continue };
             let buffer = buffers_physical + index as u64 * PAGE_BYTES;
             let base = |region: u16| regions.get(usize::from(region)).map(|region| region.base);
+            let before = memory.frames.taken();
             let address_space = memory.task_space(&task, buffer, base)?;
             bind(kernel, id, &task);
-            kernel.objects.add(id, record::record(&task, address_space));
+            let used = memory.frames.taken() - before + PAGE_BYTES;
+            kernel.objects.add(id, record::record(&task, address_space, used));
         }
         Ok(())
     }
@@ -267,6 +274,8 @@ mod bare {
                         kernel.objects.endpoint_mut(endpoint).server = Some(id);
                     }
                 }
+                Capability::Inspect { topic: InspectTopic::Tasks } => kernel.objects.keep_accounts(),
+                Capability::Console { bits } => kernel.input.holder = Some(Holder { task: id, bits }),
                 Capability::Registers { device } => kernel.owners[usize::from(device)].task = Some(id),
                 Capability::Interrupt { device, vector, bits } => {
                     let told = (FIRST_VECTOR..devices::END_VECTOR)
@@ -278,6 +287,27 @@ mod bare {
                 _ => {}
             }
         }
+    }
+
+    /// Has the serial port tell what is typed, if a task may read it: by its interrupt where an I/O APIC carries it,
+    /// else it is looked at.
+    fn take_input(kernel: &mut Kernel, platform: &mut Platform, serial: &mut Serial) {
+        /// The first serial port's interrupt on ISA.
+        const INTERRUPT: u8 = 4;
+        if kernel.input.holder.is_none() {
+            return;
+        }
+        let (input, trigger) = platform.firmware.isa_input(INTERRUPT);
+        let by = if !serial.is_present() {
+            "nothing"
+        } else if platform.io_apics.route(input, trigger, platform.apic.id(), SERIAL_VECTOR) {
+            serial.interrupt_on_receive();
+            "interrupt"
+        } else {
+            kernel.input.is_looked_for = true;
+            "polling"
+        };
+        log!("kernel", "console input={by}");
     }
 
     /// Says what happened and halts for good.

@@ -3,12 +3,14 @@
 use abi::package::DEVICES_MAX;
 use abi::system_call::NO_DEADLINE;
 
+use crate::console::{BYTES_AT_ONCE, Input, LOOK_NANOSECONDS};
 use crate::devices::{Devices, END_VECTOR, FIRST_VECTOR};
 use crate::log;
 use crate::objects::task::Started;
 use crate::objects::{Objects, TaskId};
 use crate::platform::apic::LocalApic;
 use crate::platform::clock::Clock;
+use crate::platform::power::Power;
 use crate::platform::serial::Serial;
 
 /// Device interrupts that there can be.
@@ -31,6 +33,8 @@ pub struct Machine {
     pub apic: LocalApic,
     /// Where the log goes.
     pub serial: Serial,
+    /// How the machine is switched off and reset.
+    pub power: Power,
 }
 
 /// The kernel.
@@ -43,6 +47,8 @@ pub struct Kernel {
     pub owners: [Owner; DEVICES_MAX],
     /// Who is told of each device interrupt, from [`FIRST_VECTOR`].
     pub interrupts: [Option<Interrupt>; INTERRUPTS],
+    /// What was typed.
+    pub input: Input,
     /// The hardware; `None` until start-up has found it, and in host tests.
     pub machine: Option<Machine>,
     /// For what the timer is set; `NO_DEADLINE` if it is not.
@@ -70,6 +76,7 @@ impl Kernel {
             devices: Devices::new(),
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
+            input: Input::new(),
             machine: None,
             armed: NO_DEADLINE,
             halted: 0,
@@ -91,6 +98,47 @@ impl Kernel {
         self.serve_devices(now);
         self.drain_log();
         self.drain_log_soon(now);
+        if self.input.look_at <= now {
+            self.look_at_serial(now);
+        }
+        self.arm_timer_for(self.input.look_at);
+    }
+
+    /// Begins to look at a serial port that does not interrupt.
+    pub fn start_input(&mut self, now: u64) {
+        if self.input.is_looked_for {
+            self.input.look_at = now;
+            self.arm_timer_for(now);
+        }
+    }
+
+    /// The serial port has interrupted.
+    pub fn serial_interrupt(&mut self) {
+        const NANOSECONDS: u64 = 1_000_000;
+        if self.take_input() {
+            // The port does not interrupt again before it is empty.
+            let again = self.now() + NANOSECONDS;
+            self.input.look_at = self.input.look_at.min(again);
+            self.arm_timer_for(again);
+        }
+    }
+
+    /// Looks at a serial port that does not interrupt, or did and had more than was taken.
+    fn look_at_serial(&mut self, now: u64) {
+        let more = self.take_input();
+        self.input.look_at = if more || self.input.is_looked_for { now + LOOK_NANOSECONDS } else { NO_DEADLINE };
+    }
+
+    /// Takes what was typed and tells the task that may read it. Returns whether there may be more.
+    fn take_input(&mut self) -> bool {
+        let (Some(machine), Some(holder)) = (&mut self.machine, self.input.holder) else { return false };
+        let mut bytes = [0; BYTES_AT_ONCE];
+        let count = machine.serial.receive(&mut bytes);
+        bytes[..count].iter().for_each(|byte| self.input.put(*byte));
+        if count > 0 {
+            self.objects.signal(holder.task, holder.bits);
+        }
+        count == bytes.len()
     }
 
     /// Sets the timer for what waits in the log, so that it comes out while tasks keep the processor busy.
@@ -134,12 +182,29 @@ impl Kernel {
         }
     }
 
-    /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it takes
-    /// more right away.
+    /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it takes more right away, or
+    /// whether a task is to be told that the log has gone between what it writes.
     pub fn drain_log(&mut self) -> bool {
         const BYTES_AT_ONCE: usize = 512;
         let Some(machine) = &mut self.machine else { return false };
-        log::drain(BYTES_AT_ONCE, |bytes| machine.serial.try_send(bytes))
+        let more = log::drain(BYTES_AT_ONCE, |bytes| machine.serial.try_send(bytes));
+        match self.input.holder.filter(|_| log::console_interrupted(false)) {
+            Some(holder) if !self.input.is_told => {
+                self.input.is_told = true;
+                self.objects.signal(holder.task, holder.bits);
+                true
+            }
+            _ => more,
+        }
+    }
+
+    /// Gives the serial port all of the log, however long it takes: for a machine that is about to end.
+    pub fn drain_log_completely(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        while log::drain(usize::MAX, |bytes| {
+            machine.serial.send_blocking(bytes);
+            bytes.len()
+        }) {}
     }
 
     /// Says once how the start of the tasks ended, as soon as that is known.
@@ -147,6 +212,13 @@ impl Kernel {
         if self.boot_told {
             return;
         }
+        self.boot_told = self.try_tell_boot();
+        if let (true, Some(holder)) = (self.boot_told, self.input.holder) {
+            self.objects.signal(holder.task, holder.bits);
+        }
+    }
+
+    fn try_tell_boot(&self) -> bool {
         let mut tasks = 0;
         let mut waiting = false;
         for (_, task) in self.objects.tasks() {
@@ -154,14 +226,13 @@ impl Kernel {
             waiting |= task.required && task.started == Started::Unknown;
             if task.required && task.started == Started::Failed {
                 log!("charter", "boot incomplete task={} reason=could-not-start", task.name);
-                self.boot_told = true;
-                return;
+                return true;
             }
         }
         if !waiting {
             log!("charter", "boot complete tasks={tasks}");
-            self.boot_told = true;
         }
+        !waiting
     }
 
     /// Stops a task: its device first of all, then everything that waits for it is told.

@@ -64,6 +64,9 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
             writable: access.is_writable(),
         }),
         GrantKind::Evidence => rights.push(Right::Evidence),
+        GrantKind::Console => rights.push(Right::Console),
+        GrantKind::Inspect { topic } => rights.push(Right::Inspect { topic: topic.name() }),
+        GrantKind::Power { action } => rights.push(Right::Power { action: action.name() }),
         GrantKind::Log { component } => rights.push(Right::Log { component: component.value.to_string() }),
     }
 }

@@ -110,6 +110,17 @@ fn add(
         Granted::Evidence { .. } => {
             rights.push(task.capabilities.contains(&Capability::Evidence).then_some(Right::Evidence)?);
         }
+        Granted::Console { handle, .. } => {
+            rights.push(matches!(capability(handle)?, Capability::Console { .. }).then_some(Right::Console)?);
+        }
+        Granted::Inspect { handle } => {
+            let Capability::Inspect { topic } = capability(handle)? else { return None };
+            rights.push(Right::Inspect { topic: topic.name() });
+        }
+        Granted::Power { handle } => {
+            let Capability::Power { action } = capability(handle)? else { return None };
+            rights.push(Right::Power { action: action.name() });
+        }
         Granted::Log { handle } => {
             let Capability::Log { name } = capability(handle)? else { return None };
             rights.push(Right::Log { component: (*task.log_names.get(usize::from(*name))?).into() });

@@ -13,6 +13,7 @@ enum Exclusive<'a> {
     Interrupt(&'a Name, u16),
     Receive(&'a Name),
     Dma(&'a Name),
+    Console,
 }
 
 impl<'a> Exclusive<'a> {
@@ -22,6 +23,7 @@ impl<'a> Exclusive<'a> {
             GrantKind::Interrupt { device, vector } => (Self::Interrupt(&device.value, vector.get()), vector.span),
             GrantKind::Receive { endpoint } => (Self::Receive(&endpoint.value), endpoint.span),
             GrantKind::Dma { region } => (Self::Dma(&region.value), region.span),
+            GrantKind::Console => (Self::Console, grant.name.span),
             _ => return None,
         })
     }
@@ -32,6 +34,7 @@ impl<'a> Exclusive<'a> {
             Self::Interrupt(..) => Kind::DuplicateInterrupt,
             Self::Receive(_) => Kind::DuplicateReceiver,
             Self::Dma(_) => Kind::DuplicateOwner,
+            Self::Console => Kind::DuplicateConsole,
         }
     }
 
@@ -41,6 +44,7 @@ impl<'a> Exclusive<'a> {
             Self::Interrupt(device, vector) => format!("interrupt {vector} of device `{device}` is granted twice"),
             Self::Receive(endpoint) => format!("endpoint `{endpoint}` is received on twice"),
             Self::Dma(region) => format!("region `{region}` is owned twice"),
+            Self::Console => "the console is granted twice".into(),
         }
     }
 
@@ -51,6 +55,7 @@ impl<'a> Exclusive<'a> {
                 "an interrupt goes to one task, by one grant; each queue can have a vector of its own"
             }
             Self::Receive(_) => "a call has one receiver; give each server an endpoint of its own",
+            Self::Console => "what is typed goes to one task, by one grant; others have the log",
             Self::Dma(_) => "a region has one owner, the driver; grant others a `window` of it",
         }
     }

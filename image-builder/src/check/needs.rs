@@ -54,6 +54,9 @@ fn example(need: &OwnedNeed) -> String {
         needs::Kind::Window => "\"REGION\", size = \"64 KiB\"",
         needs::Kind::Log => "\"COMPONENT\"",
         needs::Kind::Evidence => "\"firmware\"",
+        needs::Kind::Console => "\"serial\"",
+        needs::Kind::Inspect => "\"TOPIC\"",
+        needs::Kind::Power => "\"ACTION\"",
     };
     format!("{} = {{ {} = {target} }}", need.name, need.kind.key())
 }

@@ -26,7 +26,11 @@ pub fn check(charter: &Charter, problems: &Problems) {
             }
             GrantKind::Call { endpoint, .. } => self::endpoint(charter, endpoint, problems),
             GrantKind::Log { component } => self::component(component, problems),
-            GrantKind::Receive { .. } | GrantKind::Evidence => {}
+            GrantKind::Receive { .. }
+            | GrantKind::Evidence
+            | GrantKind::Console
+            | GrantKind::Inspect { .. }
+            | GrantKind::Power { .. } => {}
         }
     }
 }

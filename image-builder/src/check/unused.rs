@@ -113,6 +113,8 @@ fn repeated(task: &Task, problems: &Problems) {
             | (GrantKind::Call { endpoint: own, disk: None }, GrantKind::Call { endpoint: other, disk: None }) => {
                 own.value == other.value
             }
+            (GrantKind::Inspect { topic: own }, GrantKind::Inspect { topic: other }) => own == other,
+            (GrantKind::Power { action: own }, GrantKind::Power { action: other }) => own == other,
             _ => false,
         };
         if let Some(first) = task.grants[..position].iter().find(same) {

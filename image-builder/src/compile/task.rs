@@ -57,10 +57,13 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
                 handle()?;
                 Granted::Evidence { address: EVIDENCE, bytes: EVIDENCE_BYTES as u64 }
             }
+            GrantKind::Console => Granted::Console { handle: handle()?, bits: notification_bits(task, grant)? },
+            GrantKind::Inspect { .. } => Granted::Inspect { handle: handle()? },
+            GrantKind::Power { .. } => Granted::Power { handle: handle()? },
             GrantKind::Interrupt { vector, .. } => {
                 // The kernel sets the bits; the capability takes a handle all the same.
                 handle()?;
-                Granted::Interrupt { vector: vector.get(), bits: interrupt_bits(task, grant)? }
+                Granted::Interrupt { vector: vector.get(), bits: notification_bits(task, grant)? }
             }
             GrantKind::Dma { region } => {
                 let Window { region: number, address, bytes, .. } = *window()?;
@@ -110,10 +113,13 @@ fn capability(
         GrantKind::Interrupt { device, vector } => Capability::Interrupt {
             device: numbers.device(device)?,
             vector: vector.get(),
-            bits: interrupt_bits(task, grant)?,
+            bits: notification_bits(task, grant)?,
         },
         GrantKind::Information { device } => Capability::DeviceInformation { device: numbers.device(device)? },
         GrantKind::Evidence => Capability::Evidence,
+        GrantKind::Console => Capability::Console { bits: notification_bits(task, grant)? },
+        GrantKind::Inspect { topic } => Capability::Inspect { topic: *topic },
+        GrantKind::Power { action } => Capability::Power { action: *action },
         GrantKind::Log { component } => {
             let name = log_names(task)?.iter().position(|name| *name == component.as_str());
             Capability::Log { name: name.ok_or(CompileError::Unchecked("too many log names"))? as u8 }
@@ -166,21 +172,22 @@ fn parameters(numbers: &Numbers<'_>, client: &charter::Task, grant: &charter::Gr
     })?)
 }
 
-fn is_interrupt(grant: &charter::Grant) -> bool {
-    matches!(grant.kind, GrantKind::Interrupt { .. })
+/// Whether the kernel sets notification bits for it.
+fn notifies(grant: &charter::Grant) -> bool {
+    matches!(grant.kind, GrantKind::Interrupt { .. } | GrantKind::Console)
 }
 
-fn interrupt_bits(task: &charter::Task, grant: &charter::Grant) -> Result<u64, CompileError> {
-    bit(task.grants.iter().filter(|own| is_interrupt(own)).position(|own| std::ptr::eq(own, grant)))
+fn notification_bits(task: &charter::Task, grant: &charter::Grant) -> Result<u64, CompileError> {
+    bit(task.grants.iter().filter(|own| notifies(own)).position(|own| std::ptr::eq(own, grant)))
 }
 
 fn signal_bits(numbers: &Numbers<'_>, target: &Name, grant: &charter::Grant) -> Result<u64, CompileError> {
     let (_, task) = numbers.charter.task(target).ok_or(CompileError::Unchecked("a signal to nobody"))?;
-    let interrupts = task.grants.iter().filter(|own| is_interrupt(own)).count();
+    let own = task.grants.iter().filter(|own| notifies(own)).count();
     let to_target =
         |grant: &&charter::Grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *target);
     let mut signals = numbers.charter.grants().map(|(_, grant)| grant).filter(to_target);
-    bit(signals.position(|own| std::ptr::eq(own, grant)).map(|position| interrupts + position))
+    bit(signals.position(|own| std::ptr::eq(own, grant)).map(|position| own + position))
 }
 
 /// Bit 63 is the kernel's own: a peer has stopped.

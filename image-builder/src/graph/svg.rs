@@ -13,7 +13,7 @@ fn column(kind: NodeKind) -> i32 {
     match kind {
         NodeKind::Task => 0,
         NodeKind::Endpoint => 1,
-        NodeKind::Device | NodeKind::Region | NodeKind::Evidence => 2,
+        NodeKind::Device | NodeKind::Region | NodeKind::Evidence | NodeKind::Console | NodeKind::Kernel => 2,
     }
 }
 
@@ -48,6 +48,7 @@ pub fn draw(graph: &Graph) -> String {
             NodeKind::Device => ("#fee2e2", 4),
             NodeKind::Region => ("#dcfce7", 12),
             NodeKind::Evidence => ("#f3e8ff", 12),
+            NodeKind::Console | NodeKind::Kernel => ("#e5e7eb", 12),
         };
         // A String takes all that is written to it.
         let _ = writeln!(

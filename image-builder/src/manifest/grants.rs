@@ -4,6 +4,7 @@
 
 use abi::layout;
 use abi::needs;
+use abi::package::{InspectTopic, PowerAction};
 
 use super::reader::Table;
 use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
@@ -35,7 +36,24 @@ pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
         needs::Kind::Dma => GrantKind::Dma { region: target? },
         needs::Kind::Window => window(target, table)?,
         needs::Kind::Log => GrantKind::Log { component: target? },
-        needs::Kind::Evidence => evidence(&target?, table)?,
+        needs::Kind::Evidence => {
+            let help = "what the machine tells of itself comes through one";
+            choice(&target?, table, kind, &[("firmware", GrantKind::Evidence)], help)?
+        }
+        needs::Kind::Console => {
+            let help = "there is one console";
+            choice(&target?, table, kind, &[("serial", GrantKind::Console)], help)?
+        }
+        needs::Kind::Inspect => {
+            let topics: Vec<_> = InspectTopic::ALL.iter().map(|topic| (topic.name(), *topic)).collect();
+            let topic = choice(&target?, table, kind, &topics, "the kernel can be asked about")?;
+            GrantKind::Inspect { topic }
+        }
+        needs::Kind::Power => {
+            let actions: Vec<_> = PowerAction::ALL.iter().map(|action| (action.name(), *action)).collect();
+            let action = choice(&target?, table, kind, &actions, "a grant allows one of")?;
+            GrantKind::Power { action }
+        }
     };
     Some(Grant { name, kind })
 }
@@ -109,18 +127,24 @@ fn window(region: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantK
     })
 }
 
-/// Who tells of the machine: there is one, and it is named so that a charter says what it grants.
-const EVIDENCE: &str = "firmware";
-
-fn evidence(source: &Located<Name>, table: &mut Table<'_>) -> Option<GrantKind> {
-    if source.as_str() == EVIDENCE {
-        return Some(GrantKind::Evidence);
+/// The value of a grant that names one of a few things, so that a charter says what it grants.
+fn choice<T>(
+    target: &Located<Name>,
+    table: &mut Table<'_>,
+    kind: needs::Kind,
+    choices: &[(&str, T)],
+    help: &str,
+) -> Option<T>
+where
+    T: Clone,
+{
+    if let Some((_, value)) = choices.iter().find(|(name, _)| *name == target.as_str()) {
+        return Some(value.clone());
     }
-    let message = format!("`evidence` of {} is not valid", table.subject());
-    table.problem(
-        Problem::new(Kind::BadValue, message, source.span, "no such evidence")
-            .help("what the machine tells of itself comes through one: \"firmware\""),
-    );
+    let message = format!("`{}` of {} is not valid", kind.key(), table.subject());
+    let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let problem = Problem::new(Kind::BadValue, message, target.span, format!("no `{}` of that name", kind.key()));
+    table.problem(problem.help(format!("{help}: {}", names.join(", "))));
     None
 }
 

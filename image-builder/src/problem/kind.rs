@@ -108,6 +108,8 @@ kinds! {
     DuplicateReceiver => "duplicate-receiver",
     /// A region that is owned twice.
     DuplicateOwner => "duplicate-owner",
+    /// A console that two read.
+    DuplicateConsole => "duplicate-console",
     /// Two devices that may be the same function.
     AmbiguousDevice => "ambiguous-device",
     /// A device that can be a function which another device chooses first.

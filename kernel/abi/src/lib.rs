@@ -6,12 +6,14 @@
 //! - [`package`]: the boot package, the charter as the kernel reads it.
 //! - [`layout`]: where things lie in a task's address space.
 //! - [`evidence`]: what the machine tells of itself, as the UEFI application collected it.
+//! - [`inspect`]: what the kernel tells of the system, to tasks that may ask.
 //! - [`handoff`]: what the UEFI application passes to the kernel, and the kernel's own layout.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod evidence;
 pub mod handoff;
+pub mod inspect;
 pub mod layout;
 pub mod needs;
 pub mod package;

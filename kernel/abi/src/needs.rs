@@ -37,11 +37,17 @@ pub enum Kind {
     Log = 9,
     /// Reads what the machine tells of itself.
     Evidence = 10,
+    /// Reads what is typed on the serial port and writes text there.
+    Console = 11,
+    /// Asks the kernel what it knows of the system.
+    Inspect = 12,
+    /// Switches the machine off or resets it.
+    Power = 13,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Call,
         Self::Receive,
         Self::Signal,
@@ -52,6 +58,9 @@ impl Kind {
         Self::Window,
         Self::Log,
         Self::Evidence,
+        Self::Console,
+        Self::Inspect,
+        Self::Power,
     ];
 
     /// The kind with this code, if there is one.
@@ -72,6 +81,9 @@ impl Kind {
             Self::Window => "window",
             Self::Log => "log",
             Self::Evidence => "evidence",
+            Self::Console => "console",
+            Self::Inspect => "inspect",
+            Self::Power => "power",
         }
     }
 }

@@ -211,7 +211,66 @@ pub enum Capability {
     },
     /// Read the machine's evidence, which the kernel maps at [`layout::EVIDENCE`]; the task needs no handle.
     Evidence,
+    /// Read what is typed on the serial port and write text there; one task.
+    Console {
+        /// Which bits tell it that there is something to read; never bit 63.
+        bits: u64,
+    },
+    /// Ask the kernel about the system.
+    Inspect {
+        /// About what.
+        topic: InspectTopic,
+    },
+    /// Switch the machine off, or reset it.
+    Power {
+        /// Which of the two.
+        action: PowerAction,
+    },
 }
+
+/// What the kernel can be asked about, each by a grant of its own; see [`crate::inspect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InspectTopic {
+    /// The tasks: state, priority, time.
+    Tasks,
+    /// The PCI functions that the buses were found to have.
+    Devices,
+    /// The lines of the log that are still remembered.
+    Log,
+}
+
+/// What can be done with the machine's power, each by a grant of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerAction {
+    /// Switch it off.
+    Off,
+    /// Reset it.
+    Reboot,
+}
+
+macro_rules! named {
+    ($type:ident: $($value:ident $name:literal,)*) => {
+        impl $type {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$value,)*];
+
+            /// Its name in the charter.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)*
+                }
+            }
+
+            /// The one of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.name() == name)
+            }
+        }
+    };
+}
+
+named! { InspectTopic: Tasks "tasks", Devices "devices", Log "log", }
+named! { PowerAction: Off "off", Reboot "reboot", }
 
 /// A task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -116,6 +116,23 @@ pub enum Granted {
         /// Its size in bytes.
         bytes: u64,
     },
+    /// Reads what is typed on the serial port, and writes text there.
+    Console {
+        /// For `ConsoleRead` and `ConsoleWrite`.
+        handle: u32,
+        /// The notification bits that tell of something to read.
+        bits: u64,
+    },
+    /// May ask the kernel about the system: what about, the capability says.
+    Inspect {
+        /// For `Inspect`.
+        handle: u32,
+    },
+    /// May switch the machine off, or reset it: which, the capability says.
+    Power {
+        /// For `Power`.
+        handle: u32,
+    },
 }
 
 /// A task that may call an endpoint of this one.

@@ -82,6 +82,25 @@ pub enum Number {
     /// Copies a finished command's data that lies in memory mapped nowhere into the IPC buffer.
     /// `rdi` = registers handle, `rsi` = queue, `rdx` = command identifier. → `rdi` = bytes.
     DeviceCollect = 15,
+    /// Takes what was typed on the serial port. `rdi` = console handle.
+    /// → `rdi` = [`ConsoleState`], `rsi` = number of bytes, words = the bytes, `rdx` = bytes lost since the last call
+    /// because nobody took them. Never waits: the bits of the grant are set when there is something to take, when the
+    /// boot was told, and when a line of the log went between what this task wrote.
+    ConsoleRead = 16,
+    /// Writes text to the serial port, in lines of which each begins with [`CONSOLE_PREFIX`], whatever the text is.
+    /// `rdi` = console handle, `rsi` = bytes of text at the start of the IPC buffer, at most [`CONSOLE_BYTES_MAX`].
+    /// A line feed ends a line, a backspace (8) takes back the last character of an unfinished one; every other byte
+    /// that is not printable ASCII shows as `?`.
+    /// Errors: denied (handle), invalid (length), busy (the port is slower than this task; nothing was written).
+    ConsoleWrite = 17,
+    /// Asks the kernel about the system. `rdi` = inspect handle, `rsi` = number of the entry, from 0, or place in the
+    /// log. → `rdi` = place in the log of the first byte given, `rsi` = bytes now at the start of the IPC buffer, 0
+    /// beyond the last entry: see [`crate::inspect`]. Errors: denied (handle).
+    Inspect = 18,
+    /// Switches the machine off, or resets it, as the handle says. `rdi` = power handle, `rsi` = 0: tells only whether
+    /// there is a way, 1: does it, and does not return.
+    /// → `rdi` = 1 if there is a way, 0 if there is none. Errors: denied (handle), invalid (`rsi`, or there is no way).
+    Power = 19,
 }
 
 impl Number {
@@ -104,6 +123,10 @@ impl Number {
             13 => Self::DeviceSubmit,
             14 => Self::DeviceComplete,
             15 => Self::DeviceCollect,
+            16 => Self::ConsoleRead,
+            17 => Self::ConsoleWrite,
+            18 => Self::Inspect,
+            19 => Self::Power,
             _ => return None,
         })
     }
@@ -111,6 +134,34 @@ impl Number {
 
 /// Longest text of one log line, in bytes; longer text is invalid.
 pub const LOG_BYTES_MAX: usize = 1024;
+/// Longest text of one [`Number::ConsoleWrite`], in bytes.
+pub const CONSOLE_BYTES_MAX: usize = 256;
+/// What each line of the console's text begins with on the serial port. No component's name does, so no such line is an
+/// event of the log.
+pub const CONSOLE_PREFIX: &str = "> ";
+
+/// How the console is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleState {
+    /// There is a serial port.
+    pub present: bool,
+    /// `charter: boot complete`, or `boot incomplete`, is in the log.
+    pub boot_told: bool,
+    /// Since the last call, a line of the log ended a line that this task had not finished.
+    pub interrupted: bool,
+}
+
+impl ConsoleState {
+    /// As a result of [`Number::ConsoleRead`].
+    pub const fn to_word(self) -> u64 {
+        self.present as u64 | (self.boot_told as u64) << 1 | (self.interrupted as u64) << 2
+    }
+
+    /// From a result of [`Number::ConsoleRead`].
+    pub const fn from_word(word: u64) -> Self {
+        Self { present: word & 1 != 0, boot_told: word & 2 != 0, interrupted: word & 4 != 0 }
+    }
+}
 
 /// Answers that are not success. Each names a different fault, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -260,6 +311,13 @@ mod tests {
             }
         }
         assert_eq!(Error::new(0), None);
+    }
+
+    #[test]
+    fn the_console_state_survives_a_register() {
+        for word in 0..8 {
+            assert_eq!(ConsoleState::from_word(word).to_word(), word);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 use heapless::Vec;
 use nvme_broker::NvmeBroker;
 
-use crate::platform::pci::{Handle, Inventory};
+use crate::platform::pci::{Found, Function, Handle, Inventory};
 
 mod hardware;
 mod reason;
@@ -149,6 +149,25 @@ impl Devices {
                 lane: Lane::Brokered,
                 writable: entry.writable,
             },
+        }
+    }
+
+    /// The PCI function of this number, bridges last, and the charter's name of it if it is granted.
+    pub fn found(&self, number: usize) -> Option<(Found, Option<&str>)> {
+        let functions = self.inventory.functions();
+        let bridge = |number: usize| {
+            let bridge = self.inventory.bridges().get(number)?;
+            Some(Found { address: bridge.address, identity: bridge.identity })
+        };
+        let found = functions.get(number).copied().or_else(|| bridge(number.checked_sub(functions.len())?))?;
+        let is_it = |entry: &&Entry| entry.function.as_ref().is_some_and(|own| own.address() == found.address);
+        Some((found, self.entries.iter().find(is_it).map(|entry| entry.name.as_str())))
+    }
+
+    /// Takes memory from every function, before the machine ends: only granted ones have had it since start-up.
+    pub fn clear_bus_mastering(&mut self) {
+        for function in self.entries.iter_mut().filter_map(|entry| entry.function.as_mut()) {
+            function.set_bus_mastering(false);
         }
     }
 

@@ -33,7 +33,8 @@ mod running {
     use crate::objects::direct::HandOver;
     use crate::objects::registers::Registers;
     use crate::objects::task::Task;
-    use crate::platform::apic::{SPURIOUS_VECTOR, TIMER_VECTOR};
+    use crate::platform;
+    use crate::platform::apic::{SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
     use crate::state::Kernel;
     use crate::system_call;
 
@@ -143,11 +144,28 @@ mod running {
 
     /// Gives the processor and a message to the task that waits for it.
     #[inline(always)]
-    fn hand_over(kernel: &Kernel, over: HandOver) -> ! {
-        let (from, to) = (kernel.objects.task(over.from), kernel.objects.task(over.to));
+    fn hand_over(kernel: &mut Kernel, over: HandOver) -> ! {
+        let HandOver { from, to, first, bytes, third } = over;
+        if kernel.objects.keeps_accounts() {
+            charge_and_hand_over(kernel, from, to, first, bytes, third)
+        }
+        switch(kernel, from, to, [first, bytes, third])
+    }
+
+    /// Apart, so that whom nobody asks about needs no room on the stack either.
+    #[cold]
+    #[inline(never)]
+    fn charge_and_hand_over(kernel: &mut Kernel, from: TaskId, to: TaskId, first: u64, bytes: u64, third: u64) -> ! {
+        kernel.objects.charge(to, platform::time_stamp());
+        switch(kernel, from, to, [first, bytes, third])
+    }
+
+    #[inline(always)]
+    fn switch(kernel: &Kernel, from: TaskId, to: TaskId, results: [u64; 3]) -> ! {
+        let (from, to) = (kernel.objects.task(from), kernel.objects.task(to));
         activate(to);
         // SAFETY: a task that waits has entered by SYSCALL, so its record is right; its address space was loaded.
-        unsafe { stubs::hand_over([over.first, over.bytes, over.third], &to.registers, &from.registers) }
+        unsafe { stubs::hand_over(results, &to.registers, &from.registers) }
     }
 
     /// Entered by an interrupt or exception that struck a task, likewise.
@@ -227,6 +245,7 @@ mod running {
         match vector {
             SPURIOUS_VECTOR => return,
             TIMER_VECTOR => kernel.timer(),
+            SERIAL_VECTOR => kernel.serial_interrupt(),
             FIRST_VECTOR..END_VECTOR => {
                 if let Some(told) = kernel.interrupts[usize::from(vector - FIRST_VECTOR)] {
                     kernel.objects.signal(told.task, told.bits);
@@ -249,7 +268,7 @@ mod running {
             leave_slowly();
         }
         match kernel.objects.current() {
-            Some(current) => resume(kernel.objects.task(current)),
+            Some(current) => resume(kernel, current),
             None => leave_slowly(),
         }
     }
@@ -265,7 +284,7 @@ mod running {
             kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
             kernel.arm_timer();
             if let Some(current) = kernel.objects.current() {
-                resume(kernel.objects.task(current));
+                resume(kernel, current);
             }
             idle(kernel);
         }
@@ -278,18 +297,15 @@ mod running {
             return;
         }
         kernel.drain_log_soon(kernel.now());
-        let before = time_stamp();
+        let before = platform::time_stamp();
         wait_for_interrupt();
-        kernel.halted = kernel.halted.wrapping_add(time_stamp().wrapping_sub(before));
+        let after = platform::time_stamp();
+        kernel.halted = kernel.halted.wrapping_add(after.wrapping_sub(before));
+        kernel.objects.skip(before, after);
         let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
         if let Some(vector) = woken_by.checked_sub(1) {
             interrupt(kernel, vector as u8);
         }
-    }
-
-    fn time_stamp() -> u64 {
-        // SAFETY: every x86-64 processor has it, and the kernel may always read it.
-        unsafe { core::arch::x86_64::_rdtsc() }
     }
 
     /// Halts the processor until one interrupt has struck; it is noted in [`WOKEN_BY`].
@@ -314,14 +330,17 @@ mod running {
 
     /// Gives the processor to a task.
     #[inline(always)]
-    fn resume(task: &Task) -> ! {
+    fn resume(kernel: &mut Kernel, id: TaskId) -> ! {
         // SAFETY: as in `activate`.
         let loaded = unsafe { &*GLOBAL.cpu.get() }.address_space;
         // Each task has an address space of its own, so where it is the same, so is the record.
-        if loaded != task.address_space {
-            activate(task);
+        if loaded != kernel.objects.task(id).address_space {
+            if kernel.objects.keeps_accounts() {
+                kernel.objects.charge(id, platform::time_stamp());
+            }
+            activate(kernel.objects.task(id));
         }
         // SAFETY: the registers are a task's: user segments, interrupts on (only the kernel's code writes those).
-        unsafe { stubs::resume(&task.registers) }
+        unsafe { stubs::resume(&kernel.objects.task(id).registers) }
     }
 }

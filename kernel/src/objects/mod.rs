@@ -8,8 +8,10 @@
 //! - [`messages`]: call, receive, reply, signal.
 //! - [`direct`]: the same where the receiver waits and runs at once.
 //! - [`scheduler`]: the ready queues.
+//! - [`accounting`]: who has had the processor for how long.
 //! - [`lifetime`]: deadlines, stopping, what a death does to others.
 
+pub mod accounting;
 pub mod direct;
 pub mod lifetime;
 pub mod messages;
@@ -22,6 +24,7 @@ mod tests;
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::{ENDPOINTS_MAX, TASKS_MAX};
 use abi::system_call::NO_DEADLINE;
+use accounting::Account;
 use scheduler::ReadyQueues;
 use task::{State, Task};
 
@@ -94,6 +97,7 @@ pub struct Objects {
     earliest_deadline: u64,
     /// When the current task must let an equal run; `NO_DEADLINE` while it has none ready.
     slice_end: u64,
+    account: Account,
     buffers: &'static mut [[u8; IPC_BUFFER_BYTES]],
 }
 
@@ -107,6 +111,7 @@ impl Objects {
             current: None,
             earliest_deadline: NO_DEADLINE,
             slice_end: NO_DEADLINE,
+            account: Account::new(),
             buffers: &mut [],
         }
     }
@@ -141,6 +146,11 @@ impl Objects {
     /// An endpoint.
     pub fn endpoint_mut(&mut self, id: EndpointId) -> &mut Endpoint {
         &mut self.endpoints[id.index()]
+    }
+
+    /// The task that receives on an endpoint.
+    pub fn server(&self, id: EndpointId) -> Option<TaskId> {
+        self.endpoints[id.index()].server
     }
 
     /// Every task that the charter has, stopped ones too.

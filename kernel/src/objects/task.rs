@@ -75,6 +75,10 @@ pub struct Task {
     pub started: Started,
     /// First address of its stack; the page below is never mapped.
     pub stack_bottom: u64,
+    /// Counts of the time-stamp counter while it had the processor.
+    pub time: u64,
+    /// Bytes of memory that only it uses.
+    pub memory: u64,
 }
 
 impl Task {
@@ -96,6 +100,8 @@ impl Task {
             required: false,
             started: Started::Unknown,
             stack_bottom: 0,
+            time: 0,
+            memory: 0,
         }
     }
 

@@ -3,6 +3,10 @@
 //! The tables are bytes that somebody else wrote: every length is checked against what is mapped, every table against
 //! its checksum, and one that is wrong is left out and said so. Layouts: ACPI 6.5, chapter 5; MCFG: PCI Firmware
 //! Specification 3.3, 4.1.2.
+//!
+//! - [`fadt`]: the power-management timer, and how the machine is switched off and reset.
+//! - [`madt`]: the interrupt controllers.
+//! - [`sleep`]: the one AML object that is looked at, by its bytes.
 
 use abi::layout::PAGE_BYTES;
 use heapless::Vec;
@@ -11,10 +15,20 @@ use super::Mapper;
 use super::clock::calibration::PowerTimer;
 use crate::log;
 
+pub mod fadt;
+pub mod madt;
+pub mod sleep;
+
+use fadt::PowerRegisters;
+use madt::{IoApic, Override};
+use sleep::SleepTypes;
+
 /// Most ECAM ranges, I/O APICs and tables looked at; further ones are left out.
 pub const ECAM_RANGES_MAX: usize = 16;
 /// See [`ECAM_RANGES_MAX`].
 pub const IO_APICS_MAX: usize = 16;
+/// See [`ECAM_RANGES_MAX`].
+pub const OVERRIDES_MAX: usize = 16;
 const TABLES_MAX: usize = 128;
 /// Longest table looked at, in bytes.
 const TABLE_BYTES_MAX: u32 = 0x10_0000;
@@ -36,15 +50,6 @@ pub struct EcamRange {
     pub last_bus: u8,
 }
 
-/// What is written where to reset the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResetRegister {
-    /// I/O port.
-    pub port: u16,
-    /// Value.
-    pub value: u8,
-}
-
 /// What firmware's tables say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firmware {
@@ -52,12 +57,16 @@ pub struct Firmware {
     pub ecam: Vec<EcamRange, ECAM_RANGES_MAX>,
     /// The power-management timer, from the FADT.
     pub power_timer: Option<PowerTimer>,
-    /// The reset register, from the FADT, if it is an I/O port.
-    pub reset: Option<ResetRegister>,
+    /// How the machine is switched off and reset, from the FADT.
+    pub power: PowerRegisters,
+    /// What is written to switch it off, from the DSDT or an SSDT.
+    pub off: Option<SleepTypes>,
     /// Physical address of the local APICs, from the MADT.
     pub local_apic: Option<u64>,
-    /// Physical addresses of the I/O APICs, from the MADT.
-    pub io_apics: Vec<u64, IO_APICS_MAX>,
+    /// The I/O APICs, from the MADT.
+    pub io_apics: Vec<IoApic, IO_APICS_MAX>,
+    /// Where the interrupts of ISA arrive that do not arrive where their number says, from the MADT.
+    pub overrides: Vec<Override, OVERRIDES_MAX>,
     /// Whether there is a DMAR, which describes an IOMMU.
     pub has_dmar: bool,
 }
@@ -116,10 +125,29 @@ impl Firmware {
             // There are no more than `TABLES_MAX`.
             let _ = addresses.push(entry.unwrap_or(0));
         }
-        for address in addresses {
-            self.read_table(mapper, address);
+        for address in &addresses {
+            self.read_table(mapper, *address);
         }
+        self.read_sleep_types(mapper, &addresses);
         Ok(())
+    }
+
+    /// Looks for what switches the machine off: in the DSDT, then in each SSDT.
+    fn read_sleep_types(&mut self, mapper: &mut impl Mapper, addresses: &[u64]) {
+        let definitions = self.power.definitions.into_iter().chain(addresses.iter().copied());
+        for address in definitions {
+            let Ok(header) = map(mapper, address, HEADER_BYTES) else { continue };
+            if !(header.starts_with(b"DSDT") || header.starts_with(b"SSDT")) {
+                continue;
+            }
+            match table(mapper, address) {
+                Ok(table) => self.off = sleep::types(&table[HEADER_BYTES..], sleep::OFF),
+                Err(error) => log!("charter", "acpi table ignored signature=definitions because=\"{error}\""),
+            }
+            if self.off.is_some() {
+                return;
+            }
+        }
     }
 
     fn read_table(&mut self, mapper: &mut impl Mapper, address: u64) {
@@ -161,44 +189,6 @@ impl Firmware {
             }
         }
     }
-
-    fn read_fadt(&mut self, table: &[u8]) {
-        const RESET_SUPPORTED: u32 = 1 << 10;
-        const WIDE_TIMER: u32 = 1 << 8;
-        const HARDWARE_REDUCED: u32 = 1 << 20;
-        let flags = u32_at(table, 112).unwrap_or(0);
-        if flags & HARDWARE_REDUCED == 0 {
-            let port = io_port(table, 208).or_else(|| u32_at(table, 76)?.try_into().ok());
-            self.power_timer =
-                port.filter(|port| *port != 0).map(|port| PowerTimer { port, is_wide: flags & WIDE_TIMER != 0 });
-        }
-        if flags & RESET_SUPPORTED != 0
-            && let (Some(port), Some(value)) = (io_port(table, 116), table.get(128))
-        {
-            self.reset = Some(ResetRegister { port, value: *value });
-        }
-    }
-
-    fn read_madt(&mut self, table: &[u8]) {
-        const IO_APIC: u8 = 1;
-        const LOCAL_APIC_ADDRESS: u8 = 5;
-        self.local_apic = u32_at(table, HEADER_BYTES).map(u64::from).filter(|address| *address != 0);
-        let mut rest = table.get(HEADER_BYTES + 8..).unwrap_or_default();
-        while let [kind, length, ..] = *rest {
-            // An entry shorter than its own head would never end.
-            let Some((entry, others)) = rest.split_at_checked(length.max(2).into()) else { break };
-            rest = others;
-            match kind {
-                IO_APIC => {
-                    let address = u32_at(entry, 4).map(u64::from).filter(|address| *address != 0);
-                    // Beyond the room: it is not masked, as if it were not described.
-                    let _ = address.map(|address| self.io_apics.push(address));
-                }
-                LOCAL_APIC_ADDRESS => self.local_apic = u64_at(entry, 4).or(self.local_apic),
-                _ => {}
-            }
-        }
-    }
 }
 
 /// Maps bytes of a table.
@@ -228,15 +218,6 @@ fn table<M: Mapper>(mapper: &mut M, address: u64) -> Result<&[u8], TableError> {
 fn check(bytes: &[u8]) -> Result<(), TableError> {
     let sum = bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     if sum == 0 { Ok(()) } else { Err(TableError::Checksum) }
-}
-
-/// The port that a generic address structure names, if it names one (ACPI 6.5, 5.2.3.2).
-fn io_port(table: &[u8], at: usize) -> Option<u16> {
-    const SYSTEM_IO: u8 = 1;
-    if *table.get(at)? != SYSTEM_IO {
-        return None;
-    }
-    u16::try_from(u64_at(table, at.checked_add(4)?)?).ok().filter(|port| *port != 0)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -18,6 +18,8 @@ use super::registers::Registers;
 
 /// Interrupt vector of the timer: above those of the devices.
 pub const TIMER_VECTOR: u8 = 0xe0;
+/// Interrupt vector of the serial port.
+pub const SERIAL_VECTOR: u8 = 0xd0;
 /// Interrupt vector of an interrupt that was withdrawn before it was delivered. It is not acknowledged.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 
@@ -227,7 +229,7 @@ fn mask_legacy_controllers() {
 }
 
 /// The time-stamp counter.
-pub(super) fn time_stamp() -> u64 {
+pub fn time_stamp() -> u64 {
     // SAFETY: every x86-64 CPU has it, and the kernel may always read it.
     unsafe { _rdtsc() }
 }

@@ -110,6 +110,11 @@ impl Clock {
         scale(counter.saturating_sub(self.start), self.nanoseconds)
     }
 
+    /// How long so many counts of the time-stamp counter take, in nanoseconds.
+    pub fn nanoseconds(&self, counts: u64) -> u64 {
+        scale(counts, self.nanoseconds)
+    }
+
     /// The time-stamp counter at which a time has come: the clock is never before `nanoseconds` then, but for the
     /// rounding of the two factors, a few counts a second.
     pub fn counter_at(&self, nanoseconds: u64) -> u64 {

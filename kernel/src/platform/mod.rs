@@ -3,7 +3,9 @@
 //! - [`acpi`]: what firmware's tables say of the machine.
 //! - [`pci`]: finds functions, switches bus mastering off, reads BARs and capabilities.
 //! - [`msix`]: the MSI-X tables, which are the kernel's alone.
-//! - [`apic`] and [`ioapic`]: the local APIC with its timer; every other interrupt source is masked.
+//! - [`apic`] and [`ioapic`]: the local APIC with its timer; every other interrupt source is masked, but the serial
+//!   port's if a task may read it.
+//! - [`power`]: switching the machine off, resetting it.
 //! - [`clock`]: monotonic nanoseconds from the time-stamp counter.
 //! - [`serial`]: the first serial port.
 //! - [`cpu`]: the control registers that close what tasks must not have.
@@ -20,8 +22,11 @@ pub mod cpu;
 pub mod ioapic;
 pub mod msix;
 pub mod pci;
+pub mod power;
 pub mod registers;
 pub mod serial;
+
+pub use apic::time_stamp;
 
 /// What the platform needs of memory. The kernel maps nothing else than what is asked for here.
 pub trait Mapper {
@@ -49,6 +54,10 @@ pub struct Platform {
     pub clock: clock::Clock,
     /// The way to configuration space.
     pub pci: pci::Access,
+    /// The I/O APICs, all masked.
+    pub io_apics: ioapic::IoApics,
+    /// How the machine is switched off and reset.
+    pub power: power::Power,
 }
 
 /// Reads firmware's tables, masks every interrupt source, starts the clock. `acpi_root` is the physical address of
@@ -58,8 +67,9 @@ pub struct Platform {
 pub fn start(mapper: &mut impl Mapper, acpi_root: u64) -> Option<Platform> {
     let firmware = acpi::Firmware::read(mapper, acpi_root);
     let mut apic = apic::LocalApic::start(mapper)?;
-    ioapic::mask_all(mapper, &firmware.io_apics);
+    let io_apics = ioapic::IoApics::start(mapper, &firmware.io_apics);
     let clock = clock::start(&mut apic, firmware.power_timer);
     let pci = pci::Access::new(&firmware.ecam);
-    Some(Platform { firmware, apic, clock, pci })
+    let power = power::Power::new(mapper, &firmware);
+    Some(Platform { firmware, apic, clock, pci, io_apics, power })
 }

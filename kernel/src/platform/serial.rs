@@ -1,9 +1,10 @@
-//! The first serial port: 115200 baud, 8N1, FIFO on.
+//! The first serial port: 115200 baud, 8N1, FIFO on, an interrupt for each byte that comes if somebody wants it.
 //!
 //! Nothing here waits without a bound: [`Serial::try_send`] sends what the FIFO takes now, and a port that is absent
 //! or stands still costs a bounded number of reads.
 
 use uart_16550::backend::PioBackend;
+use uart_16550::spec::registers::{FifoTriggerLevel, IER};
 use uart_16550::{BaudRate, Config, Uart16550};
 use x86_64::instructions::port::Port;
 
@@ -35,7 +36,11 @@ impl Serial {
         // SAFETY: the eight ports from `BASE` on belong to the first serial port on every PC, and the kernel alone
         // uses them, through this one value.
         let Ok(mut port) = (unsafe { Uart16550::new_port(BASE) }) else { return Self::absent() };
-        let config = Config { baud_rate: BaudRate::Baud115200, ..Config::DEFAULT };
+        let config = Config {
+            baud_rate: BaudRate::Baud115200,
+            fifo_trigger_level: Some(FifoTriggerLevel::One),
+            ..Config::DEFAULT
+        };
         // A missing port is found by its scratch register, which does not keep what is written.
         match port.init(config) {
             Ok(()) => Self { port: Some(port) },
@@ -52,6 +57,18 @@ impl Serial {
     /// port takes all.
     pub fn try_send(&mut self, bytes: &[u8]) -> usize {
         self.port.as_mut().map_or(bytes.len(), |port| port.send_bytes(bytes))
+    }
+
+    /// Has the port interrupt when a byte has come. It does so once: [`Serial::receive`] must then take them all.
+    pub fn interrupt_on_receive(&mut self) {
+        if let Some(port) = &mut self.port {
+            port.enable_interrupts(IER::DATA_READY);
+        }
+    }
+
+    /// Takes what has come; returns how many bytes.
+    pub fn receive(&mut self, bytes: &mut [u8]) -> usize {
+        self.port.as_mut().map_or(0, |port| port.receive_bytes(bytes))
     }
 
     /// Sends everything, or as much as goes before the port stands still for a second or so: for a kernel that is

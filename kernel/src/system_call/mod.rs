@@ -3,8 +3,11 @@
 //! See [`abi::system_call`] for the calls. Every argument is a number that a task chose: handles are looked up, lengths
 //! compared, and no address is ever taken.
 
+mod console;
 mod device;
+mod inspect;
 mod log;
+mod power;
 
 use abi::Error;
 use abi::package::Capability;
@@ -106,6 +109,7 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
             return kernel.objects.yield_current();
         }
         Number::DeviceInformation => return device::information(kernel, current, first),
+        Number::ConsoleRead => return console::read(kernel, current, first),
         _ => {}
     }
     let result = match number {
@@ -120,6 +124,9 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::DeviceSubmit => return device::submit(kernel, current, &registers),
         Number::DeviceComplete => device::complete(kernel, current, &registers),
         Number::DeviceCollect => device::collect(kernel, current, &registers),
+        Number::ConsoleWrite => console::write(kernel, current, first, second),
+        Number::Inspect => inspect::inspect(kernel, current, first, second),
+        Number::Power => power::power(kernel, current, first, second),
         _ => Err(Error::Invalid),
     };
     finish(kernel, current, result);

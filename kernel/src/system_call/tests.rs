@@ -3,9 +3,10 @@
 extern crate std;
 
 use abi::Error;
+use abi::inspect;
 use abi::layout::IPC_BUFFER_BYTES;
-use abi::package::{Capability, TASKS_MAX};
-use abi::system_call::{LOG_BYTES_MAX, NO_DEADLINE, Number};
+use abi::package::{Capability, InspectTopic, PowerAction, TASKS_MAX};
+use abi::system_call::{CONSOLE_BYTES_MAX, ConsoleState, LOG_BYTES_MAX, NO_DEADLINE, Number};
 use std::boxed::Box;
 use std::vec;
 
@@ -15,7 +16,7 @@ use crate::objects::task::{State, Task};
 use crate::objects::{EndpointId, TaskId};
 use crate::state::Kernel;
 
-/// A server (task 0) and a client (task 1) with one capability of each kind, handles 1 to 6.
+/// A server (task 0) and a client (task 1) with one capability of each kind, handles 1 to 11.
 fn kernel() -> Box<Kernel> {
     let mut kernel = Box::new(Kernel::new());
     kernel.objects.set_buffers(Box::leak(vec![[0; IPC_BUFFER_BYTES]; TASKS_MAX].into_boxed_slice()));
@@ -26,6 +27,11 @@ fn kernel() -> Box<Kernel> {
         Capability::DeviceInformation { device: 0 },
         Capability::Log { name: 0 },
         Capability::Interrupt { device: 0, vector: 0, bits: 1 },
+        Capability::Console { bits: 8 },
+        Capability::Inspect { topic: InspectTopic::Tasks },
+        Capability::Inspect { topic: InspectTopic::Devices },
+        Capability::Inspect { topic: InspectTopic::Log },
+        Capability::Power { action: PowerAction::Off },
     ];
     let mut client = Task { priority: 1, ..Task::empty() };
     for (slot, capability) in client.capabilities.iter_mut().zip(held) {
@@ -66,7 +72,7 @@ fn every_result_register_is_defined_and_the_others_are_kept() {
 #[test]
 fn numbers_that_are_no_call_are_invalid() {
     let mut kernel = kernel();
-    for number in [16, 17, 255, 1 << 32, u64::MAX] {
+    for number in [20, 21, 255, 1 << 32, u64::MAX] {
         assert_eq!(ask(&mut kernel, number, [1, 1, 1, 1]).rax, Error::Invalid as u64);
     }
 }
@@ -75,7 +81,7 @@ fn numbers_that_are_no_call_are_invalid() {
 fn handles_of_another_kind_or_of_nothing_are_denied() {
     let mut kernel = kernel();
     let wrong =
-        |good: u64| [0, 1, 2, 3, 4, 5, 6, 7, 32, 33, 1 << 32 | 1, u64::MAX].into_iter().filter(move |h| *h != good);
+        |good: u64| [0, 1, 2, 3, 4, 5, 6, 12, 32, 33, 1 << 32 | 1, u64::MAX].into_iter().filter(move |h| *h != good);
     for (number, good) in [
         (Number::Call, 1),
         (Number::Signal, 2),
@@ -85,6 +91,10 @@ fn handles_of_another_kind_or_of_nothing_are_denied() {
         (Number::DeviceSubmit, 3),
         (Number::DeviceComplete, 3),
         (Number::DeviceCollect, 3),
+        (Number::ConsoleRead, 7),
+        (Number::ConsoleWrite, 7),
+        (Number::Inspect, 8),
+        (Number::Power, 11),
     ] {
         for handle in wrong(good) {
             assert_eq!(
@@ -97,7 +107,7 @@ fn handles_of_another_kind_or_of_nothing_are_denied() {
     for handle in wrong(3).filter(|handle| *handle != 4) {
         assert_eq!(ask(&mut kernel, Number::DeviceInformation as u64, [handle, 0, 0, 0]).rax, Error::Denied as u64);
     }
-    for handle in 1..8 {
+    for handle in 1..13 {
         assert_eq!(ask(&mut kernel, Number::ReplyReceive as u64, [0, 0, 0, handle]).rax, Error::Denied as u64);
     }
 }
@@ -122,6 +132,48 @@ fn lengths_are_compared_before_anything_is_done() {
     }
     assert_eq!(ask(&mut kernel, Number::Log as u64, [5, LOG_BYTES_MAX as u64 + 1, 0, 0]).rax, Error::Invalid as u64);
     assert_eq!(ask(&mut kernel, Number::Ready as u64, [2, 0, 0, 0]).rax, Error::Invalid as u64);
+}
+
+#[test]
+fn the_console_takes_what_was_typed_and_writes_text_of_a_bounded_length() {
+    let mut kernel = kernel();
+    assert_eq!(ask(&mut kernel, Number::ConsoleWrite as u64, [7, CONSOLE_BYTES_MAX as u64 + 1, 0, 0]).rax, 2);
+    assert_eq!(ask(&mut kernel, Number::ConsoleWrite as u64, [7, u64::MAX, 0, 0]).rax, Error::Invalid as u64);
+    b"help\n".iter().for_each(|byte| kernel.input.put(*byte));
+    let after = ask(&mut kernel, Number::ConsoleRead as u64, [7, 0, 0, 0]);
+    assert_eq!((after.rax, ConsoleState::from_word(after.rdi).present, after.rsi, after.rdx), (0, false, 5, 0));
+    assert_eq!(after.words()[0].to_le_bytes(), *b"help\n\0\0\0");
+    assert_eq!(ask(&mut kernel, Number::ConsoleRead as u64, [7, 0, 0, 0]).rsi, 0);
+}
+
+#[test]
+fn each_topic_is_told_entry_by_entry_and_ends() {
+    let mut kernel = kernel();
+    let current = kernel.objects.current().unwrap();
+    let mut told = |handle: u64, number: u64| {
+        let after = ask(&mut kernel, Number::Inspect as u64, [handle, number, 0, 0]);
+        assert_eq!(after.rax, 0);
+        kernel.objects.buffer(current)[..after.rsi as usize].to_vec()
+    };
+    let bytes = told(8, 0);
+    let server: inspect::Task<'_> = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!((server.priority, server.state, server.started), (2, inspect::TaskState::Waiting, None));
+    let bytes = told(8, 1);
+    let client: inspect::Task<'_> = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!((client.priority, client.state), (1, inspect::TaskState::Ready));
+    for (handle, number) in [(8, 2), (8, u64::MAX), (9, 0), (9, u64::MAX), (10, u64::MAX)] {
+        assert_eq!(told(handle, number), [], "{handle} {number}");
+    }
+}
+
+#[test]
+fn without_a_machine_there_is_no_way_to_end_it() {
+    let mut kernel = kernel();
+    let after = ask(&mut kernel, Number::Power as u64, [11, 0, 0, 0]);
+    assert_eq!((after.rax, after.rdi), (0, 0));
+    for doit in [1, 2, u64::MAX] {
+        assert_eq!(ask(&mut kernel, Number::Power as u64, [11, doit, 0, 0]).rax, Error::Invalid as u64);
+    }
 }
 
 #[test]
@@ -152,7 +204,7 @@ fn exit_stops_the_task_and_nothing_else() {
 proptest::proptest! {
     /// Random calls with random arguments never panic, and the caller's result registers are always defined.
     #[test]
-    fn no_arguments_panic(calls in proptest::collection::vec((0u64..20, arguments()), 1..100)) {
+    fn no_arguments_panic(calls in proptest::collection::vec((0u64..24, arguments()), 1..100)) {
         let mut kernel = kernel();
         for (number, arguments) in calls {
             kernel.objects.schedule(|| 0);
@@ -171,6 +223,6 @@ proptest::proptest! {
 
 fn arguments() -> impl proptest::strategy::Strategy<Value = [u64; 4]> {
     use proptest::prelude::*;
-    let value = prop_oneof![0u64..8, Just(48), Just(49), Just(4096), Just(4097), Just(u64::MAX), any::<u64>()];
+    let value = prop_oneof![0u64..13, Just(48), Just(49), Just(4096), Just(4097), Just(u64::MAX), any::<u64>()];
     [value.clone(), value.clone(), value.clone(), value]
 }

@@ -3,11 +3,14 @@
 use abi::needs::Kind;
 use abi::start::{Client, Granted, StartInfo};
 
+use crate::console::Console;
 use crate::device::{Device, Interrupt, Registers};
 use crate::evidence::Evidence;
+use crate::inspect::Inspect;
 use crate::ipc::{Call, Receive, Signal};
 use crate::log::Log;
 use crate::memory::{Dma, Window};
+use crate::power::Power;
 
 /// A grant that a task cannot go on without. The builder finds it first, if the task says what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +103,9 @@ grants! {
     Window: Window, Granted::Window { address, bytes, writable } => Window::granted(address, bytes, writable);
     Log: Log, Granted::Log { handle } => Log { handle };
     Evidence: Evidence, Granted::Evidence { address, bytes } => Evidence::granted(address, bytes);
+    Console: Console, Granted::Console { handle, bits } => Console { handle, bits };
+    Inspect: Inspect, Granted::Inspect { handle } => Inspect { handle };
+    Power: Power, Granted::Power { handle } => Power { handle };
 }
 
 #[cfg(test)]

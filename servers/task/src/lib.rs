@@ -31,6 +31,7 @@
 extern crate std;
 
 mod buffer;
+mod console;
 mod control;
 mod device;
 #[doc(hidden)]
@@ -39,23 +40,28 @@ mod environment;
 mod evidence;
 #[cfg(not(target_os = "none"))]
 pub mod host;
+mod inspect;
 mod ipc;
 mod log;
 pub mod measure;
 mod memory;
 mod message;
 mod needs;
+mod power;
 mod raw;
 mod time;
 
 pub use abi;
+pub use console::{Console, Typed};
 pub use control::{Started, Stop, exit, idle, ready, yield_now};
 pub use device::{Completions, Device, Interrupt, Registers, Submission};
 pub use environment::{Environment, Grant, Missing};
 pub use evidence::Evidence;
+pub use inspect::Inspect;
 pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signal, wait};
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
 pub use message::{Inbox, Malformed, TooLong};
+pub use power::Power;
 pub use raw::{Frame, system_call};
 pub use time::{Deadline, Instant};

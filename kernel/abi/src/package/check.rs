@@ -90,6 +90,7 @@ fn device(package: &Package<'_>, index: usize, device: &Device<'_>) -> Result<()
 struct Owners {
     receives: u64,
     registers: u64,
+    console: u64,
 }
 
 fn task(package: &Package<'_>, index: usize, task: &Task<'_>, owners: &mut Owners) -> Result<(), PackageError> {
@@ -167,6 +168,8 @@ fn capability(
             if bits >> 63 != 0 || bits == 0 { Err("interrupt's bits") } else { Ok(()) }
         }
         Capability::DeviceInformation { device } if device >= contents.devices => Err("unknown device"),
+        Capability::Console { bits } if bits >> 63 != 0 || bits == 0 => Err("console's bits"),
+        Capability::Console { .. } => take(&mut owners.console, 0, "console granted to two"),
         Capability::Log { name } if usize::from(name) >= task.log_names.len() => Err("unknown log name"),
         _ => Ok(()),
     }

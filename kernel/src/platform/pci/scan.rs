@@ -33,6 +33,8 @@ pub struct Found {
 pub struct Bridge {
     /// Where it is.
     pub address: PciAddress,
+    /// What it is.
+    pub identity: Identity,
     /// The bus behind it.
     pub secondary: u8,
 }
@@ -129,7 +131,7 @@ fn visit(bus: &mut impl Bus, address: PciAddress, inventory: &mut Inventory) -> 
         HEADER_TYPE_BRIDGE => {
             let [_, secondary, _, _] = function.read(BRIDGE_BUSES).to_le_bytes();
             // A bridge beyond the room may stay closed; what is behind it has its bus mastering switched off anyway.
-            let _ = inventory.bridges.push(Bridge { address, secondary });
+            let _ = inventory.bridges.push(Bridge { address, identity, secondary });
         }
         HEADER_TYPE_CARDBUS => {}
         _ => {

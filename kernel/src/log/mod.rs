@@ -2,7 +2,10 @@
 //!
 //! The kernel writes the component from the sender's identity and the charter, never from its text, and the text
 //! carries no control characters, so no task can forge another's line. Lines wait in a ring until the serial port takes
-//! them; a line that does not fit is dropped whole and counted.
+//! them; a line that does not fit is dropped whole and counted. What the port has taken stays in the ring until newer
+//! lines need the room, so that it can still be read ([`remembered`]).
+//!
+//! The [`console`]'s text goes to the same port, between lines, and is none of the log.
 
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
@@ -10,6 +13,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::package::NAME_BYTES_MAX;
 use abi::system_call::LOG_BYTES_MAX;
+
+pub mod console;
+
+use console::Console;
 
 /// Bytes of the ring.
 const RING_BYTES: usize = 32 * 1024;
@@ -94,32 +101,63 @@ pub fn task_line(component: &str, text: fmt::Arguments<'_>) -> bool {
 }
 
 /// Hands waiting bytes to `send`, which returns how many it took, until it takes none, none are left or `at_most` were
-/// taken. Returns whether bytes are left that `send` would take.
+/// taken. Returns whether bytes are left that `send` would take. The log goes before the console.
 pub fn drain(at_most: usize, mut send: impl FnMut(&[u8]) -> usize) -> bool {
     let mut more = false;
     with_ring(|ring| {
         let mut budget = at_most;
-        while ring.read != ring.written && budget > 0 {
-            let start = ring.read % RING_BYTES;
-            let waiting = ring.written - ring.read;
-            let end = (start + waiting.min(budget)).min(RING_BYTES);
-            let sent = send(&ring.bytes[start..end]);
-            if sent == 0 {
+        while budget > 0 && ring.is_waiting() {
+            let sent = ring.send(budget, &mut send);
+            // A console's text may come to nothing, as a backspace does where there is nothing to take back.
+            if sent == 0 && ring.is_waiting() {
                 return;
             }
-            ring.read += sent;
             budget = budget.saturating_sub(sent);
         }
-        more = ring.read != ring.written;
+        more = ring.is_waiting();
     });
     more
 }
 
-/// Whether lines wait for the serial port.
+/// Whether anything waits for the serial port.
 pub fn is_waiting() -> bool {
     let mut waiting = false;
-    with_ring(|ring| waiting = ring.read != ring.written);
+    with_ring(|ring| waiting = ring.is_waiting());
     waiting
+}
+
+/// Takes text of the console, all of it or none. Returns whether there was room.
+pub fn console_text(text: &[u8]) -> bool {
+    let mut room = false;
+    with_ring(|ring| room = ring.console.write(text));
+    room
+}
+
+/// Whether a line of the log has ended one that the console had not finished, since it was told so last. `told` says
+/// that it is told now.
+pub fn console_interrupted(told: bool) -> bool {
+    let mut interrupted = false;
+    with_ring(|ring| {
+        interrupted = if told { ring.console.take_interrupted() } else { ring.console.is_interrupted() };
+    });
+    interrupted
+}
+
+/// Copies bytes of the log from `place` on, counted from the log's first byte, or from the oldest byte that is still
+/// remembered. Returns the place of the first byte copied and their number, which is 0 at the end.
+pub fn remembered(place: u64, to: &mut [u8]) -> (u64, usize) {
+    let mut copied = (place, 0);
+    with_ring(|ring| {
+        let oldest = ring.farthest.saturating_sub(RING_BYTES);
+        let start = usize::try_from(place).unwrap_or(usize::MAX).clamp(oldest, ring.written);
+        let count = (ring.written - start).min(to.len());
+        let (first, second) = ring.bytes.split_at(start % RING_BYTES);
+        let head = count.min(second.len());
+        to[..head].copy_from_slice(&second[..head]);
+        to[head..count].copy_from_slice(&first[..count - head]);
+        copied = (start as u64, count);
+    });
+    copied
 }
 
 struct Ring {
@@ -127,7 +165,10 @@ struct Ring {
     /// Bytes taken and put since the start; their difference never exceeds the ring.
     read: usize,
     written: usize,
+    /// The most bytes that were ever put, also of lines that found no room in the end: older ones are gone.
+    farthest: usize,
     lost: u32,
+    console: Console,
 }
 
 impl Ring {
@@ -149,12 +190,35 @@ impl Ring {
         }
     }
 
+    fn is_waiting(&self) -> bool {
+        self.read != self.written || self.console.is_waiting()
+    }
+
+    /// Hands a part of what waits to `send`, at most `at_most` bytes; returns how many it took.
+    fn send(&mut self, at_most: usize, send: &mut impl FnMut(&[u8]) -> usize) -> usize {
+        if self.read != self.written && !self.console.is_under_way() {
+            // The console's turn comes where the log is at the end of a line, so within one of its lines this does
+            // nothing.
+            self.console.interrupt();
+        }
+        if self.read == self.written || self.console.is_under_way() {
+            return self.console.send(send);
+        }
+        let start = self.read % RING_BYTES;
+        let waiting = self.written - self.read;
+        let end = (start + waiting.min(at_most)).min(RING_BYTES);
+        let sent = send(&self.bytes[start..end]);
+        self.read += sent;
+        sent
+    }
+
     fn push(&mut self, byte: u8) -> fmt::Result {
         if self.written - self.read == RING_BYTES {
             return Err(fmt::Error);
         }
         self.bytes[self.written % RING_BYTES] = byte;
         self.written += 1;
+        self.farthest = self.farthest.max(self.written);
         Ok(())
     }
 }
@@ -183,7 +247,14 @@ unsafe impl Sync for Log {}
 
 static LOG: Log = Log {
     busy: AtomicBool::new(false),
-    ring: UnsafeCell::new(Ring { bytes: [0; RING_BYTES], read: 0, written: 0, lost: 0 }),
+    ring: UnsafeCell::new(Ring {
+        bytes: [0; RING_BYTES],
+        read: 0,
+        written: 0,
+        farthest: 0,
+        lost: 0,
+        console: Console::new(),
+    }),
 };
 
 /// Uses the ring, unless it is in use already: a machine check within a log line must not wait for that line.
@@ -238,6 +309,33 @@ mod tests {
         line("x", format_args!("after"));
         let text = collect();
         assert!(text.starts_with("kernel: log full dropped_lines=") && text.ends_with("\nx: after\n"), "{text}");
+
+        assert!(console_text(b"typ"));
+        assert_eq!(collect(), "> typ");
+        line("y", format_args!("event"));
+        assert!(console_text(b"ed\ncharter: boot complete\n"));
+        assert_eq!(collect(), "\r\ny: event\n> ed\r\n> charter: boot complete\r\n");
+        assert!(console_interrupted(false) && console_interrupted(true) && !console_interrupted(true));
+
+        let mut bytes = [0; 4096];
+        let (mut place, mut all) = (0, Vec::new());
+        loop {
+            let (start, count) = remembered(place, &mut bytes);
+            assert!(place == start || (place == 0 && start > 0), "only the oldest is gone");
+            all.extend_from_slice(&bytes[..count]);
+            place = start + count as u64;
+            if count == 0 {
+                break;
+            }
+        }
+        let text = String::from_utf8(all).unwrap();
+        assert!(text.ends_with("\nx: after\ny: event\n") && text.len() <= RING_BYTES, "no console's text in it");
+        assert_eq!(remembered(place, &mut bytes), (place, 0));
+        assert_eq!(remembered(u64::MAX, &mut bytes), (place, 0));
+        line("z", format_args!("!"));
+        assert_eq!(remembered(place, &mut bytes).1, 5);
+        assert_eq!(&bytes[..5], b"z: !\n");
+        collect();
     }
 
     #[test]
