@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use abi::handoff::PACKAGE_SECTION;
-use abi::package::{Capability, Package};
+use abi::package::{Capability, InspectTopic, Package, PowerAction};
 use abi::start::{Granted, StartInfo};
 use image_builder::{Build, BuildError, Manifest, build};
 use protocol::block::DiskGrant;
@@ -25,7 +25,7 @@ fn the_package_says_what_the_charter_says() {
     assert_eq!(package.contents().name, "charter");
     let tasks: Vec<_> = package.tasks().collect();
     let names: Vec<_> = tasks.iter().map(|task| task.name).collect();
-    assert_eq!(names, ["nvme", "block", "classify", "reader"]);
+    assert_eq!(names, ["nvme", "block", "classify", "reader", "console"]);
 
     let device = package.devices().next().unwrap();
     assert_eq!(device.selector.class, Some((1, 8, 2)));
@@ -41,6 +41,9 @@ fn the_package_says_what_the_charter_says() {
             | Granted::Signal { handle }
             | Granted::Registers { handle }
             | Granted::DeviceInformation { handle }
+            | Granted::Console { handle, .. }
+            | Granted::Inspect { handle }
+            | Granted::Power { handle }
             | Granted::Log { handle } => *handle,
             other => panic!("{name} has no handle: {other:?}"),
         };
@@ -53,6 +56,10 @@ fn the_package_says_what_the_charter_says() {
     assert_eq!(capability(1, "requests"), Capability::Receive { endpoint: 1 });
     assert_eq!(capability(2, "driver"), Capability::Call { endpoint: 0, badge: 2 });
     assert_eq!(capability(2, "controller"), Capability::DeviceInformation { device: 0 });
+    assert_eq!(capability(4, "console"), Capability::Console { bits: 1 });
+    assert_eq!(capability(4, "history"), Capability::Inspect { topic: InspectTopic::Log });
+    assert_eq!(capability(4, "off"), Capability::Power { action: PowerAction::Off });
+    assert_eq!(starts[4].grant("console"), Some(&Granted::Console { handle: 1, bits: 1 }));
     assert_eq!(capability(3, "disk"), Capability::Call { endpoint: 1, badge: 1 });
     assert_eq!(capability(3, "log"), Capability::Log { name: 0 });
     assert_eq!(tasks[3].log_names[0], "block");

@@ -70,7 +70,7 @@ pub struct RunOptions {
     /// Seconds until the system must be up
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Duration,
-    /// Leave the system running after it is up, until Ctrl-C
+    /// Leave the system running after it is up, with its console, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
     /// Run on the host's processor (Linux only); otherwise instructions are translated, which works everywhere

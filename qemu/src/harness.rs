@@ -215,6 +215,40 @@ impl System {
         self.running.wait_for(what, wanted).unwrap_or_else(|error| self.fail(&error.to_string()))
     }
 
+    /// Types on the serial port.
+    ///
+    /// # Panics
+    /// If QEMU has ended.
+    pub fn type_text(&mut self, text: &str) {
+        if let Err(error) = self.running.type_text(text.as_bytes()) {
+            self.fail(&format!("nobody to type to: {error}"));
+        }
+    }
+
+    /// Waits for a line that `wanted` accepts and that comes from now on, whoever wrote it.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn expect_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.running.next_line(what).unwrap_or_else(|error| self.fail(&error.to_string()));
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until QEMU ends by itself, as it should; how it ended, and the log.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_end(mut self) -> (std::process::ExitStatus, Log) {
+        match self.running.wait_for_end(Duration::from_secs(30)) {
+            Ok(status) => (status, Log::new(self.running.log().to_vec())),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
     /// The running QEMU, for its control socket.
     pub fn running(&mut self) -> &mut Running {
         &mut self.running

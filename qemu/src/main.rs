@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod command_line;
 mod run;
+mod terminal;
 
 fn main() -> ExitCode {
     match command_line::Arguments::parse().command {

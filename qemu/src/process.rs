@@ -1,10 +1,11 @@
 //! A running QEMU: its serial output as it comes, bounded in time, ended whatever happens.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::serial::{Event, plain};
 /// A running QEMU. Dropping it ends it.
 pub struct Running {
     child: Child,
+    input: Option<ChildStdin>,
+    port: Arc<Mutex<Port>>,
     lines: Receiver<String>,
     log: Vec<String>,
     messages: Option<JoinHandle<String>>,
@@ -108,15 +111,22 @@ impl Running {
         let control = directory.path().join("qmp");
         let mut child = command(program)
             .args(machine.arguments(&control))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| RunError::Start { program: program.into(), source })?;
-        let lines = child.stdout.take().map(read_lines).unwrap_or_else(|| channel().1);
+        let (sender, lines) = channel();
+        let port = Arc::new(Mutex::new(Port { line: Vec::new(), lines: sender, copy: None }));
+        if let Some(output) = child.stdout.take() {
+            read_port(output, &port);
+        }
+        let input = child.stdin.take();
         let messages = child.stderr.take().map(read_messages);
         Ok(Self {
             child,
+            input,
+            port,
             lines,
             log: Vec::new(),
             messages,
@@ -152,6 +162,55 @@ impl Running {
             }
             Err(RecvTimeoutError::Timeout) => Polled::Nothing,
             Err(RecvTimeoutError::Disconnected) => Polled::End,
+        }
+    }
+
+    /// Types on the machine's serial port.
+    ///
+    /// # Errors
+    /// If QEMU has ended.
+    pub fn type_text(&mut self, text: &[u8]) -> io::Result<()> {
+        let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        input.write_all(text)?;
+        input.flush()
+    }
+
+    /// The way to type on the machine's serial port, for somebody else; [`Running::type_text`] has none then.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        self.input.take()
+    }
+
+    /// From now on, whatever comes on the serial port is also copied to `copy` as it comes. `missed` is given the lines
+    /// that had come and were not polled.
+    pub fn copy_to(&mut self, mut copy: Box<dyn Write + Send>, mut missed: impl FnMut(&str)) {
+        // A reader that panicked left its last line as it was.
+        let mut port = self.port.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in self.lines.try_iter() {
+            missed(&line);
+            self.log.push(line);
+        }
+        // A terminal that is gone is no reason to end the machine.
+        let _ = copy.write_all(&port.line).and_then(|()| copy.flush());
+        port.copy = Some(copy);
+    }
+
+    /// Waits at most `wait` for QEMU to end by itself, taking in what still comes; how it ended.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn wait_for_end(&mut self, wait: Duration) -> Result<ExitStatus, RunError> {
+        let end = Instant::now() + wait;
+        loop {
+            match self.poll(end.saturating_duration_since(Instant::now())) {
+                Polled::Line(_) => {}
+                Polled::Nothing => return Err(self.timed_out("end of QEMU by itself")),
+                Polled::End => {
+                    return self
+                        .child
+                        .wait()
+                        .map_err(|source| RunError::Start { program: DEFAULT_PROGRAM.into(), source });
+                }
+            }
         }
     }
 
@@ -289,20 +348,53 @@ fn on_search_path(program: &OsStr) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).is_file()))
 }
 
-/// Reads the serial port by lines, on a thread of its own.
-fn read_lines(output: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut bytes = Vec::new();
-        while output.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
-            if sender.send(plain(&String::from_utf8_lossy(&bytes))).is_err() {
-                break;
+/// What has come on the serial port.
+struct Port {
+    /// The line that has not ended yet.
+    line: Vec<u8>,
+    lines: Sender<String>,
+    copy: Option<Box<dyn Write + Send>>,
+}
+
+impl Port {
+    fn take(&mut self, bytes: &[u8]) {
+        if let Some(copy) = &mut self.copy {
+            // A terminal that is gone is no reason to end the machine.
+            let _ = copy.write_all(bytes).and_then(|()| copy.flush());
+        }
+        for byte in bytes {
+            self.line.push(*byte);
+            if *byte == b'\n' {
+                self.end_line();
             }
-            bytes.clear();
+        }
+    }
+
+    fn end_line(&mut self) {
+        // Nobody takes lines any more when the run is being dropped.
+        let _ = self.lines.send(plain(&String::from_utf8_lossy(&self.line)));
+        self.line.clear();
+    }
+}
+
+/// Reads the serial port, on a thread of its own, until QEMU ends.
+fn read_port(mut output: ChildStdout, port: &Arc<Mutex<Port>>) {
+    let port = Arc::downgrade(port);
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            let Some(port) = port.upgrade() else { break };
+            port.lock().unwrap_or_else(PoisonError::into_inner).take(&bytes[..count]);
+        }
+        if let Some(port) = port.upgrade() {
+            let mut port = port.lock().unwrap_or_else(PoisonError::into_inner);
+            if !port.line.is_empty() {
+                port.end_line();
+            }
+            // Whoever polls sees that QEMU has ended.
+            port.lines = channel().0;
         }
     });
-    receiver
 }
 
 fn read_messages(mut output: ChildStderr) -> JoinHandle<String> {

@@ -1,14 +1,17 @@
 //! `qemu run`: boots an image, shows its log, and says how it ended.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use qemu::outcome::Outcome;
 use qemu::process::{Polled, RunError, Running};
 
 use crate::command_line::RunOptions;
+use crate::terminal::KeyByKey;
 
 /// How long the log may go on after the line that ends the run.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -75,15 +78,8 @@ fn attempt(options: &RunOptions) -> Result<End, Box<dyn std::error::Error>> {
         }
     };
     if outcome == Outcome::Complete && options.keep {
-        eprintln!("qemu: the system is up and goes on; Ctrl-C ends it");
-        while !interrupted.load(Ordering::Relaxed) {
-            match running.poll(STEP) {
-                Polled::Line(line) => println!("{line}"),
-                Polled::Nothing => {}
-                // Ctrl-C reaches QEMU as well.
-                Polled::End => break,
-            }
-        }
+        eprintln!("qemu: the system is up and goes on; what is typed goes to its console, Ctrl-C ends it");
+        converse(&mut running, &interrupted);
         return Ok(End::Complete);
     }
     running.settle(SETTLE, |line| println!("{line}"));
@@ -92,4 +88,21 @@ fn attempt(options: &RunOptions) -> Result<End, Box<dyn std::error::Error>> {
     }
     running.quit()?;
     Ok(End::Complete)
+}
+
+/// Shows what comes on the serial port as it comes, and types there what the user types, until QEMU ends or the user
+/// wants no more.
+fn converse(running: &mut Running, interrupted: &AtomicBool) {
+    let _terminal = KeyByKey::begin();
+    running.copy_to(Box::new(io::stdout()), |line| println!("{line}"));
+    if let Some(mut port) = running.take_input() {
+        // Ends with this program, or with what is typed; a port that is gone ends the machine's run anyway.
+        thread::spawn(move || io::copy(&mut io::stdin(), &mut port));
+    }
+    while !interrupted.load(Ordering::Relaxed) {
+        // Ctrl-C reaches QEMU as well.
+        if running.poll(STEP) == Polled::End {
+            break;
+        }
+    }
 }

@@ -117,8 +117,23 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
                 need("evidence", Evidence),
                 need("controller", DeviceInformation),
                 need("driver", Call),
+                need("requests", Receive),
                 need("log", Log),
                 need("cloud", Log),
+            ]),
+        ),
+        (
+            "console",
+            program(&[
+                need("console", Console),
+                need("tasks", Inspect),
+                need("devices", Inspect),
+                need("history", Inspect),
+                need("disk", Call),
+                need("data", Window),
+                need("cloud", Call),
+                need("off", Power),
+                need("reboot", Power),
             ]),
         ),
         ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
@@ -175,6 +190,9 @@ fn any() -> Vec<u8> {
         (Call, ["call", "call2"]),
         (Signal, ["signal", "signal2"]),
         (Log, ["log", "log2"]),
+        (Console, ["console", "console2"]),
+        (Inspect, ["tasks", "devices"]),
+        (Power, ["off", "reboot"]),
     ] {
         optional.extend(names.map(|name| Need { kind, optional: true, name }));
     }
