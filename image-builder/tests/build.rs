@@ -9,7 +9,7 @@ use abi::handoff::PACKAGE_SECTION;
 use abi::package::{Capability, InspectTopic, Package, PowerAction};
 use abi::start::{Granted, StartInfo};
 use image_builder::{Build, BuildError, Manifest, build};
-use protocol::block::DiskGrant;
+use protocol::block::{ClientGrant, DiskGrant, Extent, Place, SHARE_DEFAULT};
 
 fn build_example(folder: &Path) -> Build {
     let inputs = common::write_inputs(folder);
@@ -78,16 +78,21 @@ fn the_package_says_what_the_charter_says() {
     assert_eq!((part.offset, part.bytes, part.writable), (0, 2 << 20, true));
     assert_eq!(
         starts[3].grant("data"),
-        Some(&Granted::Window { address: part.address, bytes: part.bytes, writable: true })
+        Some(&Granted::Window { address: part.address, bytes: part.bytes, writable: true, offset: part.offset })
     );
 
     // The block server knows its client, and what it may do.
     let client = starts[1].clients[0];
     assert_eq!((client.badge, client.task), (1, "reader"));
-    let grant: DiskGrant = postcard::from_bytes(client.parameters).unwrap();
-    let expected =
-        DiskGrant { nsid: 2, first_block: 0, blocks: None, writable: false, window_offset: 0, window_bytes: 2 << 20 };
-    assert_eq!(grant, expected);
+    let grant: ClientGrant<'_> = postcard::from_bytes(client.parameters).unwrap();
+    let disk = DiskGrant {
+        nsid: 2,
+        extent: Extent::Blocks { first_block: 0, blocks: None },
+        writable: false,
+        window: Some(Place { offset: 0, bytes: 2 << 20 }),
+        share: SHARE_DEFAULT,
+    };
+    assert_eq!(grant, ClientGrant { disk: Some(disk), shutdown: false, signal: None });
     let clients: Vec<_> = starts[0].clients.iter().map(|client| (client.badge, client.task)).collect();
     assert_eq!(clients, [(1, "block"), (2, "classify")]);
     assert!(starts[0].clients.iter().all(|client| client.parameters.is_empty()));

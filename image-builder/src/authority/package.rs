@@ -2,7 +2,7 @@
 
 use abi::package::{Capability, Package, Task};
 use abi::start::{Granted, StartInfo};
-use protocol::block::DiskGrant;
+use protocol::block::{ClientGrant, Extent};
 
 use super::{Authority, Device, Holder, Range, Right, selector};
 
@@ -65,8 +65,10 @@ fn add(
             let (endpoint, server) = endpoint(tasks, *number)?;
             let client = server.clients.iter().find(|client| client.badge == *badge)?;
             if !client.parameters.is_empty() {
-                let disk: DiskGrant = postcard::from_bytes(client.parameters).ok()?;
-                let range = Range { first_block: disk.first_block, blocks: disk.blocks, writable: disk.writable };
+                let grant: ClientGrant<'_> = postcard::from_bytes(client.parameters).ok()?;
+                let disk = grant.disk?;
+                let Extent::Blocks { first_block, blocks } = disk.extent else { return None };
+                let range = Range { first_block, blocks, writable: disk.writable };
                 rights.push(Right::Disk { endpoint: endpoint.clone(), namespace: disk.nsid, range });
             }
             rights.push(Right::Call { endpoint });

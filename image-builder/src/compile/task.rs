@@ -5,7 +5,7 @@ use abi::layout::{EVIDENCE, WINDOW_START, WINDOW_STRIDE};
 use abi::package::{Capability, LOG_NAMES_MAX, Segment, Task, WINDOWS_MAX, Window};
 use abi::start::{Client, Grant, Granted, StartInfo};
 use heapless::Vec as Bounded;
-use protocol::block::DiskGrant;
+use protocol::block::{ClientGrant, DiskGrant, Extent, Place, SHARE_DEFAULT};
 
 use super::{CompileError, Numbers, bounded, written};
 use crate::charter::values::Name;
@@ -73,8 +73,8 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
                 Granted::Dma { region, address, bytes }
             }
             GrantKind::Window { .. } => {
-                let Window { address, bytes, writable, .. } = *window()?;
-                Granted::Window { address, bytes, writable }
+                let Window { address, bytes, writable, offset, .. } = *window()?;
+                Granted::Window { address, bytes, writable, offset }
             }
         };
         let grant = Grant { name: grant.name.as_str(), granted };
@@ -162,14 +162,14 @@ fn parameters(numbers: &Numbers<'_>, client: &charter::Task, grant: &charter::Gr
         return Err(CompileError::Unchecked("a disk without a window"));
     };
     numbers.region(region)?;
-    Ok(postcard::to_stdvec(&DiskGrant {
+    let disk = DiskGrant {
         nsid: namespace.get(),
-        first_block: blocks.first,
-        blocks: blocks.count,
+        extent: Extent::Blocks { first_block: blocks.first, blocks: blocks.count },
         writable: blocks.access.is_writable(),
-        window_offset: offset.bytes(),
-        window_bytes: size.bytes(),
-    })?)
+        window: Some(Place { offset: offset.bytes(), bytes: size.bytes() }),
+        share: SHARE_DEFAULT,
+    };
+    Ok(postcard::to_stdvec(&ClientGrant { disk: Some(disk), shutdown: false, signal: None })?)
 }
 
 /// Whether the kernel sets notification bits for it.

@@ -103,6 +103,8 @@ pub enum Granted {
         bytes: u64,
         /// Whether it may be written.
         writable: bool,
+        /// Where it begins in the region, in bytes: so its user can name places in it to the region's owner.
+        offset: u64,
     },
     /// May write to the log under a component name.
     Log {

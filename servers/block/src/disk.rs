@@ -1,24 +1,43 @@
-//! What a client's grant means on the namespaces that there are.
+//! A client's disk: a range of a namespace, and the checks of an operation on it.
 
 use core::fmt;
 
-use protocol::block::{DiskGrant, Failure, Information};
-use protocol::nvme::{Namespace, Operation, Transfer};
+use protocol::block::{Extent, Failure, Information, Operation, Place, Supports, VERSION};
+use protocol::nvme::{self, Namespace, Transfer};
 
-/// A client's disk: a range of a namespace, and the window that its data lies in.
+use crate::table::Damage;
+
+/// A client's disk, and the memory that its data lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disk {
     information: Information,
-    namespace_blocks: u64,
     window_offset: u64,
-    window_bytes: u64,
+}
+
+/// What a disk is made of, besides its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether the charter lets the client write.
+    pub writable: bool,
+    /// Where the client's data lies in the driver's region.
+    pub place: Place,
+    /// Whether that is a slot of the server's.
+    pub is_slot: bool,
+    /// Operations under way at a time.
+    pub share: u8,
 }
 
 /// Why a client has no disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Its grant is not one of this server's.
+    /// Its grant is not one of this server's, or has no disk.
     NoGrant,
+    /// It has no window, and the server has no room for it.
+    NoSlot,
+    /// The server has no window to read the partition table into.
+    NoTable,
+    /// The driver tells of no namespaces.
+    Lost(Failure),
     /// The controller has no such namespace.
     NotFound {
         /// The namespace.
@@ -40,6 +59,33 @@ pub enum Unusable {
         /// Blocks of the range; 0 if it is given without an end.
         range_blocks: u64,
     },
+    /// The namespace has no partition table that can be used: what is wrong with the backup, which was read last.
+    Table {
+        /// The namespace.
+        nsid: u32,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// The partition table has no such partition.
+    NoPartition {
+        /// The namespace.
+        nsid: u32,
+    },
+    /// It has several.
+    SeveralPartitions {
+        /// The namespace.
+        nsid: u32,
+    },
+    /// The partition does not lie where the table says that partitions lie.
+    Misplaced {
+        /// The namespace.
+        nsid: u32,
+    },
+    /// Another task may write some of the same blocks.
+    Overlap {
+        /// The namespace.
+        nsid: u32,
+    },
 }
 
 impl fmt::Display for Unusable {
@@ -47,6 +93,9 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NoGrant => write!(f, "grant without a disk"),
+            Self::NoSlot => write!(f, "no disk reason=no-slot"),
+            Self::NoTable => write!(f, "no disk reason=no-window-for-partition-table"),
+            Self::Lost(failure) => write!(f, "no disk reason={failure}"),
             Self::NotFound { nsid } => write!(f, "namespace not found nsid={nsid}"),
             Self::Format { nsid } => write!(f, "namespace format not usable nsid={nsid}"),
             Self::Beyond { nsid, blocks, first_block, range_blocks } => write!(
@@ -54,158 +103,157 @@ impl fmt::Display for Unusable {
                 "granted range beyond namespace nsid={nsid} blocks={blocks} first_block={first_block} \
                  range_blocks={range_blocks}"
             ),
+            Self::Table { nsid, damage } => write!(f, "no disk nsid={nsid} reason=no-partition-table backup={damage}"),
+            Self::NoPartition { nsid } => write!(f, "no disk nsid={nsid} reason=no-such-partition"),
+            Self::SeveralPartitions { nsid } => write!(f, "no disk nsid={nsid} reason=several-such-partitions"),
+            Self::Misplaced { nsid } => write!(f, "no disk nsid={nsid} reason=partition-misplaced"),
+            Self::Overlap { nsid } => write!(f, "no disk nsid={nsid} reason=written-by-another-task"),
         }
     }
 }
 
+/// The namespace of this number, if its format can be used.
+///
+/// # Errors
+/// That it is not there, or of no use.
+pub fn namespace(namespaces: &[Namespace], nsid: u32) -> Result<&Namespace, Unusable> {
+    let namespace = namespaces.iter().find(|namespace| namespace.nsid == nsid).ok_or(Unusable::NotFound { nsid })?;
+    if namespace.block_bytes == 0 { Err(Unusable::Format { nsid }) } else { Ok(namespace) }
+}
+
 impl Disk {
-    /// The disk that `grant` means on these namespaces.
+    /// The disk that blocks of a namespace make: `blocks` from `first_block`, or all up to the end.
     ///
     /// # Errors
-    /// Why there is none.
-    pub fn new(grant: &DiskGrant, namespaces: &[Namespace]) -> Result<Self, Unusable> {
-        let nsid = grant.nsid;
-        let namespace =
-            namespaces.iter().find(|namespace| namespace.nsid == nsid).ok_or(Unusable::NotFound { nsid })?;
-        if namespace.block_bytes == 0 {
-            return Err(Unusable::Format { nsid });
-        }
-        let beyond = Unusable::Beyond {
-            nsid,
-            blocks: namespace.blocks,
-            first_block: grant.first_block,
-            range_blocks: grant.blocks.unwrap_or(0),
-        };
-        let left = namespace.blocks.checked_sub(grant.first_block).ok_or(beyond)?;
-        let blocks = grant.blocks.unwrap_or(left);
+    /// They do not lie in the namespace.
+    pub fn new(namespace: &Namespace, first_block: u64, blocks: Option<u64>, terms: &Terms) -> Result<Self, Unusable> {
+        let nsid = namespace.nsid;
+        let range_blocks = blocks.unwrap_or(0);
+        let beyond = Unusable::Beyond { nsid, blocks: namespace.blocks, first_block, range_blocks };
+        let left = namespace.blocks.checked_sub(first_block).ok_or(beyond)?;
+        let blocks = blocks.unwrap_or(left);
         if blocks == 0 || blocks > left {
             return Err(beyond);
         }
-        Ok(Self {
-            information: Information {
-                nsid,
-                first_block: grant.first_block,
-                blocks,
-                block_bytes: namespace.block_bytes,
-                writable: grant.writable,
-            },
-            namespace_blocks: namespace.blocks,
-            window_offset: grant.window_offset,
-            window_bytes: grant.window_bytes,
-        })
+        let (writable, device) = (terms.writable && namespace.supports.write, namespace.supports);
+        let supports = Supports {
+            write: writable,
+            discard: writable && device.discard,
+            write_zeroes: writable && device.write_zeroes,
+            compare: device.compare,
+            verify: device.verify,
+            volatile_cache: namespace.volatile_cache,
+        };
+        let information = Information {
+            version: VERSION,
+            nsid,
+            first_block,
+            blocks,
+            block_bytes: namespace.block_bytes,
+            supports,
+            window_bytes: terms.place.bytes,
+            is_slot: terms.is_slot,
+            share: terms.share,
+        };
+        Ok(Self { information, window_offset: terms.place.offset })
     }
 
-    /// Blocks of the whole namespace that it is a part of.
-    pub fn namespace_blocks(&self) -> u64 {
-        self.namespace_blocks
+    /// The disk that `extent` means, unless it is a partition.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_extent(namespace: &Namespace, extent: &Extent<'_>, terms: &Terms) -> Option<Result<Self, Unusable>> {
+        match *extent {
+            Extent::Blocks { first_block, blocks } => Some(Self::new(namespace, first_block, blocks, terms)),
+            Extent::Partition(_) => None,
+        }
     }
 
     /// What the client is told of it.
-    pub fn information(&self) -> Information {
-        self.information
+    pub fn information(&self) -> &Information {
+        &self.information
     }
 
-    /// The transfer that reads `blocks` from `first_block` of the range to `offset` in the client's window.
+    /// Whether both have some blocks in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (one, other) = (&self.information, &other.information);
+        // Both lie in the namespace, so no end is beyond 64 bits.
+        let end = |of: &Information| of.first_block + of.blocks;
+        one.nsid == other.nsid && one.first_block < end(other) && other.first_block < end(one)
+    }
+
+    /// The transfer that an operation means, without its tag.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] if either does not lie in its range, or the offset is no multiple of 4.
-    pub fn read(&self, tag: u32, first_block: u64, blocks: u32, offset: u64) -> Result<Transfer, Failure> {
+    /// [`Failure::Invalid`] if it is not in the disk or the window, or its offset is no multiple of 4;
+    /// [`Failure::Denied`] for a change of a disk that the client may not write; [`Failure::Unsupported`].
+    pub fn transfer(&self, operation: &Operation) -> Result<Transfer, Failure> {
         let information = &self.information;
+        let supports = &information.supports;
+        let (own, first_block, blocks, offset) = match *operation {
+            Operation::Read { first_block, blocks, offset } => {
+                (nvme::Operation::Read, first_block, blocks, Some(offset))
+            }
+            Operation::Write { first_block, blocks, offset, durable } => {
+                (nvme::Operation::Write { durable }, first_block, blocks, Some(offset))
+            }
+            Operation::Flush => {
+                let nsid = information.nsid;
+                let operation = nvme::Operation::Flush;
+                return Ok(Transfer { tag: 0, operation, nsid, first_block: 0, blocks: 1, offset: 0 });
+            }
+            Operation::Discard { first_block, blocks } => (nvme::Operation::Discard, first_block, blocks, None),
+            Operation::WriteZeroes { first_block, blocks } => (nvme::Operation::WriteZeroes, first_block, blocks, None),
+            Operation::Compare { first_block, blocks, offset } => {
+                (nvme::Operation::Compare, first_block, blocks, Some(offset))
+            }
+            Operation::Verify { first_block, blocks } => (nvme::Operation::Verify, first_block, blocks, None),
+        };
+        let changes =
+            matches!(own, nvme::Operation::Write { .. } | nvme::Operation::Discard | nvme::Operation::WriteZeroes);
+        if changes && !supports.write {
+            return Err(Failure::Denied);
+        }
+        let supported = match own {
+            nvme::Operation::Discard => supports.discard,
+            nvme::Operation::WriteZeroes => supports.write_zeroes,
+            nvme::Operation::Compare => supports.compare,
+            nvme::Operation::Verify => supports.verify,
+            _ => true,
+        };
+        if !supported {
+            return Err(Failure::Unsupported);
+        }
         let end = first_block.checked_add(blocks.into()).ok_or(Failure::Invalid)?;
         if blocks == 0 || end > information.blocks {
             return Err(Failure::Invalid);
         }
-        // Both factors have 32 bits.
-        let bytes = u64::from(blocks) * u64::from(information.block_bytes);
-        let window_end = offset.checked_add(bytes).ok_or(Failure::Invalid)?;
-        if !offset.is_multiple_of(4) || window_end > self.window_bytes {
-            return Err(Failure::Invalid);
-        }
         Ok(Transfer {
-            tag,
-            operation: Operation::Read,
+            tag: 0,
+            operation: own,
             nsid: information.nsid,
-            // In the namespace, because the range is; a window that does not fit in 64 bits is no window.
-            first_block: information.first_block.checked_add(first_block).ok_or(Failure::Invalid)?,
+            // In the namespace, because the disk is.
+            first_block: information.first_block + first_block,
             blocks,
-            offset: self.window_offset.checked_add(offset).ok_or(Failure::Invalid)?,
+            offset: match offset {
+                Some(offset) => self.place(offset, blocks)?,
+                None => 0,
+            },
         })
     }
 
-    /// The transfer that makes everything written durable.
-    pub fn flush(&self, tag: u32) -> Transfer {
-        Transfer { tag, operation: Operation::Flush, nsid: self.information.nsid, first_block: 0, blocks: 1, offset: 0 }
+    /// Where `offset` of the window lies in the region, if `blocks` fit from there.
+    fn place(&self, offset: u64, blocks: u32) -> Result<u64, Failure> {
+        // Both factors have 32 bits.
+        let bytes = u64::from(blocks) * u64::from(self.information.block_bytes);
+        let end = offset.checked_add(bytes).ok_or(Failure::Invalid)?;
+        if !offset.is_multiple_of(4) || end > self.information.window_bytes {
+            return Err(Failure::Invalid);
+        }
+        // A window that does not fit in 64 bits is no window.
+        self.window_offset.checked_add(offset).ok_or(Failure::Invalid)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::nvme::Operations;
-
-    const NAMESPACES: [Namespace; 3] = [namespace(1, 1000, 512), namespace(2, 1 << 33, 4096), namespace(5, 77, 0)];
-
-    const fn namespace(nsid: u32, blocks: u64, block_bytes: u32) -> Namespace {
-        let supports = Operations { write: false, discard: false, write_zeroes: false, compare: false, verify: false };
-        Namespace { nsid, blocks, block_bytes, supports, volatile_cache: false }
-    }
-
-    fn grant(nsid: u32, first_block: u64, blocks: Option<u64>) -> DiskGrant {
-        DiskGrant { nsid, first_block, blocks, writable: false, window_offset: 8192, window_bytes: 65536 }
-    }
-
-    #[test]
-    fn a_range_without_end_goes_to_the_end_of_the_namespace() {
-        let disk = Disk::new(&grant(1, 900, None), &NAMESPACES).unwrap();
-        assert_eq!(disk.information().blocks, 100);
-        assert_eq!(disk.information().first_block, 900);
-    }
-
-    #[test]
-    fn a_range_that_is_not_in_the_namespace_is_no_disk() {
-        for (first, blocks) in [(1000, None), (1001, None), (0, Some(1001)), (999, Some(2)), (5, Some(0))] {
-            assert!(matches!(Disk::new(&grant(1, first, blocks), &NAMESPACES), Err(Unusable::Beyond { .. })));
-        }
-        assert!(matches!(Disk::new(&grant(1, u64::MAX, Some(u64::MAX)), &NAMESPACES), Err(Unusable::Beyond { .. })));
-        assert_eq!(Disk::new(&grant(3, 0, None), &NAMESPACES), Err(Unusable::NotFound { nsid: 3 }));
-        assert_eq!(Disk::new(&grant(5, 0, None), &NAMESPACES), Err(Unusable::Format { nsid: 5 }));
-    }
-
-    #[test]
-    fn a_read_is_moved_into_range_and_window() {
-        let disk = Disk::new(&grant(2, 1 << 32, Some(64)), &NAMESPACES).unwrap();
-        let transfer = disk.read(9, 60, 4, 4096).unwrap();
-        assert_eq!(
-            transfer,
-            Transfer {
-                tag: 9,
-                operation: Operation::Read,
-                nsid: 2,
-                first_block: (1 << 32) + 60,
-                blocks: 4,
-                offset: 12288
-            }
-        );
-    }
-
-    #[test]
-    fn a_read_beyond_range_or_window_is_invalid() {
-        let disk = Disk::new(&grant(2, 100, Some(64)), &NAMESPACES).unwrap();
-        for (first, blocks, offset) in [
-            (0, 0, 0),
-            (64, 1, 0),
-            (63, 2, 0),
-            (u64::MAX, 1, 0),
-            (u64::MAX - 1, 2, 0),
-            (0, u32::MAX, 0),
-            (0, 17, 0),
-            (0, 16, 4),
-            (0, 1, 65536),
-            (0, 1, u64::MAX - 4095),
-            (0, 1, 2),
-        ] {
-            assert_eq!(disk.read(0, first, blocks, offset), Err(Failure::Invalid), "{first}+{blocks} at {offset}");
-        }
-        assert!(disk.read(0, 0, 16, 0).is_ok());
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use heapless::Vec;
 use protocol::block::Failure;
-use protocol::nvme::{self, Answer, BATCH_MAX, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
+use protocol::nvme::{self, Answer, BATCH_MAX, Completion, NAMESPACES_MAX, Namespace, Transfer};
+use serde::Serialize;
 use task::{Call, CallError, Deadline, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
@@ -13,14 +14,22 @@ const START: Duration = Duration::from_secs(150);
 /// How long it may take to answer afterwards. It never waits for the device before it answers, so this is far more
 /// than it needs.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to shut its controller down: a controller may ask for 4295 s (NVMe base 2.0, RTD3E), but power
+/// is cut long before.
+const SHUTDOWN: Duration = Duration::from_secs(300);
+
+/// Completions of one exchange.
+pub type Completions = Vec<Completion, BATCH_MAX>;
+/// The namespaces of one controller.
+pub type Namespaces = Vec<Namespace, NAMESPACES_MAX>;
 
 /// What came of an exchange.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchanged {
     /// Transfers taken, from the first.
     pub accepted: usize,
-    /// Transfers finished.
-    pub completions: Vec<Completion, BATCH_MAX>,
+    /// A number that changes when the namespaces have changed.
+    pub namespaces: u32,
 }
 
 /// Moves blocks. What it answers is not trusted to make sense.
@@ -29,13 +38,34 @@ pub trait Driver {
     ///
     /// # Errors
     /// Why there are none to be had, as a client is told.
-    fn namespaces(&mut self) -> Result<Vec<Namespace, NAMESPACES_MAX>, Failure>;
+    fn namespaces(&mut self) -> Result<Namespaces, Failure>;
 
-    /// Hands over transfers and takes what has completed since. Does not wait for the device.
+    /// Whether the controller is one of Azure's remote disks, whose namespaces are the system disk and data disks by
+    /// number (docs/devices/azure-disk.md).
+    fn is_azure(&mut self) -> bool;
+
+    /// Hands over at most [`BATCH_MAX`] transfers and adds what has completed since to the empty `completions`. Does
+    /// not wait for the device.
     ///
     /// # Errors
     /// The driver is lost, and everything it had with it.
-    fn exchange(&mut self, transfers: Vec<Transfer, BATCH_MAX>) -> Result<Exchanged, Failure>;
+    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure>;
+
+    /// Shuts the controller down, and waits for it.
+    ///
+    /// # Errors
+    /// The controller did not say that it has.
+    fn shutdown(&mut self) -> Result<(), Failure>;
+}
+
+/// [`nvme::Request`], with transfers that stay where they are.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(Debug))]
+enum Request<'a> {
+    Controller,
+    Namespaces,
+    Exchange(&'a [Transfer]),
+    Shutdown,
 }
 
 /// The NVMe driver task.
@@ -50,7 +80,7 @@ impl NvmeDriver {
         Self { call }
     }
 
-    fn ask(&self, request: &Request, patience: Duration) -> Result<Answer, Failure> {
+    fn ask(&self, request: &Request<'_>, patience: Duration) -> Result<Answer, Failure> {
         self.call.call(request, Deadline::after(patience)).map_err(|error| match error {
             CallError::Kernel(abi::Error::Denied) => Failure::Denied,
             CallError::Kernel(abi::Error::TimedOut) => Failure::TimedOut,
@@ -64,8 +94,11 @@ impl NvmeDriver {
     }
 }
 
+/// The model of Azure's controller of remote disks (docs/devices/azure-disk.md).
+const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
+
 impl Driver for NvmeDriver {
-    fn namespaces(&mut self) -> Result<Vec<Namespace, NAMESPACES_MAX>, Failure> {
+    fn namespaces(&mut self) -> Result<Namespaces, Failure> {
         match self.ask(&Request::Namespaces, START)? {
             Answer::Namespaces(namespaces) => Ok(namespaces),
             Answer::NoController => Err(Failure::NoDisk),
@@ -73,10 +106,25 @@ impl Driver for NvmeDriver {
         }
     }
 
-    fn exchange(&mut self, transfers: Vec<Transfer, BATCH_MAX>) -> Result<Exchanged, Failure> {
+    fn is_azure(&mut self) -> bool {
+        matches!(self.ask(&Request::Controller, ANSWER), Ok(Answer::Controller(own)) if own.model == AZURE_MODEL)
+    }
+
+    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure> {
         match self.ask(&Request::Exchange(transfers), ANSWER)? {
-            Answer::Exchanged { accepted, completions, .. } => Ok(Exchanged { accepted: accepted.into(), completions }),
-            Answer::NoController => Err(Failure::NoDisk),
+            Answer::Exchanged { accepted, completions: told, namespaces } => {
+                *completions = told;
+                Ok(Exchanged { accepted: accepted.into(), namespaces })
+            }
+            Answer::NoController => Err(Failure::Gone),
+            _ => Err(Failure::DeadPeer),
+        }
+    }
+
+    fn shutdown(&mut self) -> Result<(), Failure> {
+        match self.ask(&Request::Shutdown, SHUTDOWN)? {
+            Answer::Shutdown(result) => result.map_err(failure),
+            Answer::NoController => Err(Failure::Gone),
             _ => Err(Failure::DeadPeer),
         }
     }
@@ -87,11 +135,40 @@ pub fn failure(failure: nvme::Failure) -> Failure {
     match failure {
         nvme::Failure::Invalid => Failure::Invalid,
         nvme::Failure::Denied => Failure::Denied,
+        nvme::Failure::Unsupported => Failure::Unsupported,
+        nvme::Failure::Stopped => Failure::Stopped,
+        nvme::Failure::Different => Failure::Different,
         nvme::Failure::Device { kind, code } => Failure::Device { kind, code },
-        // The driver lives, the transfer does not: to the client the device did not do it in time, or at all.
-        nvme::Failure::Aborted | nvme::Failure::TimedOut => Failure::TimedOut,
-        nvme::Failure::Gone | nvme::Failure::Stopped => Failure::NoDisk,
-        // Of operations that are not asked for yet.
-        nvme::Failure::Unsupported | nvme::Failure::Different => Failure::Invalid,
+        nvme::Failure::Aborted => Failure::Interrupted,
+        nvme::Failure::TimedOut => Failure::TimedOut,
+        nvme::Failure::Gone => Failure::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_those_of_the_protocol() {
+        let transfer = Transfer {
+            tag: 300,
+            operation: nvme::Operation::Write { durable: true },
+            nsid: 2,
+            first_block: 1 << 33,
+            blocks: 8,
+            offset: 4096,
+        };
+        let transfers = [transfer; 3];
+        for (own, protocols) in [
+            (Request::Controller, nvme::Request::Controller),
+            (Request::Namespaces, nvme::Request::Namespaces),
+            (Request::Exchange(&transfers), nvme::Request::Exchange(Vec::from_slice(&transfers).unwrap())),
+            (Request::Shutdown, nvme::Request::Shutdown),
+        ] {
+            let (mut one, mut other) = ([0; 256], [0; 256]);
+            let one = postcard::to_slice(&own, &mut one).unwrap();
+            assert_eq!(one, postcard::to_slice(&protocols, &mut other).unwrap(), "{own:?}");
+        }
     }
 }

@@ -2,13 +2,15 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
+use block::serve::Means;
 use task::{Environment, Stop};
 
-task::needs! { requests: receive, driver: call, optional log: log }
+task::needs! { requests: receive, driver: call, optional data: window, optional log: log }
 task::main!(run);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let driver = block::driver::NvmeDriver::new(grants.driver);
-    block::serve::serve(driver, grants.requests, environment.clients(), grants.log)
+    let means = Means { requests: grants.requests, window: grants.data, log: grants.log };
+    block::serve::serve(driver, &means, &environment)
 }

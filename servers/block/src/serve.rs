@@ -1,107 +1,124 @@
-//! The loop: receive, let the server work, answer.
+//! The loop: receive, let the server work, answer, signal, log.
 
 use core::time::Duration;
 
 use heapless::Vec;
-use protocol::block::{DiskGrant, Failure};
+use protocol::block::ClientGrant;
 use task::abi::start::{CLIENTS_MAX, Client};
-use task::abi::system_call::PEER_STOPPED;
-use task::{Deadline, Event, Inbox, Log, Receive, Reply, Stop, abi, log};
+use task::{Deadline, Environment, Event, Inbox, Log, Receive, Reply, Signal, Stop, Window, abi, log};
 
+use crate::client::Named;
 use crate::driver::Driver;
-use crate::server::Server;
+use crate::memory::Memory;
+use crate::server::{AnswerRoom, Due, Said, Server};
 
 /// How often to look whether something has completed although the driver has not signalled.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What the server uses besides its driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Means {
+    /// Where clients call.
+    pub requests: Receive,
+    /// Memory of its own.
+    pub window: Option<Window>,
+    /// Where lines go.
+    pub log: Option<Log>,
+}
 
 /// Serves until the task is stopped.
 ///
 /// # Errors
 /// The kernel refuses to let this task receive.
-pub fn serve(driver: impl Driver, requests: Receive, clients: &[Client<'_>], log: Option<Log>) -> Result<(), Stop> {
-    let mut server = Server::new(driver, clients.iter().map(|client| (client.badge, grant(client.parameters))));
-    if let Some(log) = log {
-        report(&server, clients, log);
-    }
+pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> Result<(), Stop> {
+    let clients: Vec<Named<'_>, CLIENTS_MAX> = environment.clients().iter().map(named).collect();
+    let signals: Vec<Option<Signal>, CLIENTS_MAX> = clients
+        .iter()
+        .map(|client| client.grant.and_then(|grant| grant.signal).and_then(|name| environment.optional(name)))
+        .collect();
+    let copying = clients.iter().filter_map(|client| client.grant?.disk).filter(|disk| disk.window.is_none()).count();
+    let mut server = Server::new(driver, Memory::new(means.window, copying), clients);
+    server.begin();
+    tell(&mut server, means.log);
     task::ready(task::Started::Well);
 
-    let mut inbox = Inbox::new();
-    let mut lost = server.lost();
+    let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::default());
     loop {
-        if let (None, Some(failure)) = (lost, server.lost()) {
-            lost = Some(failure);
-            if let Some(log) = log {
-                log!(log, "driver lost reason={failure}");
+        // All answers that are due but one go by themselves; that one goes along with the next wait.
+        let mut last: Option<Due<Reply>> = server.take_due();
+        while let Some(due) = server.take_due() {
+            if let Some(earlier) = last.replace(due) {
+                send(&mut server, earlier, &mut room);
             }
         }
+        signal(&mut server, &signals);
         let deadline = if server.is_waiting() { Deadline::after(LOOK) } else { Deadline::NEVER };
-        // All answers that are due but one go by themselves; that one goes along with the next wait.
-        let last = server.take_due();
-        while let Some((reply, answer)) = server.take_due() {
-            send(reply, &answer);
-        }
         let event = match last {
-            Some((reply, answer)) => requests.reply_receive(reply, &answer, deadline, &mut inbox),
-            None => requests.receive(deadline, &mut inbox),
+            None => means.requests.receive(deadline, &mut inbox),
+            Some(Due { reply, said: said @ Said::Exchanged { .. } }) => {
+                let answer = server.answer(&said, &mut room);
+                match means.requests.try_reply_receive(reply, &answer, deadline, &mut inbox) {
+                    Ok(event) => {
+                        server.delivered(&said, &room);
+                        event
+                    }
+                    // Its completions stay until it asks again.
+                    Err(_) => means.requests.receive(deadline, &mut inbox),
+                }
+            }
+            Some(Due { reply, said }) => {
+                let answer = server.answer(&said, &mut room);
+                means.requests.reply_receive(reply, &answer, deadline, &mut inbox)
+            }
         };
         match event {
             Ok(Event::Message(message)) => {
                 let request = message.decode().ok();
                 server.request(message.badge, message.reply, request);
             }
-            Ok(Event::Notification(bits)) => {
-                if bits & PEER_STOPPED != 0 {
-                    server.lose(Failure::DeadPeer);
-                } else {
-                    server.exchange();
-                }
-            }
-            Err(abi::Error::TimedOut) => server.exchange(),
+            // The driver has something, or it has stopped, which it shows by not answering.
+            Ok(Event::Notification(_)) | Err(abi::Error::TimedOut) => server.exchange(),
             Err(error) => return Err(error.into()),
         }
+        tell(&mut server, means.log);
     }
 }
 
 /// Answers a client. One that is gone, or has stopped waiting, is no concern of the others.
-fn send(reply: Reply, answer: &protocol::block::Answer) {
-    let _ = reply.send(answer);
+fn send<D: Driver>(server: &mut Server<'_, D, Reply>, due: Due<Reply>, room: &mut AnswerRoom) {
+    let answer = server.answer(&due.said, room);
+    if due.reply.send(&answer).is_ok() {
+        server.delivered(&due.said, room);
+    }
 }
 
-/// Says which namespaces are served, and what is wrong with a client's disk.
-fn report<D: Driver>(server: &Server<D, Reply>, clients: &[Client<'_>], log: Log) {
-    if let Some(failure) = server.lost() {
-        log!(log, "no disk reason={failure}");
-        return;
-    }
-    let mut told: Vec<u32, CLIENTS_MAX> = Vec::new();
-    for (badge, disk) in server.disks() {
-        let name = clients.iter().find(|client| client.badge == badge).map_or("", |client| client.task);
-        match disk {
-            Err(reason) => log!(log, "{reason} client={name}"),
-            Ok(disk) => {
-                let information = disk.information();
-                if !told.contains(&information.nsid) {
-                    // There is room for every client's.
-                    let _ = told.push(information.nsid);
-                    let blocks = disk.namespace_blocks();
-                    log!(
-                        log,
-                        "ready nsid={} blocks={blocks} block_bytes={}",
-                        information.nsid,
-                        information.block_bytes
-                    );
-                }
-            }
+fn signal<D: Driver>(server: &mut Server<'_, D, Reply>, signals: &[Option<Signal>]) {
+    let mut mask = server.take_signals();
+    while mask != 0 {
+        let position = mask.trailing_zeros() as usize;
+        mask &= mask - 1;
+        if let Some(Some(signal)) = signals.get(position) {
+            // A client that has stopped takes nothing any more.
+            let _ = signal.send();
         }
     }
 }
 
-/// The grant of a client, from its parameters in the charter.
-fn grant(parameters: &[u8]) -> Option<DiskGrant> {
-    match postcard::take_from_bytes(parameters) {
+fn tell<D: Driver>(server: &mut Server<'_, D, Reply>, log: Option<Log>) {
+    while let Some(note) = server.take_note() {
+        if let Some(log) = log {
+            log!(log, "{note}");
+        }
+    }
+}
+
+/// A client, and its grant from its parameters in the charter.
+fn named<'g>(client: &Client<'g>) -> Named<'g> {
+    let grant = match postcard::take_from_bytes::<ClientGrant<'g>>(client.parameters) {
         Ok((grant, [])) => Some(grant),
         _ => None,
-    }
+    };
+    Named { badge: client.badge, task: client.task, grant }
 }
 
 #[cfg(test)]

@@ -1,65 +1,139 @@
-//! Requests, transfers in flight, and answers. Pure: the driver and the reply handles are behind traits.
+//! The server: what a request means, and who is told what. Pure: the driver and the reply handles are behind traits and
+//! types, the memory is a view.
 //!
-//! Every request is answered exactly once. A client has at most one request here, because it waits for the answer; if
-//! its deadline passes and it asks again while its transfer is still under way, the new request is answered *busy*:
-//! the device may still write into the window.
+//! Every request is answered exactly once, and every transfer that was taken completes exactly once; [`Requests`] keeps
+//! them until then. What a client asks in [`Request::Transfer`] is answered when its transfer ends. What it hands over
+//! with [`Request::Exchange`] waits until the client takes it.
 
-use heapless::Vec;
-use protocol::block::{Answer, DiskGrant, Failure, Request};
-use protocol::nvme::{BATCH_MAX, Completion, Transfer};
+mod disks;
+mod power;
+
+use heapless::{Deque, Vec};
+use protocol::block::{
+    Answer, BATCH_MAX, Batch, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Operation, Request, Transfer, VERSION,
+};
+use protocol::nvme;
 use task::abi::start::CLIENTS_MAX;
 
-use crate::disk::{Disk, Unusable};
-use crate::driver::{Driver, failure};
+use crate::client::{Client, Held, Named, Standing, State};
+use crate::disk::Unusable;
+use crate::driver::{Driver, Namespaces, failure};
+use crate::memory::Memory;
+use crate::note::Note;
+use crate::requests::{Origin, Requests, SERVER};
+use crate::table::Reading;
+use power::Power;
 
 /// Exchanges in one go, so that a driver which always has something to say does not keep the server from its clients.
 const ROUNDS: usize = 16;
+/// Lines for the log that are kept until it is told.
+const NOTES_MAX: usize = 32;
 
-/// A client's transfer.
-struct Pending<R> {
-    reply: R,
-    transfer: Transfer,
-    /// Whether the driver has it.
-    in_flight: bool,
+/// The server's state. `D` is the driver, `R` a reply handle, `'g` how long the charter's grants are there.
+pub struct Server<'g, D, R> {
+    driver: D,
+    clients: Vec<Client<'g, R>, CLIENTS_MAX>,
+    requests: Requests<R>,
+    memory: Memory,
+    namespaces: Namespaces,
+    /// The driver's number for them.
+    namespaces_number: u32,
+    is_azure: bool,
+    /// The partition table that is being read.
+    reading: Option<Reading<'g>>,
+    power: Power<R>,
+    /// Why nothing can be done any more, once that is so.
+    lost: Option<Failure>,
+    /// An answer that needs nothing else.
+    immediate: Option<(R, Said)>,
+    /// Positions of clients with something held, one a bit.
+    holding: u32,
+    /// Positions of clients that are to be signalled, one a bit.
+    signals: u32,
+    notes: Deque<Note<'g>, NOTES_MAX>,
 }
 
-struct Client<R> {
-    badge: u32,
-    disk: Result<Disk, Unusable>,
-    pending: Option<Pending<R>>,
+/// What to say to a client; [`Server::answer`] makes the message of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The version that is spoken here.
+    Version,
+    /// What its disk is.
+    Information {
+        /// The client's position.
+        client: usize,
+    },
+    /// It was done.
+    Done,
+    /// It was not done.
+    Failed(Failure),
+    /// What has completed.
+    Exchanged {
+        /// The client's position.
+        client: usize,
+        /// Transfers that were taken.
+        accepted: u8,
+    },
+    /// Bytes of its slot.
+    Data {
+        /// Where they begin in the server's window.
+        at: u64,
+        /// How many.
+        bytes: u16,
+    },
 }
 
 /// An answer that is due.
-pub type Due<R> = (R, Answer);
-
-/// The server's state. `D` is the driver, `R` a reply handle.
-pub struct Server<D, R> {
-    driver: D,
-    clients: Vec<Client<R>, CLIENTS_MAX>,
-    /// Why nothing can be done any more, once that is so.
-    lost: Option<Failure>,
-    sequence: u32,
-    due: Vec<Due<R>, { 2 * CLIENTS_MAX }>,
+#[derive(Debug)]
+pub struct Due<R> {
+    /// To whom.
+    pub reply: R,
+    /// What.
+    pub said: Said,
 }
 
-impl<D: Driver, R> Server<D, R> {
-    /// A server for these clients: badge and grant, `None` for a client whose grant is not a disk. Asks the driver for
-    /// its namespaces; if it has none to tell of, the server serves all the same and says so to everyone.
-    pub fn new(mut driver: D, clients: impl IntoIterator<Item = (u32, Option<DiskGrant>)>) -> Self {
-        let (namespaces, lost) = match driver.namespaces() {
-            Ok(namespaces) => (namespaces, None),
-            Err(failure) => (Vec::new(), Some(failure)),
+/// Room for the longest answers.
+pub struct AnswerRoom {
+    completions: BatchRoom<Completion>,
+    told: usize,
+    data: [u8; COPY_BYTES_MAX],
+}
+
+impl Default for AnswerRoom {
+    fn default() -> Self {
+        Self { completions: BatchRoom::new(), told: 0, data: [0; COPY_BYTES_MAX] }
+    }
+}
+
+impl<'g, D: Driver, R> Server<'g, D, R> {
+    /// A server for these clients, which knows nothing yet: [`Self::begin`] follows.
+    pub fn new(driver: D, memory: Memory, clients: impl IntoIterator<Item = Named<'g>>) -> Self {
+        let mut places = memory.slots();
+        let client = |named: Named<'g>| {
+            let window = named.grant.and_then(|grant| grant.disk).map(|disk| disk.window);
+            let place = match window {
+                Some(Some(window)) => Some((window, false)),
+                Some(None) => places.next().map(|slot| (slot, true)),
+                None => None,
+            };
+            Client::new(named, place)
         };
-        let clients = clients
-            .into_iter()
-            .take(CLIENTS_MAX)
-            .map(|(badge, grant)| Client {
-                badge,
-                disk: grant.ok_or(Unusable::NoGrant).and_then(|grant| Disk::new(&grant, &namespaces)),
-                pending: None,
-            })
-            .collect();
-        Self { driver, clients, lost, sequence: 0, due: Vec::new() }
+        Self {
+            driver,
+            clients: clients.into_iter().take(CLIENTS_MAX).map(client).collect(),
+            requests: Requests::new(),
+            memory,
+            namespaces: Vec::new(),
+            namespaces_number: 0,
+            is_azure: false,
+            reading: None,
+            power: Power::On,
+            lost: None,
+            immediate: None,
+            holding: 0,
+            signals: 0,
+            notes: Deque::new(),
+        }
     }
 
     /// Why nothing can be done, if so.
@@ -67,142 +141,376 @@ impl<D: Driver, R> Server<D, R> {
         self.lost
     }
 
-    /// Each client's disk, by badge.
-    pub fn disks(&self) -> impl Iterator<Item = (u32, Result<Disk, Unusable>)> {
-        self.clients.iter().map(|client| (client.badge, client.disk))
+    /// Whether something is awaited from the driver.
+    pub fn is_waiting(&self) -> bool {
+        self.requests.is_in_flight() || self.requests.is_waiting()
     }
 
-    /// Whether an answer from the driver is awaited.
-    pub fn is_waiting(&self) -> bool {
-        self.clients.iter().any(|client| client.pending.is_some())
+    /// Takes a line for the log.
+    pub fn take_note(&mut self) -> Option<Note<'g>> {
+        self.notes.pop_front()
+    }
+
+    /// Takes the clients that are to be signalled: a bit for each position.
+    pub fn take_signals(&mut self) -> u32 {
+        core::mem::take(&mut self.signals)
+    }
+
+    fn note(&mut self, note: Note<'g>) {
+        // What does not fit is the log's loss: it is emptied after every event.
+        let _ = self.notes.push_back(note);
     }
 
     /// A client's request; `None` if it was malformed.
-    pub fn request(&mut self, badge: u32, reply: R, request: Option<Request>) {
-        match self.accept(badge, request) {
-            Ok((index, transfer)) => {
-                self.clients[index].pending = Some(Pending { reply, transfer, in_flight: false });
-                self.exchange();
-            }
-            Err(answer) => self.answer(reply, answer),
+    pub fn request(&mut self, badge: u32, reply: R, request: Option<Request<'_>>) {
+        let Some(client) = self.clients.iter().position(|client| client.named.badge == badge) else {
+            return self.say(reply, Said::Failed(Failure::Denied));
+        };
+        // A client that asks again has stopped waiting for what it asked before.
+        self.clients[client].held = None;
+        self.holding &= !(1 << client);
+        let Some(request) = request else {
+            return self.say(reply, Said::Failed(Failure::Invalid));
+        };
+        match self.respond(client, reply, request) {
+            Ok(()) => {}
+            Err((reply, said)) => self.say(reply, said),
+        }
+        if self.requests.is_waiting() {
+            self.run(false);
         }
     }
 
-    /// The driver has signalled, or it is time to look.
+    fn say(&mut self, reply: R, said: Said) {
+        self.immediate = Some((reply, said));
+    }
+
+    /// Does what is asked; gives back what can be answered at once.
+    fn respond(&mut self, client: usize, reply: R, request: Request<'_>) -> Result<(), (R, Said)> {
+        match request {
+            Request::Open { version } if version != VERSION => return Err((reply, Said::Version)),
+            Request::Shutdown => return self.shut_down(client, reply),
+            // What an earlier life of the client asked for concerns nobody any more, whatever comes of this one.
+            Request::Open { .. } => self.requests.orphan(client),
+            _ => {}
+        }
+        if let Some(failure) = self.lost.or_else(|| self.power.refuses()) {
+            return match request {
+                // It still learns how its transfers ended.
+                Request::Exchange { wait, .. } => self.take_in(client, reply, Batch::EMPTY, wait),
+                _ => Err((reply, Said::Failed(failure))),
+            };
+        }
+        let failed = |reply, failure| Err((reply, Said::Failed(failure)));
+        match request {
+            Request::Open { .. } => {
+                self.hold(client, Held::Information { reply, open: true });
+                Ok(())
+            }
+            _ if self.clients[client].standing == Standing::New => failed(reply, Failure::NotOpen),
+            Request::Information => {
+                self.hold(client, Held::Information { reply, open: false });
+                Ok(())
+            }
+            Request::Transfer(operation) => match self.prepare(client, &operation) {
+                Ok((transfer, bytes)) => match self.admit(client, Origin::Call(reply), transfer, bytes) {
+                    Err(Origin::Call(reply)) => failed(reply, Failure::Busy),
+                    _ => Ok(()),
+                },
+                Err(failure) => failed(reply, failure),
+            },
+            Request::Exchange { transfers, wait } => self.take_in(client, reply, transfers, wait),
+            Request::Load { offset, bytes } => Err((reply, self.load(client, offset, bytes))),
+            Request::Store { offset, data } => Err((reply, self.store(client, offset, data))),
+            Request::Shutdown => failed(reply, Failure::Denied),
+        }
+    }
+
+    fn hold(&mut self, client: usize, held: Held<R>) {
+        self.clients[client].held = Some(held);
+        self.holding |= 1 << client;
+    }
+
+    /// The transfer that an operation means, and the bytes that it moves.
+    fn prepare(&self, client: usize, operation: &Operation) -> Result<(nvme::Transfer, u64), Failure> {
+        let client = &self.clients[client];
+        let disk = match &client.state {
+            State::Disk(disk) => disk,
+            State::Pending => return Err(Failure::Changed),
+            State::Unusable(reason) => return Err(no_disk(reason)),
+        };
+        if client.standing != Standing::Open {
+            return Err(Failure::Changed);
+        }
+        let transfer = disk.transfer(operation)?;
+        let bytes = match operation {
+            Operation::Read { .. } | Operation::Write { .. } | Operation::Compare { .. } => {
+                u64::from(transfer.blocks) * u64::from(disk.information().block_bytes)
+            }
+            _ => 0,
+        };
+        Ok((transfer, bytes))
+    }
+
+    fn has_room(&self, client: usize) -> bool {
+        let share = self.clients[client].grant().map_or(0, |grant| grant.share);
+        self.requests.held(client) < usize::from(share)
+    }
+
+    fn admit(
+        &mut self,
+        client: usize,
+        origin: Origin<R>,
+        transfer: nvme::Transfer,
+        bytes: u64,
+    ) -> Result<(), Origin<R>> {
+        if self.has_room(client) { self.requests.admit(client, origin, transfer, bytes) } else { Err(origin) }
+    }
+
+    /// Takes transfers in, as many as the client's share allows.
+    fn take_in(
+        &mut self,
+        client: usize,
+        reply: R,
+        transfers: Batch<'_, Transfer>,
+        wait: bool,
+    ) -> Result<(), (R, Said)> {
+        let mut accepted = 0;
+        for Transfer { tag, operation } in transfers.iter().take(BATCH_MAX) {
+            let origin = Origin::Tag(tag);
+            let admitted = match self.prepare(client, &operation) {
+                Ok((transfer, bytes)) => self.admit(client, origin, transfer, bytes),
+                Err(_) if !self.has_room(client) => Err(origin),
+                Err(failure) => self.requests.admit_failed(client, origin, failure),
+            };
+            if admitted.is_err() {
+                break;
+            }
+            accepted += 1;
+        }
+        self.clients[client].signalled = false;
+        self.hold(client, Held::Exchange { reply, accepted, now: !wait });
+        Ok(())
+    }
+
+    fn load(&self, client: usize, offset: u64, bytes: u16) -> Said {
+        if usize::from(bytes) > COPY_BYTES_MAX {
+            return Said::Failed(Failure::Invalid);
+        }
+        match self.slot(client, offset, bytes.into()) {
+            Ok(at) => Said::Data { at, bytes },
+            Err(failure) => Said::Failed(failure),
+        }
+    }
+
+    fn store(&self, client: usize, offset: u64, data: &[u8]) -> Said {
+        if data.len() > COPY_BYTES_MAX {
+            return Said::Failed(Failure::Invalid);
+        }
+        match self.slot(client, offset, data.len() as u64) {
+            Ok(at) if self.memory.store(at, data) => Said::Done,
+            Ok(_) => Said::Failed(Failure::Invalid),
+            Err(failure) => Said::Failed(failure),
+        }
+    }
+
+    /// Where a part of a client's slot lies in the server's window.
+    fn slot(&self, client: usize, offset: u64, bytes: u64) -> Result<u64, Failure> {
+        match self.clients[client].place {
+            Some((place, true)) if offset.checked_add(bytes).is_some_and(|end| end <= place.bytes) => {
+                self.memory.own(place.offset + offset).ok_or(Failure::Invalid)
+            }
+            Some((_, true)) => Err(Failure::Invalid),
+            // It has a window of its own, or nothing.
+            _ => Err(Failure::Denied),
+        }
+    }
+
+    /// Hands over what waits, and takes what has completed: the driver has signalled, or it is time to look.
     pub fn exchange(&mut self) {
+        self.run(true);
+    }
+
+    /// As [`Self::exchange`], but asks the driver only if there is something to hand over, unless `look`.
+    fn run(&mut self, mut look: bool) {
         for _ in 0..ROUNDS {
             if self.lost.is_some() {
-                return;
+                break;
             }
-            let batch: Vec<Transfer, BATCH_MAX> = self
-                .clients
-                .iter()
-                .filter_map(|client| client.pending.as_ref())
-                .filter(|pending| !pending.in_flight)
-                .map(|pending| pending.transfer)
-                .collect();
-            let exchanged = match self.driver.exchange(batch.clone()) {
+            let (mut batch, mut completions) = (Vec::new(), Vec::new());
+            self.requests.choose(&mut batch);
+            if batch.is_empty() && !look {
+                break;
+            }
+            let exchanged = match self.driver.exchange(&batch, &mut completions) {
                 Ok(exchanged) => exchanged,
-                Err(failure) => return self.lose(failure),
-            };
-            for transfer in batch.iter().take(exchanged.accepted) {
-                if let Some(pending) = self.pending(transfer.tag) {
-                    pending.in_flight = true;
+                Err(failure) => {
+                    self.lose(failure);
+                    break;
                 }
+            };
+            if exchanged.accepted < batch.len() {
+                self.requests.not_taken(&batch[exchanged.accepted..]);
             }
-            for completion in &exchanged.completions {
-                self.complete(completion);
+            let mut touched = 0;
+            for completion in &completions {
+                // What is nobody's is dropped.
+                let ended = self.requests.complete(completion.tag, completion.outcome.map_err(failure));
+                touched |= ended.map_or(0, |party| 1 << party);
             }
-            if exchanged.completions.len() < BATCH_MAX {
-                return;
+            self.signal(touched);
+            if exchanged.namespaces != self.namespaces_number {
+                self.namespaces_number = exchanged.namespaces;
+                self.refresh();
+            }
+            if touched & 1 << SERVER != 0 {
+                self.own_ended();
+            }
+            self.advance_power();
+            // A full answer may not have been all. What the driver did not take waits for its signal.
+            look = completions.is_full();
+            if exchanged.accepted < batch.len() && !look {
+                break;
+            }
+        }
+    }
+
+    /// Notes which of these clients are to be signalled.
+    fn signal(&mut self, touched: u32) {
+        for (position, client) in self.clients.iter_mut().enumerate() {
+            let is_waiting = matches!(client.held, Some(Held::Exchange { .. }));
+            let has_news = self.requests.has_ended(position) || client.standing == Standing::Changed;
+            if touched & 1 << position != 0 && has_news && !is_waiting && !client.signalled {
+                client.signalled = true;
+                self.signals |= 1 << position;
             }
         }
     }
 
     /// The driver is lost: whoever waits is told, and whoever asks later.
     pub fn lose(&mut self, failure: Failure) {
-        self.lost = Some(self.lost.unwrap_or(failure));
-        for index in 0..self.clients.len() {
-            if let Some(pending) = self.clients[index].pending.take() {
-                self.answer(pending.reply, Answer::Failed(failure));
-            }
+        if self.lost.is_some() {
+            return;
         }
+        self.lost = Some(failure);
+        self.note(Note::Lost(failure));
+        self.requests.fail_all(failure);
+        self.reading = None;
+        self.signal(!0);
+        self.own_ended();
+        self.advance_power();
     }
 
     /// Takes an answer that is due.
     pub fn take_due(&mut self) -> Option<Due<R>> {
-        self.due.pop()
-    }
-
-    /// Finds out what a request asks of the driver, or answers it.
-    fn accept(&mut self, badge: u32, request: Option<Request>) -> Result<(usize, Transfer), Answer> {
-        let failed = |failure| Err(Answer::Failed(failure));
-        let Some(index) = self.clients.iter().position(|client| client.badge == badge) else {
-            return failed(Failure::Denied);
-        };
-        let Some(request) = request else {
-            return failed(Failure::Invalid);
-        };
-        if let Some(failure) = self.lost {
-            return failed(failure);
+        if let Some((reply, said)) = self.immediate.take() {
+            return Some(Due { reply, said });
         }
-        let client = &self.clients[index];
-        let disk = match client.disk {
-            Ok(disk) => disk,
-            Err(Unusable::NoGrant) => return failed(Failure::Denied),
-            Err(_) => return failed(Failure::NoDisk),
-        };
-        if request == Request::Information {
-            return Err(Answer::Information(disk.information()));
+        if let Some((reply, outcome)) = self.requests.take_answer() {
+            return Some(Due { reply, said: outcome.map_or_else(Said::Failed, |()| Said::Done) });
         }
-        if client.pending.is_some() {
-            return failed(Failure::Busy);
+        if let Some(due) = self.power.take_due() {
+            return Some(due);
         }
-        let tag = self.next_tag(index);
-        match request {
-            Request::Read { first_block, blocks, offset } => {
-                disk.read(tag, first_block, blocks, offset).map(|transfer| (index, transfer)).map_err(Answer::Failed)
+        let mut holding = self.holding;
+        while holding != 0 {
+            let position = holding.trailing_zeros() as usize;
+            holding &= holding - 1;
+            if let Some(due) = self.take_held(position) {
+                return Some(due);
             }
-            Request::Flush => Ok((index, disk.flush(tag))),
-            Request::Information => Err(Answer::Information(disk.information())),
+        }
+        None
+    }
+
+    /// Takes what a client is held for, if it can be answered now.
+    fn take_held(&mut self, position: usize) -> Option<Due<R>> {
+        let refused = self.lost.or_else(|| self.power.refuses());
+        let client = &mut self.clients[position];
+        let is_due = match &client.held {
+            None => true,
+            Some(Held::Information { open, .. }) => {
+                refused.is_some() || client.state != State::Pending && !(*open && self.requests.under_way(position))
+            }
+            Some(Held::Exchange { now, .. }) => {
+                *now || self.requests.has_ended(position)
+                    || !self.requests.under_way(position)
+                    || client.standing == Standing::Changed
+            }
+        };
+        if !is_due {
+            return None;
+        }
+        self.holding &= !(1 << position);
+        Some(match client.held.take()? {
+            Held::Information { reply, .. } => {
+                let said = match (&client.state, refused) {
+                    (_, Some(failure)) => Said::Failed(failure),
+                    (State::Disk(_), None) => Said::Information { client: position },
+                    (State::Unusable(reason), None) => Said::Failed(no_disk(reason)),
+                    (State::Pending, None) => Said::Failed(Failure::Changed),
+                };
+                if refused.is_none() {
+                    // A client whose disk is gone has learned that; it may ask again for one that comes.
+                    client.standing = Standing::Open;
+                }
+                Due { reply, said }
+            }
+            Held::Exchange { reply, accepted, .. } => {
+                Due { reply, said: Said::Exchanged { client: position, accepted } }
+            }
+        })
+    }
+
+    /// The message of an answer.
+    pub fn answer<'a>(&self, said: &Said, room: &'a mut AnswerRoom) -> Answer<'a> {
+        match *said {
+            Said::Version => Answer::Version { supported: VERSION },
+            Said::Done => Answer::Done,
+            Said::Failed(failure) => Answer::Failed(failure),
+            Said::Information { client } => match self.clients[client].disk() {
+                Some(disk) => Answer::Information(*disk.information()),
+                None => Answer::Failed(Failure::NoDisk),
+            },
+            Said::Exchanged { client, accepted } => {
+                room.completions.clear();
+                room.told = 0;
+                for (tag, outcome) in self.requests.ended(client).take(BATCH_MAX) {
+                    // A full batch has its room.
+                    let _ = room.completions.push(&Completion { tag, outcome });
+                    room.told += 1;
+                }
+                let changed = self.clients[client].standing == Standing::Changed;
+                Answer::Exchanged { accepted, changed, completions: room.completions.batch() }
+            }
+            Said::Data { at, bytes } => {
+                let data = &mut room.data[..bytes.into()];
+                if self.memory.load(at, data) { Answer::Data(data) } else { Answer::Failed(Failure::Invalid) }
+            }
         }
     }
 
-    /// A number for a transfer: the client in the low bits, and a sequence number above, so that a completion which
-    /// comes twice is not taken for the next transfer's.
-    fn next_tag(&mut self, index: usize) -> u32 {
-        self.sequence = self.sequence.wrapping_add(1);
-        // An index is below CLIENTS_MAX, 16.
-        self.sequence << 4 | index as u32
-    }
-
-    fn pending(&mut self, tag: u32) -> Option<&mut Pending<R>> {
-        let client = self.clients.get_mut((tag & 0xf) as usize)?;
-        client.pending.as_mut().filter(|pending| pending.transfer.tag == tag)
-    }
-
-    /// Answers the client of a completed transfer. Completions of transfers that are not in flight are nobody's.
-    fn complete(&mut self, completion: &Completion) {
-        if !self.pending(completion.tag).is_some_and(|pending| pending.in_flight) {
-            return;
+    /// The client has got the message that [`Self::answer`] put into the room: what it was told of is not told again.
+    pub fn delivered(&mut self, said: &Said, room: &AnswerRoom) {
+        if let Said::Exchanged { client, .. } = *said {
+            self.requests.taken(client, room.told);
+            if self.requests.has_ended(client) {
+                // There was more than went along.
+                self.clients[client].signalled = false;
+                self.signal(1 << client);
+            }
         }
-        if let Some(pending) = self.clients[(completion.tag & 0xf) as usize].pending.take() {
-            let answer = match completion.outcome {
-                Ok(()) => Answer::Done,
-                Err(reason) => Answer::Failed(failure(reason)),
-            };
-            self.answer(pending.reply, answer);
-        }
-    }
-
-    fn answer(&mut self, reply: R, answer: Answer) {
-        // There is room: between two calls of the loop at most each client's held request and one new one are
-        // answered. Should that ever be wrong, the client's own deadline ends its wait.
-        let _ = self.due.push((reply, answer));
     }
 }
 
-const _: () = assert!(CLIENTS_MAX <= 16 && CLIENTS_MAX <= BATCH_MAX, "a tag has 4 bits for the client");
+/// What a client without a disk is told.
+fn no_disk(reason: &Unusable) -> Failure {
+    match reason {
+        Unusable::NoGrant | Unusable::Overlap { .. } => Failure::Denied,
+        Unusable::Lost(failure) => *failure,
+        _ => Failure::NoDisk,
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,81 +1,233 @@
-//! The block server's messages: what its clients ask of it, and what the charter grants them.
+//! The block server's messages: what its clients ask of it. `docs/block.md` says what a client may rely on.
+//!
+//! A client begins with [`Request::Open`], which says which [`VERSION`] it speaks; before that nothing else is
+//! answered. Then it calls for one operation at a time ([`Request::Transfer`]), or hands over up to [`BATCH_MAX`] in a
+//! message and takes what has completed ([`Request::Exchange`]).
+//!
+//! Data lies in the client's window, and a message names a place in it. A client without a window has a slot of the
+//! server's own instead, reached by [`Request::Store`] and [`Request::Load`].
+
+mod batch;
+mod grant;
+
+pub use batch::{Batch, BatchRoom, Full, Items};
+pub use grant::{ClientGrant, DiskGrant, Extent, Partition, Place};
 
 use serde::{Deserialize, Serialize};
 
-/// What the charter grants a client: a range of a namespace, a direction, and the window its data lies in. The image
-/// builder writes it as the parameters of the client's `call` grant.
+/// Version of these messages. [`Request::Open`] and [`Answer::Version`] are the same in every version.
+pub const VERSION: u16 = 2;
+/// Most transfers in one message, either way.
+pub const BATCH_MAX: usize = 32;
+/// Most bytes that [`Request::Load`] and [`Request::Store`] copy.
+pub const COPY_BYTES_MAX: usize = 3072;
+/// Most requests of all clients that the server holds at a time: the shares of the charter add up to no more.
+pub const REQUESTS_MAX: u8 = 128;
+/// Largest share of one client.
+pub const SHARE_MAX: u8 = 64;
+/// The share of a client whose grant names none.
+pub const SHARE_DEFAULT: u8 = 8;
+
+/// What a client asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskGrant {
-    /// Namespace identifier.
-    pub nsid: u32,
-    /// First logical block of the range.
-    pub first_block: u64,
-    /// Number of logical blocks; `None` up to the end of the namespace.
-    pub blocks: Option<u64>,
-    /// Whether the range may also be written.
-    pub writable: bool,
-    /// The client's window: where it begins in the driver's DMA region, in bytes.
-    pub window_offset: u64,
-    /// The client's window: its bytes.
-    pub window_bytes: u64,
+pub enum Request<'a> {
+    /// A client begins. What an earlier life of it had under way ends first, and nobody is told of it. Answered with
+    /// [`Answer::Information`], or [`Answer::Version`].
+    Open {
+        /// The [`VERSION`] that it speaks.
+        version: u16,
+    },
+    /// What disk is this, now? Answered with [`Answer::Information`].
+    Information,
+    /// Do this, and answer [`Answer::Done`] when it is done.
+    Transfer(Operation),
+    /// Take these, and tell which have completed. Answered with [`Answer::Exchanged`].
+    Exchange {
+        /// New ones; may be none.
+        #[serde(borrow)]
+        transfers: Batch<'a, Transfer>,
+        /// Answer only when something has completed, or nothing is under way. Otherwise the answer comes at once, and
+        /// the server signals the client when there is more to take, if the charter grants it to.
+        wait: bool,
+    },
+    /// Copy bytes out of the client's slot. Answered with [`Answer::Data`].
+    Load {
+        /// From this byte of the slot.
+        offset: u64,
+        /// How many, at most [`COPY_BYTES_MAX`].
+        bytes: u16,
+    },
+    /// Copy bytes into the client's slot. Answered with [`Answer::Done`].
+    Store {
+        /// To this byte of the slot.
+        offset: u64,
+        /// The bytes, at most [`COPY_BYTES_MAX`].
+        #[serde(borrow, with = "bytes")]
+        data: &'a [u8],
+    },
+    /// Take no further requests of anybody, let what is under way end, make all of it durable and shut the device
+    /// down. Answered with [`Answer::Done`] when power may be cut. Only for a client whose grant says so.
+    Shutdown,
 }
 
-/// What a client asks. Blocks are counted from the start of the client's own range.
+/// What to do. Blocks are counted from the start of the client's own disk, bytes from the start of its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
-    /// What disk is this? Answered with [`Answer::Information`].
-    Information,
-    /// Read blocks into the client's window. Answered with [`Answer::Done`] when the data is there.
+pub enum Operation {
+    /// Read blocks into the window.
     Read {
         /// First block.
         first_block: u64,
         /// Number of blocks, at least 1.
         blocks: u32,
-        /// Where the data goes: byte offset in the client's window, a multiple of 4.
+        /// Where the data goes: byte offset in the window, a multiple of 4.
         offset: u64,
     },
-    /// Make everything written durable. Answered with [`Answer::Done`].
+    /// Write blocks from the window.
+    Write {
+        /// First block.
+        first_block: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+        /// Where the data lies: byte offset in the window, a multiple of 4.
+        offset: u64,
+        /// Whether it is on durable media when it has completed (Force Unit Access).
+        durable: bool,
+    },
+    /// Make durable every write that had completed when this was asked.
     Flush,
+    /// These blocks' contents are no longer needed: what they read as until they are written again is not known.
+    Discard {
+        /// First block.
+        first_block: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+    },
+    /// Let these blocks read as zeroes.
+    WriteZeroes {
+        /// First block.
+        first_block: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+    },
+    /// Compare blocks with the window: [`Failure::Different`] if they differ.
+    Compare {
+        /// First block.
+        first_block: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+        /// Where the data to compare with lies: byte offset in the window, a multiple of 4.
+        offset: u64,
+    },
+    /// Let the device check that it can read these blocks; no data moves.
+    Verify {
+        /// First block.
+        first_block: u64,
+        /// Number of blocks, at least 1.
+        blocks: u32,
+    },
+}
+
+/// One of several operations under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The client's own number for it, returned in its completion.
+    pub tag: u32,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// A finished transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// Its tag.
+    pub tag: u32,
+    /// How it ended.
+    pub outcome: Result<(), Failure>,
 }
 
 /// What the block server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// To [`Request::Information`].
+pub enum Answer<'a> {
+    /// To [`Request::Open`] of a version that the server does not speak: the one that it does.
+    Version {
+        /// The server's [`VERSION`].
+        supported: u16,
+    },
+    /// To [`Request::Open`] and [`Request::Information`].
     Information(Information),
     /// It was done.
     Done,
     /// It was not done.
     Failed(Failure),
+    /// To [`Request::Exchange`].
+    Exchanged {
+        /// How many transfers were taken, from the first: fewer when the client's share is used up. Every one taken
+        /// completes exactly once.
+        accepted: u8,
+        /// Whether the disk is no longer the one of the last [`Answer::Information`]: new transfers fail with
+        /// [`Failure::Changed`] until the client has asked again.
+        changed: bool,
+        /// Transfers finished, in no particular order.
+        #[serde(borrow)]
+        completions: Batch<'a, Completion>,
+    },
+    /// To [`Request::Load`].
+    #[serde(borrow, with = "bytes")]
+    Data(&'a [u8]),
 }
 
 /// A client's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Information {
+    /// The server's [`VERSION`].
+    pub version: u16,
     /// The namespace behind it.
     pub nsid: u32,
-    /// First logical block of the range in the namespace.
+    /// First logical block of the disk in the namespace.
     pub first_block: u64,
-    /// Blocks in the range.
+    /// Its blocks.
     pub blocks: u64,
     /// Bytes in a block.
     pub block_bytes: u32,
-    /// Whether it may be written.
-    pub writable: bool,
+    /// What may be asked of it.
+    pub supports: Supports,
+    /// Bytes of the window, or of the slot, that data passes through.
+    pub window_bytes: u64,
+    /// Whether that is a slot of the server's, for [`Request::Load`] and [`Request::Store`].
+    pub is_slot: bool,
+    /// Most operations of this client under way at a time.
+    pub share: u8,
 }
 
-/// Why a request was not done: five different answers, as the kernel's own.
+/// What a disk can do, beyond being read and flushed: what the charter grants and the device has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supports {
+    /// [`Operation::Write`].
+    pub write: bool,
+    /// [`Operation::Discard`].
+    pub discard: bool,
+    /// [`Operation::WriteZeroes`].
+    pub write_zeroes: bool,
+    /// [`Operation::Compare`].
+    pub compare: bool,
+    /// [`Operation::Verify`].
+    pub verify: bool,
+    /// The device may lose completed writes that were not flushed when its power goes.
+    pub volatile_cache: bool,
+}
+
+/// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
     /// The charter does not grant it.
     Denied,
-    /// It makes no sense: no blocks, or beyond the range or the window.
+    /// It makes no sense: no blocks, or beyond the disk or the window.
     Invalid,
     /// The driver stopped before the request ended.
     DeadPeer,
     /// The device did not answer in time.
     TimedOut,
-    /// Too much is under way; try again.
+    /// The client has as much under way as its share allows; try again.
     Busy,
     /// There is no such disk on this machine, or its format cannot be used.
     NoDisk,
@@ -86,6 +238,20 @@ pub enum Failure {
         /// Status code.
         code: u8,
     },
+    /// The device does not have this operation.
+    Unsupported,
+    /// Compared, and different.
+    Different,
+    /// It was under way when the device had to be reset: it may have been done or not.
+    Interrupted,
+    /// The device is gone.
+    Gone,
+    /// The disk is no longer the one of the last [`Answer::Information`]: another size, or another place.
+    Changed,
+    /// The client has not opened its disk, or the server has restarted since.
+    NotOpen,
+    /// The system is being shut down.
+    Stopped,
 }
 
 impl Failure {
@@ -99,6 +265,13 @@ impl Failure {
             Self::Busy => "busy",
             Self::NoDisk => "no-disk",
             Self::Device { .. } => "device",
+            Self::Unsupported => "unsupported",
+            Self::Different => "different",
+            Self::Interrupted => "interrupted",
+            Self::Gone => "gone",
+            Self::Changed => "changed",
+            Self::NotOpen => "not-open",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -111,5 +284,18 @@ impl core::fmt::Display for Failure {
             Self::Device { kind, code } => write!(f, " status_type={kind:#x} status_code={code:#04x}"),
             _ => Ok(()),
         }
+    }
+}
+
+/// Bytes as a whole, not one by one as serde takes a slice. The same on the wire.
+mod bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'de [u8], D::Error> {
+        <&[u8]>::deserialize(deserializer)
     }
 }

@@ -2,7 +2,6 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-use reader::client::ServedDisk;
 use reader::run::round;
 use reader::settings::Settings;
 use task::{Deadline, Environment, Started, Stop};
@@ -13,7 +12,7 @@ task::main!(run);
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let settings = Settings::new(|key| environment.setting(key))?;
-    let mut disk = ServedDisk::new(grants.disk, settings.patience);
+    let mut disk = block_client::Disk::new(grants.disk, settings.patience);
     let mut known = None;
     let mut left = settings.rounds;
     while left != Some(0) {

@@ -2,11 +2,12 @@
 
 use core::fmt;
 
+use block_client::Error;
 use protocol::block::Information;
 use sha2::{Digest, Sha256};
 use task::Window;
 
-use crate::client::{Disk, NoData};
+use crate::client::Disk;
 use crate::reads::Read;
 use crate::settings::Settings;
 
@@ -24,7 +25,7 @@ impl fmt::Display for Hash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
     /// The disk does not give it.
-    NoData(NoData),
+    NoData(Error),
     /// It does not fit into the window, and splitting is not asked for.
     Window {
         /// Bytes of the window.
@@ -90,6 +91,9 @@ pub fn round(
             Err(error) => {
                 tell(format_args!("read failed nsid={nsid} lba={lba} blocks={blocks} error={error}"));
                 tally.failed += 1;
+                if matches!(error, ReadError::NoData(reason) if reason.is_cured_by_opening()) {
+                    *known = None;
+                }
                 if settings.stop_after_failure {
                     break;
                 }
@@ -133,7 +137,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    use protocol::block::Failure;
+    use protocol::block::{Failure, Supports, VERSION};
 
     use super::*;
 
@@ -172,20 +176,24 @@ mod tests {
     }
 
     impl Disk for Model {
-        fn information(&mut self) -> Result<Information, NoData> {
+        fn information(&mut self) -> Result<Information, Error> {
             Ok(Information {
+                version: VERSION,
                 nsid: 2,
                 first_block: self.first_block,
                 blocks: self.blocks,
                 block_bytes: 512,
-                writable: false,
+                supports: Supports::default(),
+                window_bytes: self.window.bytes(),
+                is_slot: false,
+                share: 1,
             })
         }
 
-        fn read(&mut self, first_block: u64, blocks: u32, offset: u64) -> Result<(), NoData> {
+        fn read(&mut self, first_block: u64, blocks: u32, offset: u64) -> Result<(), Error> {
             self.requests.push((first_block, blocks));
             if self.bad.is_some_and(|bad| (first_block..first_block + u64::from(blocks)).contains(&bad)) {
-                return Err(NoData::Server(Failure::Device { kind: 2, code: 0x81 }));
+                return Err(Error::Server(Failure::Device { kind: 2, code: 0x81 }));
             }
             self.window.copy_from(offset, &self.data(first_block, blocks)).unwrap();
             Ok(())

@@ -99,8 +99,9 @@ grants! {
     Interrupt: Interrupt, Granted::Interrupt { vector, bits } => Interrupt { vector, bits };
     Device: DeviceInformation, Granted::DeviceInformation { handle } => Device { handle };
     Dma: Dma, Granted::Dma { region, address, bytes } =>
-        Dma { region, window: Window::granted(address, bytes, true) };
-    Window: Window, Granted::Window { address, bytes, writable } => Window::granted(address, bytes, writable);
+        Dma { region, window: Window::granted(address, bytes, true, 0) };
+    Window: Window, Granted::Window { address, bytes, writable, offset } =>
+        Window::granted(address, bytes, writable, offset);
     Log: Log, Granted::Log { handle } => Log { handle };
     Evidence: Evidence, Granted::Evidence { address, bytes } => Evidence::granted(address, bytes);
     Console: Console, Granted::Console { handle, bits } => Console { handle, bits };
@@ -128,7 +129,8 @@ mod tests {
     }
 
     const DISK: (&str, Granted) = ("disk", Granted::Call { handle: 1 });
-    const DATA: (&str, Granted) = ("data", Granted::Window { address: 0x4000_0000, bytes: 4096, writable: true });
+    const DATA: (&str, Granted) =
+        ("data", Granted::Window { address: 0x4000_0000, bytes: 4096, writable: true, offset: 0 });
     const COMPLETION: (&str, Granted) = ("completion", Granted::Interrupt { vector: 1, bits: 2 });
 
     #[test]

@@ -209,9 +209,35 @@ impl Receive {
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Event<'i>, Error> {
-        let Ok(Outgoing { words, length }) = message::encode(answer) else {
-            return self.receive(deadline, inbox);
-        };
+        match self.deliver(reply, answer, deadline) {
+            Ok(result) => result.map(|after| event(&after, inbox)),
+            Err(_) => self.receive(deadline, inbox),
+        }
+    }
+
+    /// As [`Self::reply_receive`], for a server that must know whether its answer arrived.
+    ///
+    /// # Errors
+    /// The outer one if it did not: then no call was waited for. The inner one as for [`Self::receive`].
+    pub fn try_reply_receive<'i>(
+        &self,
+        reply: Reply,
+        answer: &(impl Serialize + ?Sized),
+        deadline: Deadline,
+        inbox: &'i mut Inbox,
+    ) -> Result<Result<Event<'i>, Error>, ReplyError> {
+        self.deliver(reply, answer, deadline).map(|result| result.map(|after| event(&after, inbox)))
+    }
+
+    /// Answers and waits, in one entry of the kernel.
+    #[inline]
+    fn deliver(
+        &self,
+        reply: Reply,
+        answer: &(impl Serialize + ?Sized),
+        deadline: Deadline,
+    ) -> Result<Result<Frame, Error>, ReplyError> {
+        let Outgoing { words, length } = message::encode(answer)?;
         let frame = Frame {
             code: Number::ReplyReceive as u64,
             arguments: [reply.handle, length, deadline.nanoseconds(), self.handle.into()],
@@ -219,8 +245,8 @@ impl Receive {
         };
         match reply_receive(frame) {
             // Nobody waited for the answer, and the kernel has not waited for the next call.
-            Err(Error::Invalid) => self.receive(deadline, inbox),
-            result => result.map(|after| event(&after, inbox)),
+            Err(Error::Invalid) => Err(ReplyError::Gone),
+            result => Ok(result),
         }
     }
 }

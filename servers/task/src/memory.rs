@@ -23,6 +23,7 @@ pub struct Window {
     base: *mut u8,
     bytes: u64,
     writable: bool,
+    region_offset: u64,
 }
 
 /// Bytes that [`Window::for_each_chunk`] hands over at a time, at most.
@@ -31,20 +32,36 @@ const CHUNK: usize = 1024;
 impl Window {
     /// A window of the kernel's making.
     #[cfg(target_os = "none")]
-    pub(crate) fn granted(address: u64, bytes: u64, writable: bool) -> Self {
-        Self { base: core::ptr::with_exposed_provenance_mut(address as usize), bytes, writable }
+    pub(crate) fn granted(address: u64, bytes: u64, writable: bool, region_offset: u64) -> Self {
+        Self { base: core::ptr::with_exposed_provenance_mut(address as usize), bytes, writable, region_offset }
     }
 
     /// A window for tests, with memory of its own, which is never freed.
     #[cfg(not(target_os = "none"))]
     pub fn host(bytes: u64, writable: bool) -> Self {
         let words = std::vec![0_u64; usize::try_from(bytes).expect("a window fits into memory").div_ceil(8)];
-        Self { base: std::vec::Vec::leak(words).as_mut_ptr().cast(), bytes, writable }
+        Self { base: std::vec::Vec::leak(words).as_mut_ptr().cast(), bytes, writable, region_offset: 0 }
+    }
+
+    /// As [`Self::host`], for one that begins at an offset of its region.
+    #[cfg(not(target_os = "none"))]
+    pub fn host_at(region_offset: u64, bytes: u64) -> Self {
+        Self { region_offset, ..Self::host(bytes, true) }
     }
 
     #[cfg(not(target_os = "none"))]
-    pub(crate) fn granted(_address: u64, bytes: u64, writable: bool) -> Self {
-        Self::host(bytes.min(WINDOW_STRIDE), writable)
+    pub(crate) fn granted(_address: u64, bytes: u64, writable: bool, region_offset: u64) -> Self {
+        Self { region_offset, ..Self::host(bytes.min(WINDOW_STRIDE), writable) }
+    }
+
+    /// A window of no bytes: every access is out of range.
+    pub const fn empty() -> Self {
+        Self { base: core::ptr::null_mut(), bytes: 0, writable: false, region_offset: 0 }
+    }
+
+    /// Where it begins in its region, in bytes.
+    pub fn region_offset(&self) -> u64 {
+        self.region_offset
     }
 
     /// Its size.

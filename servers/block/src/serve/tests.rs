@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec as StdVec;
 
-use protocol::block::{Answer, Request};
+use protocol::block::{
+    Answer, ClientGrant, Completion as Ended, DiskGrant, Extent, Failure, Operation, Place, Request, Transfer, VERSION,
+};
 use protocol::nvme::{self, Completion, Namespace};
 use task::abi::start::{Client, Grant, Granted, StartInfo};
-use task::abi::system_call::Number;
+use task::abi::system_call::{Number, PEER_STOPPED};
 use task::{Environment, Frame, host};
 
 use super::*;
@@ -17,7 +19,7 @@ use crate::driver::NvmeDriver;
 
 /// What a receive brings, or what happens to the driver.
 enum Next {
-    Request { badge: u64, reply: u64, request: Request },
+    Request { badge: u64, reply: u64, request: StdVec<u8> },
     Malformed { badge: u64, reply: u64 },
     Signal(u64),
     TimedOut,
@@ -30,7 +32,8 @@ struct World {
     next: VecDeque<Next>,
     driver_dead: bool,
     in_flight: StdVec<u32>,
-    answers: StdVec<(u64, Answer)>,
+    answers: StdVec<(u64, Told)>,
+    signals: StdVec<u64>,
     gone: StdVec<u64>,
     lines: StdVec<String>,
     ready: StdVec<u64>,
@@ -82,10 +85,18 @@ impl World {
 
     fn answer(&mut self, frame: &Frame, buffer: &[u8]) -> bool {
         let reply = frame.arguments[0];
-        let answer = postcard::from_bytes(&take(frame, buffer)).expect("an answer is an answer");
+        let bytes = take(frame, buffer);
+        let answer = postcard::from_bytes(&bytes).expect("an answer is an answer");
         let good = !self.gone.contains(&reply);
-        if good {
-            self.answers.push((reply, answer));
+        match answer {
+            _ if !good => {}
+            Answer::Information(_) => {}
+            Answer::Exchanged { completions, .. } => {
+                self.answers.push((reply, Told::Exchanged(completions.iter().collect())))
+            }
+            Answer::Done => self.answers.push((reply, Told::Done)),
+            Answer::Failed(failure) => self.answers.push((reply, Told::Failed(failure))),
+            other => panic!("{other:?}"),
         }
         good
     }
@@ -115,6 +126,7 @@ impl World {
                 let text = buffer[..frame.arguments[1] as usize].to_vec();
                 self.lines.push(String::from_utf8(text).unwrap());
             }
+            Number::Signal => self.signals.push(frame.arguments[0]),
             Number::Ready => self.ready.push(frame.arguments[0]),
             Number::Clock => frame.arguments[0] = 1_000_000,
             other => panic!("{other:?}"),
@@ -123,7 +135,7 @@ impl World {
 
     fn receive(&mut self, frame: &mut Frame, buffer: &mut [u8]) {
         let (badge, reply, bytes) = match self.next.pop_front() {
-            Some(Next::Request { badge, reply, request }) => (badge, reply, encode(&request)),
+            Some(Next::Request { badge, reply, request }) => (badge, reply, request),
             Some(Next::Malformed { badge, reply }) => (badge, reply, std::vec![0xff; 60]),
             Some(Next::Signal(bits)) => {
                 frame.arguments = [0, 0, bits, 0];
@@ -145,33 +157,23 @@ impl World {
 
 /// Runs the loop until what comes `next` is used up.
 fn run(world: World) -> World {
-    let grant = encode(&DiskGrant {
-        nsid: 1,
-        first_block: 0,
-        blocks: None,
-        writable: false,
-        window_offset: 0,
-        window_bytes: 1 << 20,
-    })
-    .leak();
-    let missing = encode(&DiskGrant {
-        nsid: 2,
-        first_block: 0,
-        blocks: None,
-        writable: false,
-        window_offset: 0,
-        window_bytes: 8,
-    })
-    .leak();
+    let disk = |nsid, signal| {
+        let extent = Extent::Blocks { first_block: 0, blocks: None };
+        let window = Some(Place { offset: 0, bytes: 1 << 20 });
+        let disk = DiskGrant { nsid, extent, writable: false, window, share: 4 };
+        encode(&ClientGrant { disk: Some(disk), shutdown: false, signal }).leak()
+    };
+    let (told, grant, missing) = (&*disk(1, Some("tell-one")), &*disk(1, None), &*disk(2, None));
     let mut start = StartInfo { task: "block", grants: Vec::new(), clients: Vec::new(), settings: Vec::new() };
     for (name, granted) in [
         ("requests", Granted::Receive { handle: 1 }),
         ("driver", Granted::Call { handle: 2 }),
         ("log", Granted::Log { handle: 3 }),
+        ("tell-one", Granted::Signal { handle: 4 }),
     ] {
         start.grants.push(Grant { name, granted }).unwrap();
     }
-    for (badge, task, parameters) in [(1, "one", &*grant), (2, "two", grant), (3, "three", &[]), (4, "four", missing)] {
+    for (badge, task, parameters) in [(1, "one", told), (2, "two", grant), (3, "three", &[]), (4, "four", missing)] {
         start.clients.push(Client { badge, task, parameters }).unwrap();
     }
     let environment = Environment::new(start);
@@ -182,18 +184,40 @@ fn run(world: World) -> World {
         || {
             let driver = NvmeDriver::new(environment.grant("driver").unwrap());
             let requests = environment.grant("requests").unwrap();
-            serve(driver, requests, environment.clients(), environment.optional("log")).unwrap_err();
+            let means = Means { requests, window: None, log: environment.optional("log") };
+            serve(driver, &means, &environment).unwrap_err();
         },
     );
     Rc::into_inner(world).unwrap().into_inner()
 }
 
+const READ: Operation = Operation::Read { first_block: 0, blocks: 8, offset: 0 };
+
 fn read(badge: u64, reply: u64) -> Next {
-    Next::Request { badge, reply, request: Request::Read { first_block: 0, blocks: 8, offset: 0 } }
+    Next::Request { badge, reply, request: encode(&Request::Transfer(READ)) }
+}
+
+fn exchange(badge: u64, reply: u64, tags: &[u32], wait: bool) -> Next {
+    let mut room = protocol::block::BatchRoom::new();
+    tags.iter().for_each(|tag| room.push(&Transfer { tag: *tag, operation: READ }).unwrap());
+    Next::Request { badge, reply, request: encode(&Request::Exchange { transfers: room.batch(), wait }) }
+}
+
+/// Both clients open their disks.
+fn open() -> [Next; 2] {
+    [1, 2].map(|badge| Next::Request { badge, reply: 60 + badge, request: encode(&Request::Open { version: VERSION }) })
+}
+
+/// An answer, owned, but for those to [`open`].
+#[derive(Clone, Debug, PartialEq)]
+enum Told {
+    Done,
+    Failed(Failure),
+    Exchanged(StdVec<Ended>),
 }
 
 fn after(next: impl IntoIterator<Item = Next>) -> World {
-    run(World { next: next.into_iter().collect(), ..World::default() })
+    run(World { next: open().into_iter().chain(next).collect(), ..World::default() })
 }
 
 #[test]
@@ -202,12 +226,13 @@ fn it_says_what_it_serves_and_what_is_wrong_with_the_rest() {
     assert_eq!(
         world.lines,
         [
-            "ready nsid=1 blocks=1000 block_bytes=512",
             "grant without a disk client=three",
             "namespace format not usable nsid=2 client=four",
+            "ready nsid=1 blocks=1000 block_bytes=512",
         ]
     );
-    assert_eq!((world.ready, world.deadlines), (std::vec![0], std::vec![u64::MAX]));
+    assert_eq!(world.ready, [0]);
+    assert!(world.deadlines.iter().all(|deadline| *deadline == u64::MAX));
 }
 
 #[test]
@@ -215,41 +240,57 @@ fn two_clients_wait_and_are_answered_together() {
     let world = after([read(1, 71), read(2, 72), Next::Signal(1)]);
     let mut answers = world.answers;
     answers.sort_by_key(|(reply, _)| *reply);
-    assert_eq!(answers, [(71, Answer::Done), (72, Answer::Done)]);
+    assert_eq!(answers, [(71, Told::Done), (72, Told::Done)]);
 }
 
 #[test]
 fn a_lost_signal_costs_time_only() {
     let world = after([read(1, 71), Next::TimedOut]);
-    assert_eq!(world.answers, [(71, Answer::Done)]);
-    assert_eq!(world.deadlines, [u64::MAX, 1_001_000_000, u64::MAX], "it looks again only while somebody waits");
+    assert_eq!(world.answers, [(71, Told::Done)]);
+    assert_eq!(world.deadlines[2..], [u64::MAX, 1_001_000_000, u64::MAX], "it looks again only while somebody waits");
 }
 
 #[test]
 fn a_client_that_is_gone_does_not_hurt_others() {
     let next = [read(1, 71), read(2, 72), Next::Signal(1), read(1, 73), Next::Signal(1)];
-    let world = run(World { next: next.into(), gone: std::vec![71], ..World::default() });
-    assert_eq!(world.answers, [(72, Answer::Done), (73, Answer::Done)]);
+    let next = open().into_iter().chain(next).collect();
+    let world = run(World { next, gone: std::vec![71], ..World::default() });
+    assert_eq!(world.answers, [(72, Told::Done), (73, Told::Done)]);
+}
+
+#[test]
+fn completions_that_nobody_waited_for_are_kept() {
+    let next = [exchange(1, 71, &[5, 6], true), Next::Signal(1), exchange(1, 72, &[], false)];
+    let next = open().into_iter().chain(next).collect();
+    let world = run(World { next, gone: std::vec![71], ..World::default() });
+    let ended = [5, 6].map(|tag| Ended { tag, outcome: Ok(()) }).to_vec();
+    assert_eq!(world.answers, [(72, Told::Exchanged(ended))]);
+}
+
+#[test]
+fn a_client_is_signalled_through_the_grant_that_names_it() {
+    let world = after([exchange(1, 71, &[5], false), exchange(2, 72, &[5], false), Next::Signal(1)]);
+    assert_eq!(world.signals, [4], "the first has a signal, the second has not");
 }
 
 #[test]
 fn a_malformed_request_is_answered_and_forgotten() {
     let world = after([Next::Malformed { badge: 1, reply: 71 }, read(1, 72), Next::Signal(1)]);
-    assert_eq!(world.answers, [(71, Answer::Failed(Failure::Invalid)), (72, Answer::Done)]);
+    assert_eq!(world.answers, [(71, Told::Failed(Failure::Invalid)), (72, Told::Done)]);
 }
 
 #[test]
 fn when_the_driver_dies_all_are_told_and_so_is_the_log() {
     let world = after([read(1, 71), Next::DriverDies, read(2, 72)]);
-    let dead = Answer::Failed(Failure::DeadPeer);
-    assert_eq!(world.answers, [(71, dead), (72, dead)]);
+    let dead = Told::Failed(Failure::DeadPeer);
+    assert_eq!(world.answers, [(71, dead.clone()), (72, dead)]);
     assert_eq!(world.lines.last().unwrap(), "driver lost reason=dead-peer");
 }
 
 #[test]
 fn a_driver_that_is_dead_from_the_start_is_no_reason_not_to_serve() {
     let world = run(World { next: [read(1, 71)].into(), driver_dead: true, ..World::default() });
-    assert_eq!(world.answers, [(71, Answer::Failed(Failure::DeadPeer))]);
+    assert_eq!(world.answers, [(71, Told::Failed(Failure::DeadPeer))]);
     assert_eq!((world.lines, world.ready), (std::vec![String::from("no disk reason=dead-peer")], std::vec![0]));
 }
 

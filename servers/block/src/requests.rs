@@ -1,0 +1,369 @@
+//! Every request that the server holds, from its admission until its client has been told how it ended; and who goes
+//! first. Pure: no client, no driver, no disk.
+//!
+//! A request leaves [`State::InFlight`] in one place, [`Requests::complete`], and only by the tag that it was handed over
+//! with: a completion that comes twice, late or out of nowhere ends nothing.
+//!
+//! # Who goes first
+//! A client has at most its share of requests here. Of those, the driver gets at most [`IN_FLIGHT_MAX`] at a time, of
+//! [`BYTES_IN_FLIGHT_MAX`] together, so that the device's queue never holds so much of one client that another one would
+//! wait long behind it; one request counts for at most half of that, because the driver cuts large ones into parts that
+//! take turns. A client with nothing in flight is not held up by these bounds. What is left is given out by
+//! deficit round robin over bytes (Shreedhar and Varghese, 1995): each client's turn is worth [`QUANTUM_BYTES`], so
+//! clients that always have more to do move the same number of bytes, whatever the sizes of their requests.
+
+mod list;
+
+use heapless::Vec;
+use protocol::block::{Failure, REQUESTS_MAX};
+use protocol::nvme::{BATCH_MAX, Operation, Transfer};
+use task::abi::start::CLIENTS_MAX;
+
+use list::List;
+
+/// Most transfers that the driver has at a time, but for those of clients with nothing else in flight.
+pub const IN_FLIGHT_MAX: usize = 64;
+/// Most bytes that these move.
+pub const BYTES_IN_FLIGHT_MAX: u64 = 1 << 20;
+/// Bytes that a client's turn is worth.
+pub const QUANTUM_BYTES: u64 = 64 << 10;
+/// What an operation without data counts for.
+const BYTES_WITHOUT_DATA: u64 = 4096;
+
+/// Who asks: a client's position, or the server itself.
+pub const SERVER: usize = CLIENTS_MAX;
+/// Requests of the server's own at a time.
+const SERVER_SHARE: usize = 2;
+const PARTIES: usize = CLIENTS_MAX + 1;
+const REQUESTS: usize = REQUESTS_MAX as usize + SERVER_SHARE;
+
+/// Who is told of a request's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<R> {
+    /// A client that waits for just this.
+    Call(R),
+    /// A client that takes completions, by its own number.
+    Tag(u32),
+    /// Nobody: the client has begun anew since.
+    Nobody,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not with the driver.
+    Waiting,
+    /// With the driver.
+    InFlight,
+    /// Over; its client has not been told.
+    Ended(Result<(), Failure>),
+}
+
+#[derive(Debug)]
+struct Request<R> {
+    party: u8,
+    origin: Origin<R>,
+    transfer: Transfer,
+    bytes: u64,
+    state: State,
+}
+
+impl<R> Request<R> {
+    /// What it counts for while the driver has it.
+    fn weight(&self) -> u64 {
+        self.bytes.min(BYTES_IN_FLIGHT_MAX / 2)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Party {
+    waiting: List,
+    ended: List,
+    /// Requests here, in any state.
+    held: u8,
+    in_flight: u8,
+    deficit: u64,
+}
+
+impl Party {
+    const NEW: Self = Self { waiting: List::EMPTY, ended: List::EMPTY, held: 0, in_flight: 0, deficit: 0 };
+}
+
+/// All requests. `R` is a reply handle.
+#[derive(Debug)]
+pub struct Requests<R> {
+    entries: [Option<Request<R>>; REQUESTS],
+    next: list::Links<REQUESTS>,
+    free: List,
+    parties: [Party; PARTIES],
+    /// Ended ones of clients that wait for just them.
+    answers: List,
+    /// Whose turn it is.
+    turn: usize,
+    in_flight: usize,
+    bytes_in_flight: u64,
+    waiting: usize,
+    sequence: u32,
+}
+
+impl<R> Default for Requests<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Bits of a tag that tell the entry; those above count.
+const INDEX_BITS: u32 = 8;
+const _: () = assert!(REQUESTS <= 1 << INDEX_BITS && CLIENTS_MAX < u8::MAX as usize);
+
+impl<R> Requests<R> {
+    /// Without requests.
+    pub const fn new() -> Self {
+        let (next, free) = list::Links::with_all();
+        Self {
+            entries: [const { None }; REQUESTS],
+            next,
+            free,
+            parties: [const { Party::NEW }; PARTIES],
+            answers: List::EMPTY,
+            turn: 0,
+            in_flight: 0,
+            bytes_in_flight: 0,
+            waiting: 0,
+            sequence: 0,
+        }
+    }
+
+    /// Requests of a client here, in any state.
+    pub fn held(&self, party: usize) -> usize {
+        self.parties[party].held.into()
+    }
+
+    /// Requests of a client that have not ended.
+    pub fn under_way(&self, party: usize) -> bool {
+        self.parties[party].in_flight > 0 || !self.parties[party].waiting.is_empty()
+    }
+
+    /// Whether a client has completions to take.
+    pub fn has_ended(&self, party: usize) -> bool {
+        !self.parties[party].ended.is_empty()
+    }
+
+    /// Whether the driver has something.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Whether requests wait for the driver.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Admits a request that was checked. `bytes` is what it moves. The caller has seen that the client's share is not
+    /// used up; gives the origin back if there is no room all the same.
+    ///
+    /// # Errors
+    /// The origin.
+    pub fn admit(&mut self, party: usize, origin: Origin<R>, transfer: Transfer, bytes: u64) -> Result<(), Origin<R>> {
+        let Some(index) = self.insert(party, origin, transfer, bytes)? else { return Ok(()) };
+        self.next.push_back(&mut self.parties[party].waiting, index);
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// Admits a client's transfer that has failed already.
+    ///
+    /// # Errors
+    /// The origin, if there is no room.
+    pub fn admit_failed(&mut self, party: usize, origin: Origin<R>, failure: Failure) -> Result<(), Origin<R>> {
+        let nothing = Transfer { tag: 0, operation: Operation::Flush, nsid: 0, first_block: 0, blocks: 0, offset: 0 };
+        let Some(index) = self.insert(party, origin, nothing, 0)? else { return Ok(()) };
+        self.end(index, Err(failure));
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        party: usize,
+        origin: Origin<R>,
+        mut transfer: Transfer,
+        bytes: u64,
+    ) -> Result<Option<usize>, Origin<R>> {
+        let Some(index) = self.next.pop_front(&mut self.free) else { return Err(origin) };
+        self.sequence = self.sequence.wrapping_add(1);
+        transfer.tag = self.sequence << INDEX_BITS | index as u32;
+        let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
+        self.entries[index] = Some(Request { party: party as u8, origin, transfer, bytes, state: State::Waiting });
+        self.parties[party].held += 1;
+        Ok(Some(index))
+    }
+
+    /// Chooses what to hand over to the driver next, and counts it as in flight. [`Self::not_taken`] must follow for
+    /// what the driver does not take.
+    pub fn choose(&mut self, batch: &mut Vec<Transfer, BATCH_MAX>) {
+        if self.waiting == 0 {
+            return;
+        }
+        // First one of each client that has nothing in flight, so that nobody waits for others.
+        for step in 0..PARTIES {
+            let party = (self.turn + step) % PARTIES;
+            if self.parties[party].in_flight == 0 {
+                self.hand_over(party, batch);
+            }
+        }
+        self.take_turns(batch);
+    }
+
+    fn take_turns(&mut self, batch: &mut Vec<Transfer, BATCH_MAX>) {
+        let mut passed_over = 0;
+        while passed_over < PARTIES && self.waiting > 0 && self.in_flight < IN_FLIGHT_MAX && !batch.is_full() {
+            let party = &mut self.parties[self.turn];
+            match party.waiting.first().and_then(|index| self.entries[index].as_ref()) {
+                None => {
+                    party.deficit = 0;
+                    passed_over += 1;
+                }
+                Some(request) if party.deficit < request.bytes => {
+                    party.deficit += QUANTUM_BYTES;
+                    passed_over = 0;
+                }
+                // Its turn stays, so that smaller ones of others do not go before it for ever.
+                Some(request) if self.bytes_in_flight + request.weight() > BYTES_IN_FLIGHT_MAX => return,
+                Some(request) => {
+                    party.deficit -= request.bytes;
+                    passed_over = 0;
+                    self.hand_over(self.turn, batch);
+                    continue;
+                }
+            }
+            self.turn = (self.turn + 1) % PARTIES;
+        }
+    }
+
+    fn hand_over(&mut self, party: usize, batch: &mut Vec<Transfer, BATCH_MAX>) {
+        if batch.is_full() {
+            return;
+        }
+        let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
+        let Some(request) = &mut self.entries[index] else { return };
+        request.state = State::InFlight;
+        // There is room: it was looked at.
+        let _ = batch.push(request.transfer);
+        self.parties[party].in_flight += 1;
+        self.in_flight += 1;
+        self.bytes_in_flight += request.weight();
+        self.waiting -= 1;
+    }
+
+    /// The driver has no room for these, which [`Self::choose`] gave last: they wait again, in their old order.
+    pub fn not_taken(&mut self, rest: &[Transfer]) {
+        for transfer in rest.iter().rev() {
+            let index = (transfer.tag & ((1 << INDEX_BITS) - 1)) as usize;
+            let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) else { continue };
+            request.state = State::Waiting;
+            let party = &mut self.parties[usize::from(request.party)];
+            party.in_flight -= 1;
+            self.in_flight -= 1;
+            self.bytes_in_flight -= request.weight();
+            self.waiting += 1;
+            self.next.push_front(&mut party.waiting, index);
+        }
+    }
+
+    /// A transfer with this tag has ended, the driver says. Returns whose it was; `None` if none of this tag is in
+    /// flight.
+    pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<usize> {
+        let index = (tag & ((1 << INDEX_BITS) - 1)) as usize;
+        let request = self.entries.get_mut(index)?.as_ref()?;
+        if request.transfer.tag != tag || request.state != State::InFlight {
+            return None;
+        }
+        let party = usize::from(request.party);
+        self.parties[party].in_flight -= 1;
+        self.in_flight -= 1;
+        self.bytes_in_flight -= request.weight();
+        self.end(index, outcome);
+        Some(party)
+    }
+
+    /// Ends what is here and has not ended, of all.
+    pub fn fail_all(&mut self, failure: Failure) {
+        for index in 0..REQUESTS {
+            let tag = match &self.entries[index] {
+                Some(request) if request.state == State::InFlight => request.transfer.tag,
+                _ => continue,
+            };
+            self.complete(tag, Err(failure));
+        }
+        for party in 0..PARTIES {
+            self.fail_waiting(party, failure);
+        }
+    }
+
+    /// Ends what a client has here that the driver was not given.
+    pub fn fail_waiting(&mut self, party: usize, failure: Failure) {
+        while let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) {
+            self.waiting -= 1;
+            self.end(index, Err(failure));
+        }
+    }
+
+    /// A client begins anew: nobody is told of what it has here. What is in flight stays until it has ended.
+    pub fn orphan(&mut self, party: usize) {
+        self.fail_waiting(party, Failure::Interrupted);
+        for request in self.entries.iter_mut().flatten().filter(|request| usize::from(request.party) == party) {
+            if request.state == State::InFlight {
+                request.origin = Origin::Nobody;
+            }
+        }
+        while let Some(index) = self.next.pop_front(&mut self.parties[party].ended) {
+            self.release(index);
+        }
+    }
+
+    /// A request has ended, and is in no list.
+    fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
+        let Some(request) = &mut self.entries[index] else { return };
+        request.state = State::Ended(outcome);
+        let party = usize::from(request.party);
+        match request.origin {
+            Origin::Call(_) => self.next.push_back(&mut self.answers, index),
+            Origin::Tag(_) => self.next.push_back(&mut self.parties[party].ended, index),
+            Origin::Nobody => drop(self.release(index)),
+        }
+    }
+
+    fn release(&mut self, index: usize) -> Option<Request<R>> {
+        let request = self.entries[index].take()?;
+        self.parties[usize::from(request.party)].held -= 1;
+        self.next.push_back(&mut self.free, index);
+        Some(request)
+    }
+
+    /// Takes an answer that is due to a client that waits for it.
+    pub fn take_answer(&mut self) -> Option<(R, Result<(), Failure>)> {
+        let index = self.next.pop_front(&mut self.answers)?;
+        match self.release(index)? {
+            Request { origin: Origin::Call(reply), state: State::Ended(outcome), .. } => Some((reply, outcome)),
+            _ => None,
+        }
+    }
+
+    /// The completions that a client has not taken, in the order in which they came.
+    pub fn ended(&self, party: usize) -> impl Iterator<Item = (u32, Result<(), Failure>)> + '_ {
+        self.next.iter(&self.parties[party].ended).filter_map(|index| match self.entries[index].as_ref()? {
+            Request { origin: Origin::Tag(tag), state: State::Ended(outcome), .. } => Some((*tag, *outcome)),
+            _ => None,
+        })
+    }
+
+    /// The client has taken so many of them.
+    pub fn taken(&mut self, party: usize, count: usize) {
+        for _ in 0..count {
+            let Some(index) = self.next.pop_front(&mut self.parties[party].ended) else { return };
+            self.release(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
