@@ -3,9 +3,10 @@
 use core::fmt;
 use core::time::Duration;
 
-use protocol::block::{Answer, Failure, Information, Request};
+use block_client::{Disk, Error};
+use protocol::block::{Failure, Information};
 use sha2::{Digest, Sha256};
-use task::{Call, CallError, Deadline, Instant, Window, abi};
+use task::{Call, Instant, Window};
 
 use crate::say;
 use crate::terminal::Terminal;
@@ -16,88 +17,61 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const SHOWN_BYTES: u64 = 64;
 const LINE_BYTES: usize = 16;
 
-/// Why something was not done, and who says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The block server answered so.
-    Server(Failure),
-    /// The kernel answered so: the block server itself did not.
-    Kernel(abi::Error),
-    /// The block server's answer is no answer to the request.
-    Malformed,
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(failure) => write!(f, "{failure} by=server"),
-            Self::Kernel(error) => write!(f, "\"{error}\" by=kernel"),
-            Self::Malformed => f.write_str("malformed by=server"),
-        }
-    }
-}
-
-fn ask(disk: Call, request: &Request) -> Result<Answer, Trouble> {
-    match disk.call(request, Deadline::after(PATIENCE)) {
-        Ok(Answer::Failed(failure)) => Err(Trouble::Server(failure)),
-        Ok(answer) => Ok(answer),
-        Err(CallError::Kernel(error)) => Err(Trouble::Kernel(error)),
-        Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err(Trouble::Malformed),
-    }
+/// The disk that this console is granted.
+fn served(call: Call) -> Disk {
+    Disk::new(call, PATIENCE)
 }
 
 /// What disk it is.
 ///
 /// # Errors
 /// Why there is none.
-pub fn information(disk: Call) -> Result<Information, Trouble> {
-    match ask(disk, &Request::Information)? {
-        Answer::Information(information) => Ok(information),
-        _ => Err(Trouble::Malformed),
-    }
+pub fn information(disk: Call) -> Result<Information, Error> {
+    served(disk).open()
 }
 
-fn done(answer: Answer) -> Result<(), Trouble> {
-    if answer == Answer::Done { Ok(()) } else { Err(Trouble::Malformed) }
-}
-
-/// Reads blocks to the start of the window.
+/// Reads blocks to the start of the window. [`information`] comes first.
 ///
 /// # Errors
 /// Why they are not there.
-pub fn read_blocks(disk: Call, first_block: u64, blocks: u32) -> Result<(), Trouble> {
-    ask(disk, &Request::Read { first_block, blocks, offset: 0 }).and_then(done)
+pub fn read_blocks(disk: Call, first_block: u64, blocks: u32) -> Result<(), Error> {
+    served(disk).read(first_block, blocks, 0)
 }
 
-/// Makes everything written durable, before the machine ends.
+/// Makes everything written durable, before the machine ends: of all, if the charter lets this console shut storage
+/// down, else on its own disk.
 ///
 /// # Errors
 /// Why it may not be.
-pub fn shut_down(disk: Call) -> Result<(), Trouble> {
-    ask(disk, &Request::Flush).and_then(done)
+pub fn shut_down(disk: Call) -> Result<(), Error> {
+    let disk = served(disk);
+    match disk.shut_down() {
+        Err(Error::Server(Failure::Denied)) => disk.open().and_then(|_| disk.flush()),
+        result => result,
+    }
 }
 
 /// Shows what disk it is.
 pub fn show(disk: Call, terminal: &mut Terminal) {
     match information(disk) {
-        Ok(Information { nsid, first_block, blocks, block_bytes, writable }) => say!(
+        Ok(Information { nsid, first_block, blocks, block_bytes, supports, .. }) => say!(
             terminal,
             "nsid={nsid} first_block={first_block} blocks={blocks} block_bytes={block_bytes} access={}",
-            if writable { "read-write" } else { "read-only" }
+            if supports.write { "read-write" } else { "read-only" }
         ),
         Err(trouble) => say!(terminal, "no disk error={trouble}"),
     }
 }
 
 /// A range of the disk, hashed as it is read through the window.
-fn hash(disk: Call, data: &Window, block_bytes: u32, first: u64, count: u64) -> Result<[u8; 32], (u64, Trouble)> {
+fn hash(disk: Call, data: &Window, block_bytes: u32, first: u64, count: u64) -> Result<[u8; 32], (u64, Error)> {
     let room = data.bytes().checked_div(block_bytes.into()).unwrap_or(0);
     let mut hasher = Sha256::new();
     let (mut block, mut left) = (first, count);
     while left > 0 {
         let blocks = u32::try_from(left.min(room)).unwrap_or(u32::MAX);
         if blocks == 0 {
-            return Err((block, Trouble::Server(Failure::Invalid)));
+            return Err((block, Error::Server(Failure::Invalid)));
         }
         read_blocks(disk, block, blocks).map_err(|trouble| (block, trouble))?;
         // The range is inside the window: `blocks` was chosen so.
