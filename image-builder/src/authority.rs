@@ -102,9 +102,17 @@ pub enum Right {
         endpoint: String,
         /// Which namespace.
         namespace: u32,
+        /// Which partition of it; `None` for blocks.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        partition: Option<String>,
         /// Which blocks of it.
         #[serde(flatten)]
         range: Range,
+    },
+    /// Shuts its server down, and with it all storage.
+    ShutDown {
+        /// The server's endpoint.
+        endpoint: String,
     },
     /// Is called.
     Receive {
@@ -207,9 +215,13 @@ impl Right {
         match (self, other) {
             (Self::Priority { priority: own }, Self::Priority { priority: other }) => own >= other,
             (
-                Self::Disk { endpoint: own, namespace, range },
-                Self::Disk { endpoint: others, namespace: other, range: narrower },
-            ) => own == others && namespace == other && range.covers(narrower),
+                Self::Disk { endpoint: own, namespace, partition, range },
+                Self::Disk { endpoint: others, namespace: other, partition: part, range: narrower },
+            ) => {
+                // All of a namespace covers each of its partitions.
+                let is_whole = partition.is_none() && (range.first_block, range.blocks) == (0, None);
+                own == others && namespace == other && (partition == part || is_whole) && range.covers(narrower)
+            }
             (
                 Self::Use { device: own, namespace, range },
                 Self::Use { device: others, namespace: other, range: narrower },
@@ -228,9 +240,13 @@ impl fmt::Display for Right {
         match self {
             Self::Priority { priority } => write!(f, "runs at priority {priority}"),
             Self::Call { endpoint } => write!(f, "calls `{endpoint}`"),
-            Self::Disk { endpoint, namespace, range } => {
+            Self::Disk { endpoint, namespace, partition: None, range } => {
                 write!(f, "disk at `{endpoint}`: namespace {namespace}, {range}")
             }
+            Self::Disk { endpoint, namespace, partition: Some(partition), range } => {
+                write!(f, "disk at `{endpoint}`: namespace {namespace}, {partition}{}", access(range.writable))
+            }
+            Self::ShutDown { endpoint } => write!(f, "shuts down `{endpoint}`, and all storage with it"),
             Self::Receive { endpoint } => write!(f, "is called as `{endpoint}`"),
             Self::Signal { task } => write!(f, "wakes task `{task}`"),
             Self::Registers { device, bar } => write!(f, "drives device {device}, BAR {bar}"),
@@ -286,7 +302,7 @@ mod tests {
         assert!(Right::Priority { priority: 5 }.covers(&Right::Priority { priority: 4 }));
         assert!(!Right::Priority { priority: 4 }.covers(&Right::Priority { priority: 5 }));
         let range = |first_block, blocks| Range { first_block, blocks, writable: false };
-        let disk = |range| Right::Disk { endpoint: "block.requests".into(), namespace: 1, range };
+        let disk = |range| Right::Disk { endpoint: "block.requests".into(), namespace: 1, partition: None, range };
         assert!(disk(range(0, None)).covers(&disk(range(5, Some(5)))));
         assert!(!disk(range(5, Some(5))).covers(&disk(range(5, None))));
         assert!(!disk(range(5, Some(5))).covers(&disk(range(5, Some(6)))));

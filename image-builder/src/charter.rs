@@ -3,9 +3,11 @@
 //! Values are of types that cannot hold a wrong one ([`values`]); every one of them knows where it was written, so that
 //! later checks can point at it. References are still names: [`mod@crate::check`] resolves them.
 
+pub mod partition;
 pub mod values;
 
 use abi::package::{InspectTopic, PowerAction};
+use partition::{Partition, Share};
 use values::{
     Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size,
     SystemVersion, Vector,
@@ -199,6 +201,8 @@ pub enum GrantKind {
         endpoint: Located<Name>,
         /// The disk that it is granted there, if its server is a block server.
         disk: Option<Disk>,
+        /// Whether it may shut its server down, and with it all storage.
+        shutdown: bool,
     },
     /// Receives on an endpoint, which this grant makes.
     Receive {
@@ -305,6 +309,17 @@ impl Blocks {
     /// Every block, only to be read: what is granted where the charter does not say otherwise.
     pub const WHOLE_READ_ONLY: Self = Self { first: 0, count: None, access: Access::ReadOnly };
 
+    /// Whether it is every block.
+    pub fn is_whole(&self) -> bool {
+        self.first == 0 && self.count.is_none()
+    }
+
+    /// Whether some block is one of both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let end = |of: &Self| of.count.map_or(u64::MAX, |count| of.first.saturating_add(count));
+        self.first < end(other) && other.first < end(self)
+    }
+
     /// Whether every use that `other` allows is one that this allows.
     pub fn covers(&self, other: &Self) -> bool {
         let end_is_covered = match (self.count, other.count) {
@@ -332,10 +347,29 @@ pub struct Limit {
 pub struct Disk {
     /// Which namespace.
     pub namespace: Located<Namespace>,
-    /// Which blocks.
+    /// Which blocks; all of them, where it is a partition.
     pub blocks: Blocks,
-    /// The name of the client's own window grant that data passes through.
-    pub window: Located<Name>,
+    /// Which partition, if it is one.
+    pub partition: Option<Located<Partition>>,
+    /// The name of the client's own window grant that data passes through; `None` for a client that copies through its
+    /// server.
+    pub window: Option<Located<Name>>,
+    /// Most requests at the server at a time.
+    pub share: Share,
+}
+
+impl Disk {
+    /// Whether some block is one of both, as far as the charter tells: two partitions, or a partition and a range, may
+    /// overlap or not.
+    pub fn surely_overlaps(&self, other: &Self) -> bool {
+        let same = match (&self.partition, &other.partition) {
+            (Some(own), Some(others)) => own.value == others.value,
+            (Some(_), None) => other.blocks.is_whole(),
+            (None, Some(_)) => self.blocks.is_whole(),
+            (None, None) => self.blocks.overlaps(&other.blocks),
+        };
+        self.namespace.value == other.namespace.value && same
+    }
 }
 
 #[cfg(test)]

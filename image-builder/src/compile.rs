@@ -7,6 +7,7 @@
 //! - badges count from 1 among the `call` grants to one server; they are unique over all of its endpoints;
 //! - notification bits count from 0: first the task's interrupts, then the signals of others.
 
+mod disk;
 mod task;
 
 use std::collections::HashMap;

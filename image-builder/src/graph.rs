@@ -156,10 +156,16 @@ impl Graph {
     fn grant(&mut self, charter: &Charter, task: &str, kind: &GrantKind) {
         let own = self.find(NodeKind::Task, task);
         match kind {
-            GrantKind::Call { endpoint, disk } => {
+            GrantKind::Call { endpoint, disk, .. } => {
                 let label = match disk {
                     None => "calls".into(),
-                    Some(disk) => format!("disk: namespace {}, {}", disk.namespace.get(), blocks(&disk.blocks)),
+                    Some(disk) => match &disk.partition {
+                        None => format!("disk: namespace {}, {}", disk.namespace.get(), blocks(&disk.blocks)),
+                        Some(partition) => {
+                            let (namespace, access) = (disk.namespace.get(), access(disk.blocks.access));
+                            format!("disk: namespace {namespace}, {}, {access}", partition.value)
+                        }
+                    },
                 };
                 self.edge(own, self.find(NodeKind::Endpoint, endpoint.as_str()), &label, false);
             }

@@ -5,6 +5,7 @@
 
 mod budgets;
 mod devices;
+mod disks;
 mod grants;
 mod reader;
 mod syntax;

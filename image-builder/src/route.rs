@@ -128,13 +128,13 @@ fn sources(charter: &Charter, task: &Task, grant: &Grant) -> Vec<(String, Span)>
     };
     let mut sources = Vec::new();
     match &grant.kind {
-        GrantKind::Call { endpoint, disk } => {
+        GrantKind::Call { endpoint, disk, .. } => {
             sources.extend(charter.receiver(endpoint).map(|(server, receive)| {
                 (format!("endpoint `{}` of task `{}`", endpoint.value, server.name.value), receive.name.span)
             }));
-            if let Some(disk) = disk {
-                let window = task.grants.iter().find(|grant| grant.name.value == disk.window.value);
-                sources.extend(window.map(|window| (format!("window `{}`", disk.window.value), window.name.span)));
+            if let Some(name) = disk.as_ref().and_then(|disk| disk.window.as_ref()) {
+                let window = task.grants.iter().find(|grant| grant.name.value == name.value);
+                sources.extend(window.map(|window| (format!("window `{}`", name.value), window.name.span)));
             }
         }
         GrantKind::Signal { task: name } => {

@@ -13,6 +13,7 @@ const NAME: &str = "^[a-z0-9-]{1,28}$";
 const SIZE: &str = "^(0|[0-9]+ *(B|KiB|MiB|GiB))$";
 const PCI_ADDRESS: &str = "^([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[0-7]$";
 const CLASS: &str = "^(nvme|[0-9a-fA-F]{2}/[0-9a-fA-F]{2}/[0-9a-fA-F]{2})$";
+const GUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
 const IDENTIFIER_MAX: u64 = 0xfffe;
 const NAMESPACE_MAX: u64 = 0xffff_fffe;
 
@@ -185,10 +186,25 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 [
                     ("call", text(NAME, "Which endpoint")),
                     ("namespace", number(1, NAMESPACE_MAX, "Which namespace of the controller")),
+                    ("lun", number(0, 63, "Which of Azure's data disks: namespace LUN + 2")),
+                    ("disk", json!({ "const": "os", "description": "Azure's system disk: namespace 1" })),
+                    (
+                        "partition",
+                        json!({ "type": "string", "minLength": 1, "maxLength": 36,
+                        "description": "The partition of this name" }),
+                    ),
+                    ("partition_type", text(GUID, "The partition of this type")),
+                    ("partition_guid", text(GUID, "The partition with this unique GUID")),
                     ("first_block", count(0, "The client's block 0")),
                     ("blocks", count(1, "How many; up to the end, if left out")),
                     ("access", access("In which direction")),
                     ("window", text(NAME, "The window grant of this task that data passes through")),
+                    ("queue_share", number(1, protocol::block::SHARE_MAX.into(), "Most requests at a time")),
+                    (
+                        "shutdown",
+                        json!({ "type": "boolean", "default": false,
+                        "description": "Whether it may shut all storage down" }),
+                    ),
                 ],
             ),
         ),

@@ -135,6 +135,15 @@ told! {
     bad_size: "bad-size",
     no_memory: "no-memory",
     over_budget: "over-budget",
+    two_selectors: "two-selectors",
+    two_selectors_partition: "two-selectors-partition",
+    disks_written_twice: "disks-written-twice",
+    disks_written_twice_partition: "disks-written-twice-partition",
+    no_server_window: "no-server-window",
+    over_shared: "over-shared",
+    out_of_range_share: "out-of-range-share",
+    bad_value_guid: "bad-value-guid",
+    disk_beyond_limits_partition: "disk-beyond-limits-partition",
     several: "several",
 }
 

@@ -22,14 +22,18 @@ impl From<&Charter> for Authority {
 
 fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
     match &grant.kind {
-        GrantKind::Call { endpoint: name, disk } => {
+        GrantKind::Call { endpoint: name, disk, shutdown } => {
             let endpoint = match charter.receiver(name) {
                 Some((server, receive)) => endpoint(&server.name.value, &receive.name.value),
                 None => name.value.to_string(),
             };
             if let Some(disk) = disk {
                 let (namespace, range) = (disk.namespace.get(), range(&disk.blocks));
-                rights.push(Right::Disk { endpoint: endpoint.clone(), namespace, range });
+                let partition = disk.partition.as_ref().map(|partition| partition.value.to_string());
+                rights.push(Right::Disk { endpoint: endpoint.clone(), namespace, partition, range });
+            }
+            if *shutdown {
+                rights.push(Right::ShutDown { endpoint: endpoint.clone() });
             }
             rights.push(Right::Call { endpoint });
         }

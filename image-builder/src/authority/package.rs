@@ -4,6 +4,8 @@ use abi::package::{Capability, Package, Task};
 use abi::start::{Granted, StartInfo};
 use protocol::block::{ClientGrant, Extent};
 
+use crate::charter::partition::Partition;
+
 use super::{Authority, Device, Holder, Range, Right, selector};
 
 /// A task's part of the package is inconsistent: it was not made by this image builder.
@@ -66,10 +68,17 @@ fn add(
             let client = server.clients.iter().find(|client| client.badge == *badge)?;
             if !client.parameters.is_empty() {
                 let grant: ClientGrant<'_> = postcard::from_bytes(client.parameters).ok()?;
-                let disk = grant.disk?;
-                let Extent::Blocks { first_block, blocks } = disk.extent else { return None };
-                let range = Range { first_block, blocks, writable: disk.writable };
-                rights.push(Right::Disk { endpoint: endpoint.clone(), namespace: disk.nsid, range });
+                if let Some(disk) = grant.disk {
+                    let (first_block, blocks, partition) = match disk.extent {
+                        Extent::Blocks { first_block, blocks } => (first_block, blocks, None),
+                        Extent::Partition(partition) => (0, None, Some(Partition::from(partition).to_string())),
+                    };
+                    let range = Range { first_block, blocks, writable: disk.writable };
+                    rights.push(Right::Disk { endpoint: endpoint.clone(), namespace: disk.nsid, partition, range });
+                }
+                if grant.shutdown {
+                    rights.push(Right::ShutDown { endpoint: endpoint.clone() });
+                }
             }
             rights.push(Right::Call { endpoint });
         }

@@ -1,25 +1,64 @@
 //! Can every disk that a `call` grants be served: does its data pass through memory that the driver's device reaches,
 //! and does the device's own grant allow it?
 
+mod shares;
+
 use super::did_you_mean;
-use crate::charter::values::Name;
-use crate::charter::{Charter, Disk, Grant, GrantKind, Limit, Located, Task};
+use crate::charter::values::{Access, Name};
+use crate::charter::{Charter, Disk, Grant, GrantKind, Limit, Located, Span, Task};
 use crate::problem::{Kind, Problem, Problems};
 
 pub fn check(charter: &Charter, problems: &Problems) {
     for (task, grant) in charter.grants() {
-        let GrantKind::Call { endpoint, disk: Some(disk) } = &grant.kind else { continue };
-        let Some(region) = window(task, disk, problems) else { continue };
+        let GrantKind::Call { endpoint, disk: Some(disk), .. } = &grant.kind else { continue };
+        let own = match &disk.window {
+            Some(name) => match window(task, name, problems) {
+                Some(region) => Some((region, name.span)),
+                None => continue,
+            },
+            None => None,
+        };
         let Some((server, _)) = charter.receiver(endpoint) else { continue };
         if charter.declared.unread_grants {
             continue;
         }
+        let servers = server_window(server);
+        if (own.is_none() || disk.partition.is_some()) && servers.is_none() {
+            no_server_window(server, grant, disk, problems);
+        }
         let drivers = drivers(charter, server);
-        data_passes(charter, disk, region, server, &drivers, problems);
+        for (region, span) in own.into_iter().chain(servers) {
+            data_passes(charter, (region, span), server, &drivers, problems);
+        }
+        let Some((region, _)) = own.or(servers) else { continue };
         if let Some(driver) = owner(charter, &region.value).filter(|owner| is_among(owner, &drivers)) {
             allowed(charter, (grant, disk), &region.value, driver, problems);
         }
     }
+    shares::check(charter, problems);
+}
+
+/// The region of the server's own window, and where that is written.
+fn server_window(server: &Task) -> Option<(&Located<Name>, Span)> {
+    server.grants.iter().find_map(|grant| match &grant.kind {
+        GrantKind::Window { region, access: Access::ReadWrite, .. } => Some((region, grant.name.span)),
+        _ => None,
+    })
+}
+
+fn no_server_window(server: &Task, grant: &Grant, disk: &Disk, problems: &Problems) {
+    let name = &server.name.value;
+    let message = format!("task `{name}` has no window of its own, which this disk needs");
+    let here = match disk.window {
+        None => "without a `window`, its data passes through one of the server's",
+        Some(_) => "the partition table is read into one of the server's",
+    };
+    problems
+        .add(Problem::new(Kind::NoServerWindow, message, grant.name.span, here).and(server.name.span, "has none").help(
+        format!(
+            "add to [tasks.{name}.grants]: data = {{ window = \"REGION\", size = \"64 KiB\", access = \"read-write\" }}"
+        ),
+    ));
 }
 
 fn is_among(task: &Task, tasks: &[&Task]) -> bool {
@@ -27,20 +66,19 @@ fn is_among(task: &Task, tasks: &[&Task]) -> bool {
 }
 
 /// The region of the window that the disk names.
-fn window<'a>(task: &'a Task, disk: &Disk, problems: &Problems) -> Option<&'a Located<Name>> {
+fn window<'a>(task: &'a Task, named: &Located<Name>, problems: &Problems) -> Option<&'a Located<Name>> {
     let windows = || {
         task.grants.iter().filter_map(|grant| match &grant.kind {
             GrantKind::Window { region, .. } => Some((&grant.name.value, region)),
             _ => None,
         })
     };
-    let found = windows().find(|(name, _)| **name == disk.window.value);
-    if found.is_none() && !task.declared_grants.iter().any(|name| name == disk.window.as_str() && !is_read(task, name))
-    {
-        let message = format!("task `{}` has no window `{}`", task.name.value, disk.window.value);
-        let help = did_you_mean(disk.window.as_str(), windows().map(|(name, _)| name.as_str()), "windows of this task");
+    let found = windows().find(|(name, _)| **name == named.value);
+    if found.is_none() && !task.declared_grants.iter().any(|name| name == named.as_str() && !is_read(task, name)) {
+        let message = format!("task `{}` has no window `{}`", task.name.value, named.value);
+        let help = did_you_mean(named.as_str(), windows().map(|(name, _)| name.as_str()), "windows of this task");
         let here = "the disk's data would go nowhere";
-        problems.add(Problem::new(Kind::UnknownWindow, message, disk.window.span, here).help(help));
+        problems.add(Problem::new(Kind::UnknownWindow, message, named.span, here).help(help));
     }
     found.map(|(_, region)| region)
 }
@@ -83,8 +121,7 @@ fn regions(task: &Task) -> impl Iterator<Item = &Located<Name>> {
 /// The driver's messages name memory by an offset in *the* region of the driver: the window must be in that one.
 fn data_passes(
     charter: &Charter,
-    disk: &Disk,
-    region: &Located<Name>,
+    (region, window): (&Located<Name>, Span),
     server: &Task,
     drivers: &[&Task],
     problems: &Problems,
@@ -97,7 +134,7 @@ fn data_passes(
             [] => format!("task `{}` reaches no driver that owns a region", server.name.value),
             names => format!("the driver behind task `{}` owns: {}", server.name.value, names.join(", ")),
         };
-        let problem = Problem::new(Kind::DiskWindow, message, disk.window.span, "this window");
+        let problem = Problem::new(Kind::DiskWindow, message, window, "this window");
         problems.add(problem.and(region.span, "is in this region").help(help));
         return;
     };
@@ -105,7 +142,7 @@ fn data_passes(
         let name = &driver.name.value;
         let message = format!("driver `{name}` owns several regions, so an offset does not name the disk's memory");
         problems.add(
-            Problem::new(Kind::SeveralRegions, message, disk.window.span, "this window")
+            Problem::new(Kind::SeveralRegions, message, window, "this window")
                 .and(second.span, "a second region of its driver")
                 .help("a driver with disks owns one region"),
         );
@@ -123,7 +160,12 @@ fn allowed(charter: &Charter, (grant, disk): (&Grant, &Disk), region: &Name, dri
     let default = [Limit { namespace: None, blocks: crate::charter::Blocks::WHOLE_READ_ONLY, span: device.span }];
     let limits = limits.as_deref().unwrap_or(&default);
     let covers = |limit: &Limit| {
-        limit.namespace.is_none_or(|namespace| namespace == disk.namespace.value) && limit.blocks.covers(&disk.blocks)
+        // Where a partition lies is not known before it is found; the kernel holds it to the limit then.
+        let covered = match disk.partition {
+            Some(_) => limit.blocks.access >= disk.blocks.access,
+            None => limit.blocks.covers(&disk.blocks),
+        };
+        limit.namespace.is_none_or(|namespace| namespace == disk.namespace.value) && covered
     };
     if limits.is_empty() || limits.iter().any(covers) {
         return;

@@ -1,7 +1,7 @@
 //! Does every window lie in its region, apart from those of other tasks?
 
 use crate::charter::values::{Access, Bytes, Name};
-use crate::charter::{Charter, GrantKind, Region, Span, Task};
+use crate::charter::{Charter, Disk, GrantKind, Region, Span, Task};
 use crate::problem::{Kind, Problem, Problems};
 
 /// A window of a task.
@@ -34,9 +34,8 @@ pub fn check(charter: &Charter, problems: &Problems) {
 
 /// The device writes what a disk reads into the disk's window, whatever the task itself may do.
 fn carries_a_disk(task: &Task, window: &Name) -> bool {
-    task.grants
-        .iter()
-        .any(|grant| matches!(&grant.kind, GrantKind::Call { disk: Some(disk), .. } if disk.window.value == *window))
+    let carries = |disk: &Disk| disk.window.as_ref().is_some_and(|own| own.value == *window);
+    task.grants.iter().any(|grant| matches!(&grant.kind, GrantKind::Call { disk: Some(disk), .. } if carries(disk)))
 }
 
 fn inside(region: &Region, end: u64, span: Span, problems: &Problems) {

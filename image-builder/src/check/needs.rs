@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use abi::needs;
 
 use crate::charter::values::ProgramName;
-use crate::charter::{Charter, Grant, Task};
+use crate::charter::{Charter, Grant, GrantKind, Task};
 use crate::executable::{Executable, OwnedNeed};
 use crate::problem::{Kind, Problem, Problems, closest};
 
@@ -14,7 +14,7 @@ pub fn check(charter: &Charter, programs: &BTreeMap<ProgramName, Executable>, pr
         let program = task.program.as_ref().and_then(|name| programs.get(&name.value));
         if let Some(program) = program {
             granted(task, program, problems);
-            needed(task, program, problems);
+            needed(charter, task, program, problems);
         }
     }
 }
@@ -70,17 +70,26 @@ fn another_kind(task: &Task, grant: &Grant, need: &OwnedNeed, problems: &Problem
     );
 }
 
-fn needed(task: &Task, program: &Executable, problems: &Problems) {
+fn needed(charter: &Charter, task: &Task, program: &Executable, problems: &Problems) {
     let is_carrier = |grant: &Grant| {
         // A window may be there for a disk alone: the server uses it, the task may find it by the disk.
         task.grants.iter().any(|other| {
-            matches!(&other.kind, crate::charter::GrantKind::Call { disk: Some(disk), .. }
-                if disk.window.value == grant.name.value)
+            matches!(&other.kind, GrantKind::Call { disk: Some(disk), .. }
+                if disk.window.as_ref().is_some_and(|window| window.value == grant.name.value))
+        })
+    };
+    // A block server finds the signals to its clients through them.
+    let tells_a_client = |grant: &Grant| {
+        let GrantKind::Signal { task: woken } = &grant.kind else { return false };
+        charter.grants().any(|(client, call)| {
+            let GrantKind::Call { endpoint, disk: Some(_), .. } = &call.kind else { return false };
+            let server = charter.receiver(endpoint).map(|(server, _)| &server.name.value);
+            client.name.value == woken.value && server == Some(&task.name.value)
         })
     };
     for grant in &task.grants {
         let is_needed = program.needs.iter().any(|need| need.name == grant.name.as_str());
-        if !is_needed && !is_carrier(grant) {
+        if !is_needed && !is_carrier(grant) && !tells_a_client(grant) {
             let message =
                 format!("task `{}` is granted `{}`, which it does not need", task.name.value, grant.name.value);
             let here = "its program does not ask for it";

@@ -110,9 +110,10 @@ fn repeated(task: &Task, problems: &Problems) {
             (GrantKind::Signal { task: own }, GrantKind::Signal { task: other })
             | (GrantKind::Log { component: own }, GrantKind::Log { component: other })
             | (GrantKind::Information { device: own }, GrantKind::Information { device: other })
-            | (GrantKind::Call { endpoint: own, disk: None }, GrantKind::Call { endpoint: other, disk: None }) => {
-                own.value == other.value
-            }
+            | (
+                GrantKind::Call { endpoint: own, disk: None, shutdown: false },
+                GrantKind::Call { endpoint: other, disk: None, shutdown: false },
+            ) => own.value == other.value,
             (GrantKind::Inspect { topic: own }, GrantKind::Inspect { topic: other }) => own == other,
             (GrantKind::Power { action: own }, GrantKind::Power { action: other }) => own == other,
             _ => false,

@@ -5,11 +5,11 @@ use abi::layout::{EVIDENCE, WINDOW_START, WINDOW_STRIDE};
 use abi::package::{Capability, LOG_NAMES_MAX, Segment, Task, WINDOWS_MAX, Window};
 use abi::start::{Client, Grant, Granted, StartInfo};
 use heapless::Vec as Bounded;
-use protocol::block::{ClientGrant, DiskGrant, Extent, Place, SHARE_DEFAULT};
 
+use super::disk::parameters;
 use super::{CompileError, Numbers, bounded, written};
 use crate::charter::values::Name;
-use crate::charter::{self, Disk, GrantKind};
+use crate::charter::{self, GrantKind};
 use crate::executable::Executable;
 
 /// The task as the kernel takes it.
@@ -151,25 +151,6 @@ fn badge_of(numbers: &Numbers<'_>, endpoint: &Name, grant: &charter::Grant) -> R
     let server = numbers.charter.receiver(endpoint).ok_or(CompileError::Unchecked("a call to nobody"))?.0;
     let position = calls(numbers, &server.name.value).position(|(_, own)| std::ptr::eq(own, grant));
     position.map(badge).ok_or(CompileError::Unchecked("a call without a client"))
-}
-
-/// What the charter grants a client at this server, as postcard; nothing where it grants no parameters.
-fn parameters(numbers: &Numbers<'_>, client: &charter::Task, grant: &charter::Grant) -> Result<Vec<u8>, CompileError> {
-    let GrantKind::Call { disk: Some(disk), .. } = &grant.kind else { return Ok(Vec::new()) };
-    let Disk { namespace, blocks, window } = disk;
-    let window = client.grants.iter().find(|grant| grant.name.value == window.value).map(|grant| &grant.kind);
-    let Some(GrantKind::Window { region, offset, size, .. }) = window else {
-        return Err(CompileError::Unchecked("a disk without a window"));
-    };
-    numbers.region(region)?;
-    let disk = DiskGrant {
-        nsid: namespace.get(),
-        extent: Extent::Blocks { first_block: blocks.first, blocks: blocks.count },
-        writable: blocks.access.is_writable(),
-        window: Some(Place { offset: offset.bytes(), bytes: size.bytes() }),
-        share: SHARE_DEFAULT,
-    };
-    Ok(postcard::to_stdvec(&ClientGrant { disk: Some(disk), shutdown: false, signal: None })?)
 }
 
 /// Whether the kernel sets notification bits for it.

@@ -6,13 +6,11 @@ use abi::layout;
 use abi::needs;
 use abi::package::{InspectTopic, PowerAction};
 
+use super::disks;
 use super::reader::Table;
 use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
-use crate::charter::{Blocks, Disk, Grant, GrantKind, Limit, Located};
+use crate::charter::{Blocks, Grant, GrantKind, Limit, Located};
 use crate::problem::{Kind, Problem, closest};
-
-/// Keys that make a `call` grant a disk.
-const DISK_KEYS: [&str; 5] = ["namespace", "first_block", "blocks", "access", "window"];
 
 /// Reads a grant.
 pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
@@ -21,9 +19,9 @@ pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
     let target = table.required(kind.key(), &example, |value| value.text(Name::new));
     let kind = match kind {
         needs::Kind::Call => {
-            let disk = if DISK_KEYS.iter().any(|key| table.has(key)) { Some(disk(table)) } else { None };
-            DISK_KEYS.iter().for_each(|key| table.allow(key));
-            GrantKind::Call { endpoint: target?, disk: disk.map_or(Some(None), |disk| disk.map(Some))? }
+            let disk = disks::disk(table);
+            let shutdown = table.optional("shutdown", |value| value.boolean()).unwrap_or(false);
+            GrantKind::Call { endpoint: target?, disk: disk?, shutdown }
         }
         needs::Kind::Receive => GrantKind::Receive { endpoint: target? },
         needs::Kind::Signal => GrantKind::Signal { task: target? },
@@ -148,15 +146,8 @@ where
     None
 }
 
-fn disk(table: &mut Table<'_>) -> Option<Disk> {
-    let namespace = table.required("namespace", "namespace = 1", |value| value.number(Namespace::new));
-    let blocks = blocks(table);
-    let window = table.required("window", "window = \"data\"", |value| value.text(Name::new));
-    Some(Disk { namespace: namespace?, blocks: blocks?, window: window? })
-}
-
 /// `first_block`, `blocks` and `access`: all blocks, read-only, where nothing else is said.
-fn blocks(table: &mut Table<'_>) -> Option<Blocks> {
+pub(super) fn blocks(table: &mut Table<'_>) -> Option<Blocks> {
     let first = table.optional("first_block", |value| value.number(Ok));
     let count = table.optional("blocks", |value| value.number(Ok));
     let access = table.optional("access", |value| value.text(Access::new));

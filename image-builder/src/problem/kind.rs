@@ -66,6 +66,8 @@ kinds! {
     BadGrant => "bad-grant",
     /// A grant of two things at once.
     TwoGrants => "two-grants",
+    /// A disk that is selected in two ways.
+    TwoSelectors => "two-selectors",
     /// A list of limits that allows nothing.
     NoLimits => "no-limits",
     /// A selector that every device matches.
@@ -128,6 +130,12 @@ kinds! {
     SeveralRegions => "several-regions",
     /// A disk that the device's limits do not allow.
     DiskBeyondLimits => "disk-beyond-limits",
+    /// Blocks that two tasks may write.
+    OverlappingDisks => "overlapping-disks",
+    /// A disk that its server has no memory for.
+    NoServerWindow => "no-server-window",
+    /// Shares of a queue that add up to more than there is.
+    OverShared => "over-shared",
     /// A call to a priority that is not higher.
     CallAgainstPriority => "call-against-priority",
     /// A task that calls itself.
