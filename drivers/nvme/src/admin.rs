@@ -1,5 +1,8 @@
-//! The admin queue: one command in flight at a time, its completion awaited by interrupt.
+//! The admin queue: one command that somebody waits for, one Asynchronous Event Request, and a few Aborts.
+//!
+//! Each has slots of its own in the identifiers; a sequence number above tells a late completion from the next one.
 
+use nvme_spec::admin::Event;
 use nvme_spec::{CompletionEntry, SubmissionEntry, brokered};
 
 use crate::hardware::Hardware;
@@ -7,8 +10,16 @@ use crate::trouble::Trouble;
 
 /// The admin queue's number.
 pub const QUEUE: u16 = 0;
-/// Identifiers, taken in turn, so that a late completion is not taken for that of the next command.
-const IDENTIFIERS: u16 = brokered::ADMIN_COMMANDS;
+
+/// Slots: the command, the event request, and then the Aborts.
+const COMMAND: u16 = 0;
+const EVENT: u16 = 1;
+const ABORTS: u16 = 2;
+/// Most Aborts at a time, if the controller takes as many (ACL).
+const ABORTS_MAX: usize = 4;
+const SLOT_BITS: u32 = 6;
+
+const _: () = assert!(ABORTS as usize + ABORTS_MAX <= brokered::ADMIN_COMMANDS as usize);
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -21,27 +32,50 @@ struct Pending {
 /// The admin queue.
 #[derive(Debug, Default)]
 pub struct Admin {
-    next: u16,
-    pending: Option<Pending>,
+    sequence: u16,
+    command: Option<Pending>,
+    /// The command's completion, until it is taken.
+    completed: Option<CompletionEntry>,
+    /// The identifier of the event request that waits.
+    request: Option<u16>,
+    /// The event that came, until it is taken.
+    event: Option<Event>,
+    aborts: [Option<u16>; ABORTS_MAX],
+    /// Completions for no command in flight.
+    stale: u64,
 }
 
 impl Admin {
-    /// Whether a command is in flight.
+    /// Whether a command is in flight, or its completion has not been taken.
     pub fn is_pending(&self) -> bool {
-        self.pending.is_some()
+        self.command.is_some() || self.completed.is_some()
     }
 
     /// When the command in flight is overdue.
     pub fn deadline(&self) -> Option<u64> {
-        self.pending.map(|pending| pending.deadline)
+        self.command.map(|pending| pending.deadline)
     }
 
-    /// Forgets the command in flight: the controller was reset.
+    /// Forgets everything in flight: the controller was reset.
     pub fn forget(&mut self) {
-        self.pending = None;
+        *self = Self { sequence: self.sequence, stale: self.stale, ..Self::default() };
     }
 
-    /// Submits a command, with an identifier of its own.
+    fn identifier(&mut self, slot: u16) -> u16 {
+        self.sequence = self.sequence.wrapping_add(1);
+        slot | self.sequence << SLOT_BITS
+    }
+
+    fn send(hardware: &mut impl Hardware, command: SubmissionEntry) -> Result<(), Trouble> {
+        let submission = hardware.submit(QUEUE, &[command]);
+        if submission.accepted > 0 {
+            return Ok(());
+        }
+        let (error, reason) = submission.refused.unwrap_or((abi::Error::Busy, 0));
+        Err(Trouble::Refused { opcode: command.opcode, error, reason })
+    }
+
+    /// Submits a command, with an identifier of its own. There must be none pending.
     ///
     /// # Errors
     /// If the broker refuses it.
@@ -51,17 +85,85 @@ impl Admin {
         timeout: u64,
         mut command: SubmissionEntry,
     ) -> Result<(), Trouble> {
-        let identifier = self.next;
-        self.next = (self.next + 1) % IDENTIFIERS;
+        let identifier = self.identifier(COMMAND);
         command.identifier = identifier.into();
-        let submission = hardware.submit(QUEUE, &[command]);
-        if submission.accepted == 0 {
-            let (error, reason) = submission.refused.unwrap_or((abi::Error::Busy, 0));
-            return Err(Trouble::Refused { opcode: command.opcode, error, reason });
-        }
+        Self::send(hardware, command)?;
         let deadline = hardware.now().saturating_add(timeout);
-        self.pending = Some(Pending { identifier, opcode: command.opcode, deadline });
+        self.command = Some(Pending { identifier, opcode: command.opcode, deadline });
         Ok(())
+    }
+
+    /// Asks to be told of the next event, if it is not asked already.
+    ///
+    /// # Errors
+    /// If the broker refuses it.
+    pub fn request_event(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        if self.request.is_none() {
+            let identifier = self.identifier(EVENT);
+            Self::send(hardware, SubmissionEntry::asynchronous_event_request(identifier))?;
+            self.request = Some(identifier);
+        }
+        Ok(())
+    }
+
+    /// Whether the controller takes one more Abort, if it takes so many at a time.
+    pub fn may_abort(&self, most: u16) -> bool {
+        let under_way = self.aborts.iter().flatten().count();
+        under_way < ABORTS_MAX.min(most.into())
+    }
+
+    /// Asks the controller to abort a command. What becomes of it shows its own completion.
+    ///
+    /// # Errors
+    /// If the broker refuses it.
+    pub fn abort(&mut self, hardware: &mut impl Hardware, queue: u16, aborted: u16) -> Result<(), Trouble> {
+        let Some(place) = self.aborts.iter().position(Option::is_none) else { return Ok(()) };
+        let identifier = self.identifier(ABORTS + place as u16);
+        Self::send(hardware, SubmissionEntry::abort(identifier, queue, aborted))?;
+        self.aborts[place] = Some(identifier);
+        Ok(())
+    }
+
+    /// Takes the completions that are there.
+    ///
+    /// # Errors
+    /// If the queue is gone.
+    pub fn drain(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        let mut entries = [CompletionEntry::default(); brokered::ADMIN_COMMANDS as usize];
+        loop {
+            let count = hardware.complete(QUEUE, &mut entries).map_err(|_| Trouble::Gone)?;
+            for entry in entries.iter().take(count) {
+                self.arrived(hardware, entry);
+            }
+            if count < entries.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn arrived(&mut self, hardware: &mut impl Hardware, entry: &CompletionEntry) {
+        let identifier = entry.identifier.get();
+        if self.command.is_some_and(|pending| pending.identifier == identifier) {
+            self.command = None;
+            self.completed = Some(*entry);
+        } else if self.request == Some(identifier) {
+            self.request = None;
+            // A request that fails is not made again: the controller takes none.
+            if entry.status().is_success() {
+                self.event = Some(Event(entry.dword0.get()));
+            }
+        } else if let Some(place) = self.aborts.iter().position(|abort| *abort == Some(identifier)) {
+            self.aborts[place] = None;
+        } else {
+            self.stale += 1;
+            hardware
+                .log(format_args!("completion unexpected queue={QUEUE} identifier={identifier} count={}", self.stale));
+        }
+    }
+
+    /// Takes the event that came.
+    pub fn take_event(&mut self) -> Option<Event> {
+        self.event.take()
     }
 
     /// Takes the completion of the command in flight, if it is there.
@@ -69,25 +171,18 @@ impl Admin {
     /// # Errors
     /// If the command is overdue, or the queue is gone.
     pub fn complete(&mut self, hardware: &mut impl Hardware) -> Result<Option<CompletionEntry>, Trouble> {
-        let mut entries = [CompletionEntry::default(); IDENTIFIERS as usize];
-        let count = hardware.complete(QUEUE, &mut entries).map_err(|_| Trouble::Gone)?;
-        let mut completion = None;
-        for entry in entries.iter().take(count) {
-            match self.pending {
-                Some(pending) if pending.identifier == entry.identifier.get() => {
-                    self.pending = None;
-                    completion = Some(*entry);
-                }
-                _ => hardware
-                    .log(format_args!("completion unexpected queue={QUEUE} identifier={}", entry.identifier.get())),
-            }
+        if self.completed.is_none() {
+            self.drain(hardware)?;
         }
-        match self.pending {
+        if let Some(completed) = self.completed.take() {
+            return Ok(Some(completed));
+        }
+        match self.command {
             Some(pending) if hardware.now() >= pending.deadline => {
-                self.pending = None;
+                self.command = None;
                 Err(Trouble::AdminTimeout { opcode: pending.opcode })
             }
-            _ => Ok(completion),
+            _ => Ok(None),
         }
     }
 }

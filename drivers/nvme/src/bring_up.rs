@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use abi::Error;
 use heapless::Vec;
-use nvme_spec::admin::QueueCounts;
-use nvme_spec::identify::{NamespaceList, Structure};
+use nvme_spec::admin::{EVENTS_HEALTH, EVENTS_NAMESPACES, Event, QueueCounts, log};
+use nvme_spec::identify::Structure;
 use nvme_spec::registers::{
     CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus, ShutdownNotification, VS, Version,
 };
@@ -20,7 +20,7 @@ use zerocopy::FromBytes;
 use crate::admin::{self, Admin};
 use crate::hardware::Hardware;
 use crate::identify::{self, Controller, Known, Unusable};
-use crate::io;
+use crate::io::QUEUES_MAX;
 use crate::limits::Limits;
 use crate::trouble::Trouble;
 
@@ -37,6 +37,10 @@ const LISTS_SINCE: Version = Version(0x0001_0100);
 /// The first version that may know limits of the NVM command set (TP 4056, with base 1.4).
 const LIMITS_SINCE: Version = Version(0x0001_0400);
 
+/// How long a controller that reports nothing, or nonsense, may take to shut down: as Linux takes it.
+const SHUTDOWN_MIN: Duration = Duration::from_secs(5);
+const SHUTDOWN_MAX: Duration = Duration::from_secs(60);
+
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -51,6 +55,10 @@ enum Step {
     IdentifyController,
     IdentifyControllerNvm,
     NumberOfQueues,
+    /// Which events are to be told of.
+    ConfigureEvents,
+    /// The log page that an event names: reading it lets the next such event be told of.
+    ReadLog(u8),
     /// The active namespaces with identifiers above this; `list` counts them.
     ActiveNamespaces {
         above: u32,
@@ -59,9 +67,14 @@ enum Step {
     /// The namespace at this place of the list.
     IdentifyNamespace(usize),
     CreateCompletionQueue {
+        queue: u16,
         vector: u16,
     },
-    CreateSubmissionQueue,
+    CreateSubmissionQueue {
+        queue: u16,
+    },
+    /// CSTS.SHST = 10b is awaited.
+    ShuttingDown,
     /// Nothing: it runs, it has failed, or it was only to stop.
     Over,
 }
@@ -73,8 +86,10 @@ pub enum Progress {
     Waiting,
     /// CSTS.RDY = 0 was seen: nothing is in flight any more. Ask again at once.
     Stopped,
-    /// The controller takes I/O commands.
+    /// The controller takes I/O commands; namespaces are known.
     Running,
+    /// It has shut down.
+    ShutDown,
     /// It does not work.
     Failed(Trouble),
 }
@@ -91,9 +106,9 @@ pub struct BringUp {
     wake: u64,
     /// Nanoseconds that an admin command may take.
     timeout: u64,
-    /// The vector wished for completions, and the one in use.
-    wished_vector: u16,
-    vector: u16,
+    /// The vectors wished for the completions of each queue, and those in use.
+    wished: Vec<u16, QUEUES_MAX>,
+    vectors: Vec<u16, QUEUES_MAX>,
     /// CAP, once it could be read.
     capabilities: Option<Capabilities>,
     version: Version,
@@ -107,13 +122,18 @@ pub struct BringUp {
     namespaces: Vec<Known, NAMESPACES_MAX>,
     found: Vec<Known, NAMESPACES_MAX>,
     limits: Limits,
+    /// Changes whenever what clients are told of namespaces has changed.
+    edition: u32,
+    /// Only namespaces are looked at anew; the queues exist.
+    rescan: bool,
     /// Whether the grant lets some of it be written.
     writable: bool,
 }
 
 impl BringUp {
-    /// A controller of which nothing is known; its completions are wished on this vector. `timeout` is in nanoseconds.
-    pub fn new(timeout: u64, wished_vector: u16) -> Self {
+    /// A controller of which nothing is known. There is to be an I/O queue for each of these vectors, if the controller
+    /// has so many. `timeout` is in nanoseconds.
+    pub fn new(timeout: u64, wished: Vec<u16, QUEUES_MAX>) -> Self {
         Self {
             step: Step::Over,
             restart: false,
@@ -121,8 +141,8 @@ impl BringUp {
             pause: PAUSE_MIN,
             wake: u64::MAX,
             timeout,
-            wished_vector,
-            vector: 0,
+            wished,
+            vectors: Vec::new(),
             capabilities: None,
             version: Version(0),
             controller: Controller::default(),
@@ -132,6 +152,8 @@ impl BringUp {
             namespaces: Vec::new(),
             found: Vec::new(),
             limits: Limits::new(0),
+            edition: 0,
+            rescan: false,
             writable: false,
         }
     }
@@ -139,6 +161,7 @@ impl BringUp {
     /// Begins by stopping the controller, and starts it again if `restart` is set.
     pub fn begin(&mut self, hardware: &mut impl Hardware, restart: bool) {
         self.restart = restart;
+        self.rescan = false;
         self.writable = hardware.information().is_ok_and(|device| device.writable);
         self.enter(hardware, Step::Disable);
     }
@@ -168,9 +191,82 @@ impl BringUp {
         &self.namespaces
     }
 
-    /// The vector that I/O completions interrupt on.
-    pub fn vector(&self) -> u16 {
-        self.vector
+    /// The vector that the completions of each I/O queue interrupt on.
+    pub fn vectors(&self) -> &[u16] {
+        &self.vectors
+    }
+
+    /// A number that changes whenever what clients are told of namespaces has changed.
+    pub fn edition(&self) -> u32 {
+        self.edition
+    }
+
+    /// Whether the controller takes one more Abort now.
+    pub fn may_abort(&self) -> bool {
+        self.admin.may_abort(self.controller.aborts_max)
+    }
+
+    /// Whether something is under way.
+    pub fn is_busy(&self) -> bool {
+        self.step != Step::Over
+    }
+
+    /// The admin queue, for what is not part of the bring-up.
+    pub fn admin(&mut self) -> &mut Admin {
+        &mut self.admin
+    }
+
+    /// Begins what an event asks for, on a controller that runs: reading its log page, and looking at the namespaces
+    /// anew if they have changed.
+    pub fn attend(&mut self, hardware: &mut impl Hardware, event: Event) {
+        self.restart = false;
+        self.rescan = event.changes_namespaces();
+        let step = match event.log_page() {
+            _ if self.rescan => Step::ReadLog(log::CHANGED_NAMESPACES),
+            page @ (log::ERRORS | log::HEALTH | log::FIRMWARE_SLOTS) => Step::ReadLog(page),
+            // Of others there is no rule: the same event is not told of again.
+            _ => return self.request_event(hardware),
+        };
+        self.enter(hardware, step);
+    }
+
+    /// Begins to shut the controller down (base 2.0, 3.6.1).
+    ///
+    /// # Errors
+    /// If CC cannot be written.
+    pub fn begin_shutdown(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        let notified = Configuration::new(true, ShutdownNotification::Normal).0;
+        hardware.write_u32(CC, notified).map_err(|error| match error {
+            Error::Invalid => Trouble::Gone,
+            error => Trouble::NotGranted(error),
+        })?;
+        self.enter(hardware, Step::ShuttingDown);
+        let reported = Duration::from_micros(self.controller.shutdown_time.into());
+        let patience = reported.clamp(SHUTDOWN_MIN, SHUTDOWN_MAX).as_nanos() as u64;
+        self.deadline = hardware.now().saturating_add(patience);
+        Ok(())
+    }
+
+    /// Looks whether it has shut down.
+    fn observe_shutdown(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
+        let now = hardware.now();
+        let status = ControllerStatus::from_bits_retain(hardware.read_u32(CSTS).map_err(|_| Trouble::Gone)?);
+        if status.is_gone() {
+            return Err(Trouble::Gone);
+        }
+        if status & ControllerStatus::SHUTDOWN == ControllerStatus::SHUTDOWN_COMPLETE {
+            self.step = Step::Over;
+            self.wake = u64::MAX;
+            return Ok(Progress::ShutDown);
+        }
+        if now >= self.deadline { Err(Trouble::ShutdownTimeout) } else { Ok(self.pause(now)) }
+    }
+
+    /// A controller that takes no event requests is none that cannot be used.
+    fn request_event(&mut self, hardware: &mut impl Hardware) {
+        if let Err(trouble) = self.admin.request_event(hardware) {
+            hardware.log(format_args!("events not requested {trouble}"));
+        }
     }
 
     /// Most commands in flight on the I/O queue: a queue with one entry left is full (base 2.0, 3.3.1.2).
@@ -188,6 +284,7 @@ impl BringUp {
         let result = match self.step {
             Step::Disable | Step::Enable => self.configure(hardware),
             Step::Stopping | Step::Starting => self.observe(hardware),
+            Step::ShuttingDown => self.observe_shutdown(hardware),
             Step::Over => Ok(Progress::Waiting),
             _ => self.command(hardware),
         };
@@ -197,14 +294,6 @@ impl BringUp {
             self.admin.forget();
             Progress::Failed(trouble)
         })
-    }
-
-    /// Takes admin completions that nobody waits for; they are told to the log.
-    ///
-    /// # Errors
-    /// If the kernel no longer knows the queue.
-    pub fn unexpected(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
-        self.admin.complete(hardware).map(|_| ())
     }
 
     fn enter(&mut self, hardware: &mut impl Hardware, step: Step) {
@@ -306,34 +395,37 @@ impl BringUp {
             let Some(completion) = self.admin.complete(hardware)? else { return Ok(Progress::Waiting) };
             let mut page = [0; PAGE_BYTES];
             let status = completion.status();
-            if self.is_identify() && status.is_success() {
+            if self.leaves_data() && status.is_success() {
                 let length = hardware.collect(admin::QUEUE, completion.identifier.get(), &mut page);
                 if length != Ok(PAGE_BYTES) {
-                    return Err(Trouble::Malformed("identify-length"));
+                    return Err(Trouble::Malformed("data-length"));
                 }
             }
             let outcome = if status.is_success() { Ok(completion.dword0.get()) } else { Err(status) };
             self.step = self.next(hardware, outcome, &page)?;
-            if self.step == Step::Over {
-                self.wake = u64::MAX;
-                self.namespaces.clone_from(&self.found);
-                return Ok(Progress::Running);
-            }
         }
-        self.submit(hardware)?;
+        if self.step != Step::Over {
+            self.submit(hardware)?;
+        }
+        if self.step == Step::Over {
+            self.wake = u64::MAX;
+            return Ok(Progress::Running);
+        }
         self.wake = self.admin.deadline().unwrap_or(u64::MAX);
         Ok(Progress::Waiting)
     }
 
-    fn is_identify(&self) -> bool {
+    fn leaves_data(&self) -> bool {
         matches!(
             self.step,
             Step::IdentifyController
                 | Step::IdentifyControllerNvm
+                | Step::ReadLog(_)
                 | Step::ActiveNamespaces { .. }
                 | Step::IdentifyNamespace(_)
         )
     }
 }
 
+mod namespaces;
 mod steps;

@@ -3,29 +3,36 @@
 //! It never waits. Interrupts and the clock enter through [`Driver::wake`], requests through [`Driver::answer`]; both
 //! do what can be done and return. [`Driver::deadline`] tells when to come back.
 
+use core::time::Duration;
+
 use heapless::Vec;
-use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Namespace, Operation, Request, Transfer};
+use nvme_spec::admin::Event;
+use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Request, Transfer};
 
 use crate::bring_up::{BringUp, Progress};
+use crate::check::{check, cut};
 use crate::hardware::Hardware;
-use crate::identify::Known;
-use crate::io::{self, Io};
-use crate::limits::Limits;
-use crate::transfers::Cut;
+use crate::io::{self, After, Io, QUEUES_MAX};
 use crate::trouble::Trouble;
 
 /// Most resets in a row without a command that was answered between them.
 const RESETS_MAX: u32 = 3;
+/// How long commands that were asked to be aborted may take to end, before the controller is reset: a quarter of their
+/// timeout, between these.
+const GRACE_MIN: u64 = Duration::from_millis(100).as_nanos() as u64;
+const GRACE_MAX: u64 = Duration::from_secs(10).as_nanos() as u64;
+/// Most events written to the log one by one.
+const EVENTS_LOGGED: u32 = 32;
 
 /// What the charter says of this driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The DMA region's number in commands.
     pub region: u16,
     /// Its size in bytes.
     pub region_bytes: u64,
-    /// The vector wished for I/O completions.
-    pub vector: u16,
+    /// The vector wished for each I/O queue.
+    pub vectors: Vec<u16, QUEUES_MAX>,
     /// Nanoseconds that a command may take.
     pub timeout: u64,
 }
@@ -35,8 +42,8 @@ pub struct Settings {
 pub struct Interrupts {
     /// That of vector 0, which is the admin queue's.
     pub admin: bool,
-    /// That of the vector in [`Settings`].
-    pub io: bool,
+    /// Those of the vectors in [`Settings`], in their order.
+    pub io: [bool; QUEUES_MAX],
 }
 
 /// Where the driver stands.
@@ -48,6 +55,10 @@ pub enum State {
     Running,
     /// The controller is taken up again; transfers wait.
     Resetting,
+    /// The controller was told to shut down.
+    ShuttingDown,
+    /// It has shut down, or has not in its time; it is not used again.
+    ShutDown,
     /// The controller is stopped for good.
     Stopping,
     /// There is no controller, or it no longer works.
@@ -64,22 +75,36 @@ pub struct Driver {
     resets: u32,
     /// When the last reset was decided: what was overdue then has timed out.
     overdue: u64,
+    /// Until when overdue commands may still end, once they were asked to be aborted.
+    grace: Option<u64>,
     bound: bool,
     news: bool,
+    events: u32,
+    /// The edition of namespaces that the client was last signalled of.
+    edition: u32,
+    /// A client asked for a shutdown: no transfer is taken any more.
+    draining: bool,
+    /// What came of it.
+    shut: Option<Result<(), Failure>>,
 }
 
 impl Driver {
     /// A driver that knows nothing of its controller yet.
     pub fn new(settings: Settings) -> Self {
         Self {
-            settings,
             state: State::Gone,
-            bring_up: BringUp::new(settings.timeout, settings.vector),
+            bring_up: BringUp::new(settings.timeout, settings.vectors.clone()),
             io: Io::new(settings.region, settings.timeout),
             resets: 0,
             overdue: 0,
+            grace: None,
             bound: false,
             news: false,
+            events: 0,
+            edition: 0,
+            draining: false,
+            shut: None,
+            settings,
         }
     }
 
@@ -101,45 +126,81 @@ impl Driver {
         self.state
     }
 
+    /// I/O queues in use.
+    pub fn queues(&self) -> usize {
+        self.bring_up.vectors().len()
+    }
+
+    /// Completions so far that were for no command in flight.
+    pub fn stale(&self) -> u64 {
+        self.io.stale()
+    }
+
     /// When to call [`Driver::wake`] if nothing happens before, in nanoseconds of the monotonic clock.
     pub fn deadline(&self) -> u64 {
         match self.state {
-            State::Starting | State::Resetting | State::Stopping => self.bring_up.wake(),
-            State::Running => self.io.wake(),
-            State::Gone => u64::MAX,
+            State::Starting | State::Resetting | State::Stopping | State::ShuttingDown => self.bring_up.wake(),
+            State::Running if self.bring_up.is_busy() => self.bring_up.wake().min(self.io_wake()),
+            State::Running => self.io_wake(),
+            State::ShutDown | State::Gone => u64::MAX,
         }
     }
 
-    /// Whether the client is to be signalled: transfers have ended since it was last asked.
+    /// When commands in flight want to be looked after.
+    fn io_wake(&self) -> u64 {
+        match self.grace {
+            // Commands that are overdue already would want it at once.
+            Some(until) => self.io.look().min(until),
+            None => self.io.wake(),
+        }
+    }
+
+    /// Whether the client is to be signalled: transfers have ended since it was last asked, or namespaces have changed.
     pub fn take_news(&mut self) -> bool {
-        core::mem::take(&mut self.news)
+        let changed = self.edition != self.bring_up.edition();
+        self.edition = self.bring_up.edition();
+        core::mem::take(&mut self.news) || changed
+    }
+
+    /// What came of the shutdown that was asked for, once that is known.
+    pub fn shutdown_outcome(&self) -> Option<Result<(), Failure>> {
+        self.shut
     }
 
     /// Interrupts came, or the deadline passed.
     pub fn wake(&mut self, hardware: &mut impl Hardware, interrupts: Interrupts) {
         match self.state {
-            State::Starting | State::Resetting | State::Stopping => self.advance(hardware),
+            State::Starting | State::Resetting | State::Stopping | State::ShuttingDown => self.advance(hardware),
             State::Running => {
                 if let Err(trouble) = self.serve(hardware, interrupts) {
                     self.fail(hardware, trouble);
                 }
+                self.try_shutdown(hardware);
             }
-            State::Gone => {}
+            State::ShutDown | State::Gone => {}
         }
         self.news |= self.io.transfers.take_news();
     }
 
-    /// Answers a client.
-    pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Answer {
-        match request {
+    /// Answers a client; `None` if the answer is yet to come: it is then that of [`Driver::shutdown_outcome`].
+    pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Option<Answer> {
+        Some(match request {
             Request::Exchange(transfers) => self.exchange(hardware, badge, transfers),
+            Request::Shutdown => {
+                self.draining = true;
+                if self.state == State::Gone {
+                    self.shut = Some(Err(Failure::Gone));
+                }
+                self.try_shutdown(hardware);
+                self.news |= self.io.transfers.take_news();
+                return self.shut.map(Answer::Shutdown);
+            }
             _ if self.state == State::Gone => Answer::NoController,
-            Request::Shutdown => Answer::Shutdown(Err(Failure::Unsupported)),
             Request::Controller => Answer::Controller(self.controller()),
             Request::Namespaces => {
                 Answer::Namespaces(self.bring_up.namespaces().iter().map(|known| known.told).collect())
             }
-        }
+        })
     }
 
     fn controller(&self) -> Controller {
@@ -179,11 +240,14 @@ impl Driver {
         // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
         let ended = self.io.transfers.take_news();
         self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
-        Answer::Exchanged { accepted: accepted as u8, completions, namespaces: 0 }
+        Answer::Exchanged { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
     }
 
     /// Whether there was room for the transfer.
     fn accept(&mut self, badge: u32, transfer: &Transfer) -> bool {
+        if self.draining {
+            return self.io.transfers.accept_failed(badge, *transfer, Failure::Stopped);
+        }
         match check(transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
             Ok(known) => {
                 let cut = cut(transfer.operation, known, &self.bring_up.limits());
@@ -195,42 +259,125 @@ impl Driver {
 
     /// Takes completions, and looks after what takes too long.
     fn serve(&mut self, hardware: &mut impl Hardware, interrupts: Interrupts) -> Result<(), Trouble> {
-        let shared = self.bring_up.vector() != self.settings.vector;
-        if interrupts.io || interrupts.admin && shared {
-            if self.io.drain(hardware)? > 0 {
-                self.resets = 0;
+        let (mut drained, mut raised) = (0, false);
+        for index in 0..self.queues() {
+            if self.is_raised(index, interrupts) {
+                raised = true;
+                drained += self.io.drain(hardware, index)?;
             }
+        }
+        if drained > 0 {
+            self.resets = 0;
+        }
+        if interrupts.admin || self.bring_up.is_busy() {
+            self.attend(hardware)?;
+        }
+        if raised {
             self.io.pump(hardware)?;
         }
-        if interrupts.admin && !shared {
-            self.bring_up.unexpected(hardware)?;
-        }
-        if self.io.wake() == u64::MAX {
+        if self.io_wake() == u64::MAX {
             return Ok(());
         }
         let now = hardware.now();
-        if now < self.io.wake() {
+        if now < self.io_wake() {
             return Ok(());
         }
         self.look(hardware, now)
     }
 
+    /// Whether the interrupt of the queue with this index came.
+    fn is_raised(&self, index: usize, interrupts: Interrupts) -> bool {
+        let Some(vector) = self.bring_up.vectors().get(index) else { return false };
+        let mut wished = self.settings.vectors.iter().zip(interrupts.io);
+        *vector == 0 && interrupts.admin || wished.any(|(wish, raised)| raised && wish == vector)
+    }
+
+    /// Takes what came on the admin queue, and goes on with what an event asked for.
+    fn attend(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        self.bring_up.admin().drain(hardware)?;
+        loop {
+            if self.bring_up.is_busy() {
+                match self.bring_up.advance(hardware) {
+                    Progress::Running => self.rescanned(hardware)?,
+                    Progress::Failed(trouble) => return Err(trouble),
+                    _ => return Ok(()),
+                }
+            } else if let Some(event) = self.bring_up.admin().take_event() {
+                self.happened(hardware, event);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn happened(&mut self, hardware: &mut impl Hardware, event: Event) {
+        if self.events < EVENTS_LOGGED {
+            self.events += 1;
+            let (kind, information, page) = (event.kind(), event.information(), event.log_page());
+            hardware.log(format_args!("event type={kind} information={information:#04x} log_page={page:#04x}"));
+        }
+        // Until they were identified again, the broker lets nothing through to namespaces that may have changed.
+        self.io.hold(event.changes_namespaces());
+        self.bring_up.attend(hardware, event);
+    }
+
+    /// What an event asked for is done.
+    fn rescanned(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        self.io.hold(false);
+        self.forget_impossible();
+        self.io.pump(hardware)
+    }
+
+    /// Fails transfers that no longer make sense, because their namespace has changed or gone.
+    fn forget_impossible(&mut self) {
+        let (namespaces, region_bytes) = (self.bring_up.namespaces(), self.settings.region_bytes);
+        self.io.fail_waiting(|rest| check(rest, namespaces, region_bytes).map(|_| ()));
+    }
+
     /// The controller has been silent: is it still there, and is a command overdue?
     fn look(&mut self, hardware: &mut impl Hardware, now: u64) -> Result<(), Trouble> {
-        let silent = self.io.drain(hardware)?;
+        let silent = self.io.drain_all(hardware)?;
         if silent > 0 {
             hardware.log(format_args!("completions without interrupt count={silent}"));
         }
         io::alive(hardware)?;
         self.io.seen(now);
+        if self.io.is_stuck(now) {
+            return self.reset(hardware, now, "queue-full");
+        }
         if !self.io.is_overdue(now) {
+            self.grace = None;
             return self.io.pump(hardware);
         }
-        hardware.log(format_args!("controller reset reason=timeout in_flight={}", self.io.in_flight()));
-        self.reset(hardware, now)
+        match self.grace {
+            Some(until) if now >= until => return self.reset(hardware, now, "timeout"),
+            Some(_) => {}
+            None => {
+                let grace = (self.settings.timeout / 4).clamp(GRACE_MIN, GRACE_MAX);
+                self.grace = Some(now.saturating_add(grace));
+                hardware.log(format_args!("commands overdue in_flight={}", self.io.in_flight()));
+            }
+        }
+        self.abort_overdue(hardware, now)?;
+        self.io.pump(hardware)
     }
 
-    fn reset(&mut self, hardware: &mut impl Hardware, now: u64) -> Result<(), Trouble> {
+    /// Asks the controller to abort what is overdue, as many at a time as it takes.
+    fn abort_overdue(&mut self, hardware: &mut impl Hardware, now: u64) -> Result<(), Trouble> {
+        self.bring_up.admin().drain(hardware)?;
+        while self.bring_up.may_abort() {
+            let Some((queue, identifier)) = self.io.next_to_abort(now) else { break };
+            if let Err(trouble) = self.bring_up.admin().abort(hardware, queue, identifier) {
+                // The reset that follows makes up for it.
+                hardware.log(format_args!("command not aborted {trouble}"));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, hardware: &mut impl Hardware, now: u64, reason: &str) -> Result<(), Trouble> {
+        hardware.log(format_args!("controller reset reason={reason} in_flight={}", self.io.in_flight()));
         self.overdue = now;
         self.resets += 1;
         if self.resets > RESETS_MAX {
@@ -242,13 +389,33 @@ impl Driver {
         Ok(())
     }
 
+    /// Begins the shutdown that was asked for, once nothing is under way any more.
+    fn try_shutdown(&mut self, hardware: &mut impl Hardware) {
+        let idle = self.io.transfers.is_idle() && !self.bring_up.is_busy();
+        if !self.draining || self.state != State::Running || !idle {
+            return;
+        }
+        match self.bring_up.begin_shutdown(hardware) {
+            Ok(()) => {
+                self.state = State::ShuttingDown;
+                self.advance(hardware);
+            }
+            Err(trouble) => self.fail(hardware, trouble),
+        }
+    }
+
     /// Goes on with taking the controller up, or stopping it.
     fn advance(&mut self, hardware: &mut impl Hardware) {
-        while matches!(self.state, State::Starting | State::Resetting | State::Stopping) {
+        while matches!(self.state, State::Starting | State::Resetting | State::Stopping | State::ShuttingDown) {
             match self.bring_up.advance(hardware) {
                 Progress::Waiting => return,
                 Progress::Stopped => self.stopped(hardware),
                 Progress::Running => self.running(hardware),
+                Progress::ShutDown => {
+                    hardware.log(format_args!("controller shut down"));
+                    self.shut = Some(Ok(()));
+                    self.state = State::ShutDown;
+                }
                 Progress::Failed(trouble) => self.fail(hardware, trouble),
             }
         }
@@ -256,9 +423,11 @@ impl Driver {
 
     /// The controller has stopped: nothing that it was told is in flight any more.
     fn stopped(&mut self, hardware: &mut impl Hardware) {
-        self.io.abort_in_flight(self.overdue);
-        if self.state == State::Stopping {
-            self.give_up();
+        let stopping = self.state == State::Stopping;
+        self.grace = None;
+        self.io.end_in_flight(self.overdue, if stopping { After::Gone } else { After::Reset });
+        if stopping {
+            self.give_up(hardware);
         } else if !self.bound {
             self.bound = true;
             self.log_bound(hardware);
@@ -287,33 +456,47 @@ impl Driver {
             hardware.log(format_args!("controller ready after reset"));
         }
         self.state = State::Running;
-        self.io.open(self.bring_up.depth());
+        self.io.open(self.bring_up.vectors().len(), self.bring_up.depth());
         // A namespace may have changed while it was away.
-        let (namespaces, region_bytes) = (self.bring_up.namespaces(), self.settings.region_bytes);
-        self.io.transfers.fail_waiting(|rest| check(rest, namespaces, region_bytes).map(|_| ()));
+        self.forget_impossible();
         // Clients whose transfers found no room meanwhile try again.
         self.news = true;
-        if let Err(trouble) = self.io.pump(hardware) {
+        // An event may have come during the bring-up already.
+        if let Err(trouble) = self.attend(hardware).and_then(|()| self.io.pump(hardware)) {
             self.fail(hardware, trouble);
         }
+        self.try_shutdown(hardware);
     }
 
     /// The controller does not work: tries once more if that may help, else stops it for good.
     fn fail(&mut self, hardware: &mut impl Hardware, trouble: Trouble) {
         hardware.log(format_args!("controller failed {trouble}"));
+        let running = self.state == State::Running;
+        if trouble == Trouble::ShutdownTimeout {
+            // It may still be at it: a reset would be worse.
+            self.shut = Some(Err(Failure::TimedOut));
+            self.state = State::ShutDown;
+            return;
+        }
         if matches!(trouble, Trouble::AdminTimeout { .. }) && self.resets < RESETS_MAX {
             self.resets += 1;
+            if running {
+                self.overdue = hardware.now();
+                self.state = State::Resetting;
+            }
             self.bring_up.begin(hardware, true);
+            if running {
+                self.advance(hardware);
+            }
             return;
         }
         let unreachable =
             matches!(trouble, Trouble::Gone | Trouble::NotGranted(_) | Trouble::NotReady { enable: false });
         if unreachable || self.state == State::Stopping {
-            self.io.abort_in_flight(self.overdue);
-            self.give_up();
+            self.io.end_in_flight(self.overdue, After::Gone);
+            self.give_up(hardware);
             return;
         }
-        let running = self.state == State::Running;
         self.state = State::Stopping;
         self.bring_up.begin(hardware, false);
         if running {
@@ -321,47 +504,12 @@ impl Driver {
         }
     }
 
-    fn give_up(&mut self) {
-        self.io.transfers.fail_waiting(|_| Err(Failure::Aborted));
+    fn give_up(&mut self, hardware: &mut impl Hardware) {
+        hardware.log(format_args!("device gone"));
         self.state = State::Gone;
         self.news = true;
+        if self.draining {
+            self.shut = Some(Err(Failure::Gone));
+        }
     }
-}
-
-/// Whether a transfer makes sense on this controller; its namespace.
-fn check<'a>(transfer: &Transfer, namespaces: &'a [Known], region_bytes: u64) -> Result<&'a Known, Failure> {
-    let known = namespaces.iter().find(|known| known.told.nsid == transfer.nsid);
-    let known = known.filter(|known| known.told.block_bytes > 0).ok_or(Failure::Invalid)?;
-    let Namespace { blocks, block_bytes, supports, .. } = known.told;
-    let (supported, has_data) = match transfer.operation {
-        Operation::Flush => return Ok(known),
-        Operation::Read => (true, true),
-        Operation::Write { .. } => (supports.write, true),
-        Operation::Compare => (supports.compare, true),
-        Operation::Discard => (supports.discard, false),
-        Operation::WriteZeroes => (supports.write_zeroes, false),
-        Operation::Verify => (supports.verify, false),
-    };
-    if !supported {
-        return Err(Failure::Unsupported);
-    }
-    let bytes = if has_data { u64::from(transfer.blocks) * u64::from(block_bytes) } else { 0 };
-    let in_namespace = transfer.first_block.checked_add(u64::from(transfer.blocks));
-    let in_region = if has_data { transfer.offset.checked_add(bytes) } else { Some(0) };
-    let fits = transfer.blocks > 0
-        && (!has_data || transfer.offset.is_multiple_of(4))
-        && in_namespace.is_some_and(|end| end <= blocks)
-        && in_region.is_some_and(|end| end <= region_bytes);
-    if fits { Ok(known) } else { Err(Failure::Invalid) }
-}
-
-/// How a transfer on this namespace is cut.
-fn cut(operation: Operation, known: &Known, limits: &Limits) -> Cut {
-    let block_bytes = known.told.block_bytes;
-    // Boundaries are of the medium: they matter where data is moved.
-    let boundary = match operation {
-        Operation::Read | Operation::Write { .. } => known.boundary.into(),
-        _ => 0,
-    };
-    Cut { block_bytes, blocks: limits.blocks(operation, block_bytes), boundary }
 }

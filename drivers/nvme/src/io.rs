@@ -1,45 +1,58 @@
-//! The I/O queue: parts of transfers become commands, completions end them.
+//! The I/O queues: parts of transfers become commands, completions end them.
 //!
-//! One submission a batch, one look at the completion queue an interrupt. A command's identifier is its slot.
+//! One submission a batch, one look at a completion queue an interrupt. Each batch goes to the queue with the most room.
 
 use core::time::Duration;
 
 use abi::Error;
-use abi::layout::IPC_BUFFER_BYTES;
-use abi::system_call::{DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES};
-use heapless::Vec;
-use nvme_spec::nvm::{self, BlockRange, DatasetRange};
+use abi::system_call::DEVICE_COMMANDS_MAX;
+use heapless::Deque;
 use nvme_spec::registers::{CSTS, ControllerStatus};
-use nvme_spec::{CompletionEntry, Status, SubmissionEntry, brokered};
-use protocol::nvme::{Failure, Operation};
-use zerocopy::IntoBytes;
+use nvme_spec::{CompletionEntry, Status, brokered};
+use protocol::nvme::Failure;
 
+use crate::batch::Batch;
 use crate::hardware::Hardware;
 use crate::slots::Slots;
 use crate::transfers::{Part, Transfers};
 use crate::trouble::Trouble;
 
-/// The I/O queue's number.
-pub const QUEUE: u16 = 1;
+/// Most I/O queues. They are numbered from 1.
+pub const QUEUES_MAX: usize = brokered::IO_QUEUES_MAX as usize;
 
-/// Most commands in flight.
+/// Most commands in flight on a queue.
 const SLOTS: usize = brokered::IO_COMMANDS as usize;
-/// Most completions at a time: all that the IPC buffer holds.
-const COMPLETIONS_MAX: usize = IPC_BUFFER_BYTES / DEVICE_COMPLETION_BYTES;
-/// When to try again if the queue had no room although nothing is in flight.
+/// Most completions at a time: as many as can be in flight.
+const COMPLETIONS_MAX: usize = SLOTS;
+/// When to try again if no queue had room although nothing is in flight.
 const RETRY: u64 = Duration::from_millis(1).as_nanos() as u64;
 /// How often to look whether the controller still lives while it has commands.
 const LOOK: u64 = Duration::from_secs(1).as_nanos() as u64;
 /// Most refusals written to the log: a client could make any number.
 const REFUSALS_LOGGED: u32 = 8;
 
-/// The I/O queue and what it works on.
+/// A command in flight.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    part: Part,
+    /// The controller was asked to abort it.
+    aborting: bool,
+}
+
+/// The I/O queues and what they work on.
 #[derive(Debug)]
 pub struct Io {
     /// The clients' transfers.
     pub transfers: Transfers,
-    slots: Slots<u16, SLOTS>,
-    completions: [CompletionEntry; COMPLETIONS_MAX],
+    queues: [Slots<Flight, SLOTS>; QUEUES_MAX],
+    /// How many queues there are.
+    open: usize,
+    /// Where to look for room first.
+    turn: usize,
+    /// Parts that were in flight at a reset, to be issued once more.
+    again: Deque<Part, { SLOTS * QUEUES_MAX }>,
+    /// Nothing is issued: namespaces are identified anew.
+    held: bool,
     /// The region that transfers lie in.
     region: u16,
     /// Nanoseconds that a command may take.
@@ -47,48 +60,107 @@ pub struct Io {
     /// When to look whether the controller still lives.
     look: u64,
     retry: Option<u64>,
-    /// Until when the queue, with nothing in flight, must have room again.
+    /// Until when the queues, with nothing in flight, must have room again.
     stuck: Option<u64>,
     refusals: u32,
+    /// Completions for no command in flight.
+    stale: u64,
+}
+
+/// What becomes of the commands in flight when the controller has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It is started again: what may be repeated is.
+    Reset,
+    /// It is given up.
+    Gone,
 }
 
 impl Io {
-    /// A queue that takes no commands before [`Io::open`].
+    /// Queues that take no commands before [`Io::open`].
     pub fn new(region: u16, timeout: u64) -> Self {
         Self {
             transfers: Transfers::default(),
-            slots: Slots::new(0),
-            completions: [CompletionEntry::default(); COMPLETIONS_MAX],
+            queues: [const { Slots::new() }; QUEUES_MAX],
+            open: 0,
+            turn: 0,
+            again: Deque::new(),
+            held: false,
             region,
             timeout,
             look: 0,
             retry: None,
             stuck: None,
             refusals: 0,
+            stale: 0,
         }
     }
 
-    /// The queue exists, with so many commands in flight at most.
-    pub fn open(&mut self, depth: usize) {
-        self.slots = Slots::new(depth);
-        (self.retry, self.stuck) = (None, None);
+    /// So many queues exist, with so many commands in flight at most on each.
+    pub fn open(&mut self, queues: usize, depth: usize) {
+        self.close();
+        self.open = queues.min(QUEUES_MAX);
+        for queue in &mut self.queues[..self.open] {
+            queue.reset(depth);
+        }
+    }
+
+    fn close(&mut self) {
+        for queue in &mut self.queues {
+            queue.reset(0);
+        }
+        (self.open, self.retry, self.stuck, self.held) = (0, None, None, false);
+    }
+
+    /// Issues nothing until [`Io::open`], or until this is taken back.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Commands in flight.
     pub fn in_flight(&self) -> usize {
-        self.slots.in_flight()
+        self.queues.iter().map(Slots::in_flight).sum()
+    }
+
+    /// Completions so far that were for no command in flight.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// When the oldest command is overdue.
+    fn overdue_at(&self) -> Option<u64> {
+        self.queues.iter().filter_map(Slots::deadline).min()
     }
 
     /// When the controller is to be looked at, or a command is overdue, in nanoseconds; never if nothing is under way.
     pub fn wake(&self) -> u64 {
-        let in_flight = self.slots.deadline().map_or(u64::MAX, |deadline| deadline.min(self.look));
+        let in_flight = self.overdue_at().map_or(u64::MAX, |deadline| deadline.min(self.look));
         in_flight.min(self.retry.unwrap_or(u64::MAX))
     }
 
-    /// Whether a command is overdue, or the queue has long been full although nothing is in flight: the controller then
-    /// did not tell how far it has fetched.
+    /// When the controller is to be looked at, if it has commands.
+    pub fn look(&self) -> u64 {
+        if self.in_flight() > 0 { self.look } else { u64::MAX }
+    }
+
+    /// Whether a command is overdue.
     pub fn is_overdue(&self, now: u64) -> bool {
-        [self.slots.deadline(), self.stuck].into_iter().flatten().any(|deadline| deadline <= now)
+        self.overdue_at().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Whether the queues have long been full although nothing is in flight: the controller then did not tell how far it
+    /// has fetched.
+    pub fn is_stuck(&self, now: u64) -> bool {
+        self.stuck.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// An overdue command that the controller was not asked to abort yet: queue and identifier. It counts as asked now.
+    pub fn next_to_abort(&mut self, now: u64) -> Option<(u16, u16)> {
+        let fresh = |flight: &mut Flight| !core::mem::replace(&mut flight.aborting, true);
+        self.queues
+            .iter_mut()
+            .zip(1..)
+            .find_map(|(queue, number)| queue.find_overdue(now, fresh).map(|identifier| (number, identifier)))
     }
 
     /// The controller was seen alive at this time.
@@ -97,71 +169,106 @@ impl Io {
         self.retry = None;
     }
 
-    /// Issues as many parts as the queue takes.
+    /// The part to issue next.
+    fn next_part(&mut self) -> Option<Part> {
+        while let Some(part) = self.again.pop_front() {
+            if self.transfers.goes_on(&part) {
+                return Some(part);
+            }
+            // Another part of its transfer has failed meanwhile.
+            self.transfers.part_ended(part.transfer, Err(Failure::Aborted));
+        }
+        self.transfers.next_part()
+    }
+
+    /// A part cannot be issued now.
+    fn postpone(&mut self, part: &Part) {
+        if part.again {
+            // It has just left the queue.
+            let _ = self.again.push_front(*part);
+        } else {
+            self.transfers.part_postponed(part);
+        }
+    }
+
+    /// The queue with the most room, of those that are not `full`; ties go round.
+    fn roomiest(&self, full: u32) -> Option<usize> {
+        let (turn, open) = (self.turn, self.open);
+        let candidates = (0..open).map(|step| (turn + step) % open).filter(|index| full & 1 << index == 0);
+        // The last of equals is taken, so they are given backwards.
+        let index = candidates.rev().max_by_key(|index| self.queues[*index].free())?;
+        (self.queues[index].free() > 0).then_some(index)
+    }
+
+    /// Issues as many parts as the queues take.
     ///
     /// # Errors
     /// If the kernel no longer knows the device.
     pub fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
-        let mut now = None;
-        loop {
-            let room = self.slots.free().min(DEVICE_COMMANDS_MAX);
-            let mut batch = Batch::new();
+        let (mut now, mut full) = (None, 0_u32);
+        while !self.held {
+            let Some(index) = self.roomiest(full) else { return Ok(()) };
+            let room = self.queues[index].free().min(DEVICE_COMMANDS_MAX);
+            let mut batch = Batch::default();
             while batch.parts.len() < room {
-                let Some(part) = self.transfers.next_part() else { break };
-                if batch.commands.len() + units(&part) > DEVICE_COMMANDS_MAX {
-                    self.transfers.part_postponed(&part);
+                let Some(part) = self.next_part() else { break };
+                if !batch.fits(&part) {
+                    self.postpone(&part);
                     break;
                 }
                 let now = *now.get_or_insert_with(|| hardware.now());
-                if self.slots.in_flight() == 0 {
+                if self.in_flight() == 0 {
                     self.look = now.saturating_add(LOOK);
                 }
-                let deadline = now.saturating_add(self.timeout);
-                let Some(identifier) = self.slots.take(part.transfer, deadline) else {
-                    self.transfers.part_postponed(&part);
+                let flight = Flight { part, aborting: false };
+                let Some(identifier) = self.queues[index].take(flight, now.saturating_add(self.timeout)) else {
+                    self.postpone(&part);
                     break;
                 };
                 batch.push(identifier, part, self.region);
             }
-            if batch.commands.is_empty() {
+            if batch.parts.is_empty() {
                 return Ok(());
             }
-            if !self.issue(hardware, &batch)? {
-                return Ok(());
+            if !self.issue(hardware, index, &batch)? {
+                full |= 1 << index;
             }
         }
+        Ok(())
     }
 
     /// Submits a batch. Whether there may be room for another one.
-    fn issue(&mut self, hardware: &mut impl Hardware, batch: &Batch) -> Result<bool, Trouble> {
-        let submission = hardware.submit(QUEUE, &batch.commands);
+    fn issue(&mut self, hardware: &mut impl Hardware, index: usize, batch: &Batch) -> Result<bool, Trouble> {
+        let submission = hardware.submit(index as u16 + 1, &batch.commands);
         let accepted = batch.taken(submission.accepted);
         let rest = &batch.parts[accepted..];
         if accepted > 0 {
             self.stuck = None;
+            self.turn = (index + 1) % self.open;
         }
         // From the last backwards: so each transfer's next turn begins with its first part that was not taken.
         for (identifier, part) in rest.iter().skip(1).rev() {
-            self.slots.retire(*identifier);
-            self.transfers.part_postponed(part);
+            self.queues[index].retire(*identifier);
+            self.postpone(part);
         }
         let Some((identifier, part)) = rest.first() else { return Ok(true) };
-        self.slots.retire(*identifier);
+        self.queues[index].retire(*identifier);
         match submission.refused {
             None | Some((Error::Busy, _)) => {
-                self.transfers.part_postponed(part);
-                if self.slots.in_flight() == 0 {
+                self.postpone(part);
+                if self.in_flight() == 0 {
                     let now = hardware.now();
                     self.retry = Some(now.saturating_add(RETRY));
                     self.stuck.get_or_insert(now.saturating_add(LOOK));
                 }
-                Ok(false)
+                // Taken in parts is not full.
+                Ok(accepted > 0)
             }
             Some((error, reason)) => {
                 if error != Error::Denied
                     && let Err(trouble) = alive(hardware)
                 {
-                    self.transfers.part_postponed(part);
+                    self.postpone(part);
                     return Err(trouble);
                 }
                 self.refuse(hardware, part, error, reason);
@@ -182,23 +289,31 @@ impl Io {
         }
     }
 
-    /// Takes the completions that are there. Returns how many.
+    /// Takes the completions that are there on a queue, by its index. Returns how many.
     ///
     /// # Errors
     /// If the kernel no longer knows the queue.
-    pub fn drain(&mut self, hardware: &mut impl Hardware) -> Result<usize, Trouble> {
+    pub fn drain(&mut self, hardware: &mut impl Hardware, index: usize) -> Result<usize, Trouble> {
         let mut drained = 0;
+        if index >= self.open {
+            return Ok(0);
+        }
+        let number = index as u16 + 1;
+        let mut completions = [CompletionEntry::default(); COMPLETIONS_MAX];
         loop {
-            let count = hardware.complete(QUEUE, &mut self.completions).map_err(|_| Trouble::Gone)?;
-            let taken = &self.completions[..count.min(COMPLETIONS_MAX)];
+            let count = hardware.complete(number, &mut completions).map_err(|_| Trouble::Gone)?;
+            let taken = &completions[..count.min(COMPLETIONS_MAX)];
             for entry in taken {
-                let Some(transfer) = self.slots.retire(entry.identifier.get()) else {
-                    hardware
-                        .log(format_args!("completion unexpected queue={QUEUE} identifier={}", entry.identifier.get()));
+                let Some(flight) = self.queues[index].retire(entry.identifier.get()) else {
+                    self.stale += 1;
+                    hardware.log(format_args!(
+                        "completion unexpected queue={number} identifier={} count={}",
+                        entry.identifier.get(),
+                        self.stale
+                    ));
                     continue;
                 };
-                let status = entry.status();
-                self.transfers.part_ended(transfer, outcome(status));
+                self.transfers.part_ended(flight.part.transfer, outcome(entry.status(), &flight));
             }
             drained += taken.len();
             if taken.len() < COMPLETIONS_MAX {
@@ -207,17 +322,77 @@ impl Io {
         }
     }
 
-    /// Fails what is in flight, after the controller has stopped: what was overdue at this time has timed out, the
-    /// rest was aborted. Transfers with nothing in flight wait for the controller's return.
-    pub fn abort_in_flight(&mut self, overdue: u64) {
-        while let Some((transfer, deadline)) = self.slots.retire_oldest() {
-            let failure = if deadline <= overdue { Failure::TimedOut } else { Failure::Aborted };
-            self.transfers.part_ended(transfer, Err(failure));
+    /// Takes the completions of all queues.
+    ///
+    /// # Errors
+    /// If the kernel no longer knows one of them.
+    pub fn drain_all(&mut self, hardware: &mut impl Hardware) -> Result<usize, Trouble> {
+        let mut drained = 0;
+        for index in 0..self.open {
+            drained += self.drain(hardware, index)?;
         }
-        self.slots = Slots::new(0);
-        (self.retry, self.stuck) = (None, None);
+        Ok(drained)
+    }
+
+    /// Ends what is in flight, after the controller has stopped: what was overdue at this time has timed out; what may
+    /// be repeated after a reset waits for the controller's return, and so do transfers with nothing in flight.
+    pub fn end_in_flight(&mut self, overdue: u64, after: After) {
+        // The oldest first, over all queues.
+        while let Some(index) = (0..self.open)
+            .filter(|index| self.queues[*index].in_flight() > 0)
+            .min_by_key(|index| self.queues[*index].deadline())
+        {
+            let Some((flight, deadline)) = self.queues[index].retire_oldest() else { break };
+            let part = flight.part;
+            let failure = match after {
+                _ if deadline <= overdue => Failure::TimedOut,
+                After::Gone => Failure::Gone,
+                After::Reset if self.transfers.may_repeat(&part) => {
+                    // There is room for all that were in flight, and what waits here is not in flight.
+                    if self.again.push_back(Part { again: true, ..part }).is_ok() {
+                        continue;
+                    }
+                    Failure::Aborted
+                }
+                After::Reset => Failure::Aborted,
+            };
+            self.transfers.part_ended(part.transfer, Err(failure));
+        }
+        self.close();
         // Those that failed leave the queue of those with parts left.
-        self.transfers.fail_waiting(|_| Ok(()));
+        self.fail_waiting(|_| Ok(()));
+        if after == After::Gone {
+            self.fail_waiting(|_| Err(Failure::Gone));
+        }
+    }
+
+    /// Fails transfers with parts left, or parts to be repeated, that `check` refuses.
+    pub fn fail_waiting(&mut self, check: impl Fn(&protocol::nvme::Transfer) -> Result<(), Failure>) {
+        for _ in 0..self.again.len() {
+            let Some(part) = self.again.pop_front() else { break };
+            match check(&part.as_transfer()) {
+                Ok(()) if self.transfers.goes_on(&part) => {
+                    let _ = self.again.push_back(part);
+                }
+                Ok(()) => self.transfers.part_ended(part.transfer, Err(Failure::Aborted)),
+                Err(failure) => self.transfers.part_ended(part.transfer, Err(failure)),
+            }
+        }
+        self.transfers.fail_waiting(check);
+    }
+}
+
+/// What a client is told of a command that ended with this status.
+fn outcome(status: Status, flight: &Flight) -> Result<(), Failure> {
+    if status.is_success() {
+        Ok(())
+    } else if flight.aborting && status.is(Status::ABORT_REQUESTED) {
+        // Only what was overdue is aborted.
+        Err(Failure::TimedOut)
+    } else if status.is(Status::COMPARE_FAILURE) {
+        Err(Failure::Different)
+    } else {
+        Err(Failure::Device { kind: status.kind(), code: status.code() })
     }
 }
 
@@ -234,69 +409,4 @@ pub fn alive(hardware: &mut impl Hardware) -> Result<(), Trouble> {
         return Err(Trouble::Fatal);
     }
     Ok(())
-}
-
-/// What a client is told of a command that ended with this status.
-fn outcome(status: Status) -> Result<(), Failure> {
-    if status.is_success() {
-        Ok(())
-    } else if status.is(Status::COMPARE_FAILURE) {
-        Err(Failure::Different)
-    } else {
-        Err(Failure::Device { kind: status.kind(), code: status.code() })
-    }
-}
-
-/// Units that a part's command takes in a submission.
-fn units(part: &Part) -> usize {
-    if part.operation == Operation::Discard { 1 + brokered::range_units(1) } else { 1 }
-}
-
-/// Commands for one submission, and the slots and parts that they stand for.
-struct Batch {
-    /// Commands, each followed by its payload if it has one.
-    commands: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
-    parts: Vec<(u16, Part), DEVICE_COMMANDS_MAX>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        Self { commands: Vec::new(), parts: Vec::new() }
-    }
-
-    /// Adds a part's command: PRP entry 1 is the byte offset in the region, PRP entry 2 the region's number.
-    fn push(&mut self, identifier: u16, part: Part, region: u16) {
-        let range = BlockRange { first: part.first_block, count: part.blocks };
-        let on_blocks = |opcode| SubmissionEntry::on_blocks(opcode, identifier, part.nsid, range);
-        let with_data = |opcode| on_blocks(opcode).with_data(part.offset, u64::from(region));
-        let command = match part.operation {
-            Operation::Read => with_data(nvm::READ),
-            Operation::Write { durable: false } => with_data(nvm::WRITE),
-            Operation::Write { durable: true } => with_data(nvm::WRITE).with_dword12(nvm::FORCE_UNIT_ACCESS),
-            Operation::Compare => with_data(nvm::COMPARE),
-            Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES),
-            Operation::Verify => on_blocks(nvm::VERIFY),
-            Operation::Discard => SubmissionEntry::deallocate(identifier, part.nsid, 1),
-            Operation::Flush => SubmissionEntry::flush(identifier, part.nsid),
-        };
-        // The caller adds no more than there is room for.
-        let _ = self.commands.push(command);
-        if part.operation == Operation::Discard {
-            let mut payload = [0; SubmissionEntry::BYTES];
-            let range = DatasetRange::new(part.first_block, part.blocks);
-            payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
-            let _ = self.commands.push(SubmissionEntry::from_bytes(payload));
-        }
-        let _ = self.parts.push((identifier, part));
-    }
-
-    /// How many parts were taken, if so many units were.
-    fn taken(&self, accepted: usize) -> usize {
-        let mut end = 0;
-        let fits = |(_, part): &&(u16, Part)| {
-            end += units(part);
-            end <= accepted
-        };
-        self.parts.iter().take_while(fits).count()
-    }
 }

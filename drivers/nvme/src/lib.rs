@@ -19,7 +19,9 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod batch;
 pub mod bring_up;
+pub mod check;
 pub mod driver;
 pub mod hardware;
 pub mod identify;

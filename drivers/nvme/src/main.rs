@@ -7,16 +7,20 @@ use core::time::Duration;
 
 use abi::Error;
 use abi::system_call::DeviceInformation;
+use heapless::Vec;
+use nvme::io::QUEUES_MAX;
 use nvme::{Driver, Hardware, Interrupts, Settings, State, Submission};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 use protocol::nvme::{Answer, Completion, Failure, Request};
-use task::{Completions, Deadline, Environment, Event, Inbox, Instant, Message, Reply, Started, Stop, log};
+use task::abi::start::CLIENTS_MAX;
+use task::{Completions, Deadline, Environment, Event, Inbox, Instant, Interrupt, Message, Reply, Started, Stop, log};
 use zerocopy::IntoBytes;
 
 task::needs! {
     registers: registers,
     admin: interrupt,
     completion: interrupt,
+    optional completion2: interrupt,
     data: dma,
     requests: receive,
     optional client: signal,
@@ -24,8 +28,9 @@ task::needs! {
 }
 task::main!(run);
 
-/// How long a command may take if the charter does not say: as Linux takes it.
-const TIMEOUT_SECONDS: u64 = 30;
+/// How long a command may take if the charter does not say: on Azure the host itself tries for 120 s, and guests are
+/// told to wait as long as this.
+const TIMEOUT_SECONDS: u64 = 240;
 /// The longest timeout that the charter may set: a day.
 const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
@@ -96,12 +101,11 @@ impl Clients {
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
-    let timeout = timeout(&environment)?;
     let settings = Settings {
         region: grants.data.region,
         region_bytes: grants.data.window.bytes(),
-        vector: grants.completion.vector,
-        timeout,
+        vectors: vectors(&grants, queues(&environment, &grants)?),
+        timeout: timeout(&environment)?,
     };
     let clients = Clients { environment };
     let mut kernel = Kernel { registers: grants.registers, log: grants.log, completions: Completions::new() };
@@ -123,7 +127,15 @@ fn run(environment: Environment) -> Result<(), Stop> {
 fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut Driver) -> Result<(), Stop> {
     let mut inbox = Inbox::new();
     let mut answer: Option<(Reply, Answer)> = None;
+    // Those who asked for a shutdown and wait for its end.
+    let mut waiting = Vec::<Reply, CLIENTS_MAX>::new();
     loop {
+        if let Some(outcome) = driver.shutdown_outcome() {
+            for reply in waiting.drain(..) {
+                // One that has stopped waiting needs no answer.
+                let _ = reply.send(&Answer::Shutdown(outcome));
+            }
+        }
         if driver.take_news()
             && let Some(client) = grants.client
         {
@@ -136,7 +148,13 @@ fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut D
             None => grants.requests.receive(deadline, &mut inbox),
         };
         match event {
-            Ok(Event::Message(message)) => answer = respond(clients, kernel, driver, message),
+            Ok(Event::Message(message)) => match respond(clients, kernel, driver, message) {
+                Response::Now(reply, now) => answer = Some((reply, now)),
+                // Each client waits once: one that asks anew has stopped waiting, and the place of its first reply goes
+                // to another only when all are taken.
+                Response::Later(reply) => drop(waiting.push(reply)),
+                Response::Done => {}
+            },
             Ok(Event::Notification(bits)) => driver.wake(kernel, interrupts(grants, bits)),
             Err(Error::TimedOut) => driver.wake(kernel, Interrupts::default()),
             Err(error) => return Err(error.into()),
@@ -144,17 +162,37 @@ fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut D
     }
 }
 
+/// The interrupts granted for I/O queues.
+fn completions(grants: &Grants) -> impl Iterator<Item = Interrupt> + Clone {
+    [Some(grants.completion), grants.completion2].into_iter().flatten()
+}
+
+/// The vector of each queue: those granted in turn.
+fn vectors(grants: &Grants, queues: usize) -> Vec<u16, QUEUES_MAX> {
+    completions(grants).cycle().map(|interrupt| interrupt.vector).take(queues).collect()
+}
+
 fn interrupts(grants: &Grants, bits: u64) -> Interrupts {
-    Interrupts { admin: bits & grants.admin.bits != 0, io: bits & grants.completion.bits != 0 }
+    let mut io = [false; QUEUES_MAX];
+    for (raised, interrupt) in io.iter_mut().zip(completions(grants).cycle()) {
+        *raised = bits & interrupt.bits != 0;
+    }
+    Interrupts { admin: bits & grants.admin.bits != 0, io }
+}
+
+/// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "it is used at once, never stored")]
+enum Response {
+    /// It is answered.
+    Now(Reply, Answer),
+    /// It is answered when the controller has shut down.
+    Later(Reply),
+    /// It has been answered.
+    Done,
 }
 
 /// What to answer to a message.
-fn respond(
-    clients: &Clients,
-    kernel: &mut Kernel,
-    driver: &mut Driver,
-    message: Message<'_>,
-) -> Option<(Reply, Answer)> {
+fn respond(clients: &Clients, kernel: &mut Kernel, driver: &mut Driver, message: Message<'_>) -> Response {
     let answer = match message.decode::<Request>() {
         Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => Answer::Exchanged {
             accepted: transfers.len() as u8,
@@ -165,14 +203,26 @@ fn respond(
             namespaces: 0,
         },
         Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
-        Ok(request) => driver.answer(kernel, message.badge, &request),
+        Ok(request) => match driver.answer(kernel, message.badge, &request) {
+            Some(answer) => answer,
+            None => return Response::Later(message.reply),
+        },
         Err(_) => {
             // An empty answer is none that a client expects: it learns that its request was malformed.
             let _ = message.reply.send(&());
-            return None;
+            return Response::Done;
         }
     };
-    Some((message.reply, answer))
+    Response::Now(message.reply, answer)
+}
+
+/// How many I/O queues to ask for: as many as there are interrupts for, if the charter does not say.
+fn queues(environment: &Environment, grants: &Grants) -> Result<usize, Stop> {
+    let Some(setting) = environment.setting("queues") else { return Ok(completions(grants).count()) };
+    match setting.parse() {
+        Ok(queues @ 1..=QUEUES_MAX) => Ok(queues),
+        _ => Err(Stop::new(format_args!("queues is \"{setting}\", not 1 to {QUEUES_MAX}"))),
+    }
 }
 
 /// Nanoseconds that a command may take.

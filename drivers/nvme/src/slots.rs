@@ -1,9 +1,9 @@
-//! The commands in flight on a queue: one slot each, its number is the command's identifier.
+//! The commands in flight on a queue: one slot each.
 //!
-//! Everything takes constant time. Slots are reused in the order in which they became free, so an identifier stays
-//! unused for as long as possible and a completion that comes twice is most likely caught as stale. All commands of a
-//! queue have the same timeout, so the order of issue is the order of deadlines, and the oldest command alone tells
-//! when the next one expires.
+//! A command's identifier is its slot in the low six bits and a sequence number above, so that a completion that comes
+//! twice, or for a command of before a reset, is caught as stale. Everything takes constant time. All commands of a queue
+//! have the same timeout, so the order of issue is the order of deadlines, and the oldest command alone tells when the
+//! next one expires.
 
 use heapless::Deque;
 
@@ -12,6 +12,7 @@ use heapless::Deque;
 struct InFlight<T> {
     /// What the owner wants back when the command ends.
     payload: T,
+    identifier: u16,
     /// When it is overdue, in nanoseconds of the monotonic clock.
     deadline: u64,
     /// The slots that were taken just before and just after, among those in flight.
@@ -19,26 +20,42 @@ struct InFlight<T> {
     newer: Option<u16>,
 }
 
-/// At most `N` commands in flight, each with a payload.
+/// Bits of an identifier that are the slot; the others are the sequence number.
+const SLOT_BITS: u32 = 6;
+
+/// The slot of an identifier.
+const fn slot(identifier: u16) -> u16 {
+    identifier & ((1 << SLOT_BITS) - 1)
+}
+
+/// At most `N` commands in flight, 64 or fewer, each with a payload.
 #[derive(Debug)]
 pub struct Slots<T, const N: usize> {
     slots: [Option<InFlight<T>>; N],
     free: Deque<u16, N>,
     usable: usize,
+    sequence: u16,
     oldest: Option<u16>,
     newest: Option<u16>,
 }
 
 impl<T: Copy, const N: usize> Slots<T, N> {
-    /// `usable` slots, all free; at most `N`.
-    pub fn new(usable: usize) -> Self {
-        let mut free = Deque::new();
-        let usable = usable.min(N);
-        for number in 0..usable {
+    /// No slots yet.
+    pub const fn new() -> Self {
+        const { assert!(N <= 1 << SLOT_BITS) };
+        Self { slots: [const { None }; N], free: Deque::new(), usable: 0, sequence: 0, oldest: None, newest: None }
+    }
+
+    /// Begins anew with `usable` slots, all free; at most `N`. The sequence goes on.
+    pub fn reset(&mut self, usable: usize) {
+        self.slots.fill(None);
+        self.free.clear();
+        self.usable = usable.min(N);
+        for number in 0..self.usable {
             // There is room for N and no more than N are put in.
-            let _ = free.push_back(number as u16);
+            let _ = self.free.push_back(number as u16);
         }
-        Self { slots: [const { None }; N], free, usable, oldest: None, newest: None }
+        (self.oldest, self.newest) = (None, None);
     }
 
     /// Commands that can be put in flight now.
@@ -60,14 +77,19 @@ impl<T: Copy, const N: usize> Slots<T, N> {
             Some(older) => older.newer = Some(number),
             None => self.oldest = Some(number),
         }
-        self.slots[usize::from(number)] = Some(InFlight { payload, deadline, older, newer: None });
-        Some(number)
+        self.sequence = self.sequence.wrapping_add(1);
+        let identifier = number | self.sequence << SLOT_BITS;
+        self.slots[usize::from(number)] = Some(InFlight { payload, identifier, deadline, older, newer: None });
+        Some(identifier)
     }
 
     /// Ends a command and frees its slot; `None` if no command of this identifier is in flight (a stale, repeated or
     /// invented completion).
     pub fn retire(&mut self, identifier: u16) -> Option<T> {
-        let ended = self.slots.get_mut(usize::from(identifier))?.take()?;
+        let number = slot(identifier);
+        let place = self.slots.get_mut(usize::from(number))?;
+        let ended = (*place).filter(|ended| ended.identifier == identifier)?;
+        *place = None;
         match ended.older.and_then(|older| self.slots[usize::from(older)].as_mut()) {
             Some(older) => older.newer = ended.newer,
             None => self.oldest = ended.newer,
@@ -77,7 +99,7 @@ impl<T: Copy, const N: usize> Slots<T, N> {
             None => self.newest = ended.older,
         }
         // Only numbers that left the queue come back to it.
-        let _ = self.free.push_back(identifier);
+        let _ = self.free.push_back(number);
         Some(ended.payload)
     }
 
@@ -88,9 +110,30 @@ impl<T: Copy, const N: usize> Slots<T, N> {
 
     /// Ends the oldest command in flight; returns its payload and its deadline.
     pub fn retire_oldest(&mut self) -> Option<(T, u64)> {
-        let number = self.oldest?;
-        let deadline = self.deadline()?;
-        Some((self.retire(number)?, deadline))
+        let oldest = self.slots[usize::from(self.oldest?)]?;
+        Some((self.retire(oldest.identifier)?, oldest.deadline))
+    }
+
+    /// The commands in flight that are overdue at `now`, the oldest first: identifier and payload. `select` gets each
+    /// payload until it takes one.
+    pub fn find_overdue(&mut self, now: u64, mut select: impl FnMut(&mut T) -> bool) -> Option<u16> {
+        let mut next = self.oldest;
+        while let Some(command) = next.and_then(|number| self.slots[usize::from(number)].as_mut()) {
+            if command.deadline > now {
+                return None;
+            }
+            if select(&mut command.payload) {
+                return Some(command.identifier);
+            }
+            next = command.newer;
+        }
+        None
+    }
+}
+
+impl<T: Copy, const N: usize> Default for Slots<T, N> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -101,20 +144,42 @@ mod tests {
 
     extern crate std;
     use std::collections::VecDeque;
-    use std::vec::Vec;
+
+    fn slots<T: Copy, const N: usize>(usable: usize) -> Slots<T, N> {
+        let mut slots = Slots::new();
+        slots.reset(usable);
+        slots
+    }
 
     #[test]
-    fn an_identifier_is_reused_only_after_all_others() {
-        let mut slots = Slots::<u8, 4>::new(4);
+    fn an_identifier_is_not_reused_for_a_thousand_commands() {
+        let mut slots = slots::<u8, 4>(4);
         let first = slots.take(1, 10).unwrap();
         assert_eq!(slots.retire(first), Some(1));
-        let next: Vec<_> = (0..3).map(|payload| slots.take(payload, 10).unwrap()).collect();
-        assert!(!next.contains(&first));
+        for _ in 0..1000 {
+            let next = slots.take(2, 10).unwrap();
+            assert_eq!(slots.retire(first), None, "stale");
+            assert_eq!(slots.retire(next), Some(2));
+        }
+        slots.take(3, 10).unwrap();
+        slots.reset(4);
+        let after = slots.take(4, 10).unwrap();
+        assert!(after >> 6 > 1000, "a reset begins no new sequence");
+    }
+
+    #[test]
+    fn overdue_commands_are_found_in_their_order() {
+        let mut slots = slots::<u8, 4>(4);
+        let identifiers = [10, 20, 30].map(|deadline| slots.take(deadline as u8, deadline).unwrap());
+        assert_eq!(slots.find_overdue(9, |_| true), None);
+        assert_eq!(slots.find_overdue(20, |_| true), Some(identifiers[0]));
+        assert_eq!(slots.find_overdue(20, |payload| *payload != 10), Some(identifiers[1]));
+        assert_eq!(slots.find_overdue(20, |payload| *payload == 30), None);
     }
 
     #[test]
     fn what_is_not_in_flight_is_not_retired() {
-        let mut slots = Slots::<u8, 4>::new(4);
+        let mut slots = slots::<u8, 4>(4);
         let identifier = slots.take(7, 10).unwrap();
         assert_eq!(slots.retire(identifier), Some(7));
         assert_eq!(slots.retire(identifier), None);
@@ -125,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_more_are_taken_than_are_usable() {
-        let mut slots = Slots::<(), 8>::new(2);
+        let mut slots = slots::<(), 8>(2);
         assert!(slots.take((), 0).is_some() && slots.take((), 0).is_some());
         assert_eq!(slots.take((), 0), None);
     }
@@ -134,7 +199,7 @@ mod tests {
         /// Against a plain list in order of issue: the same are in flight, and the oldest deadline is the same.
         #[test]
         fn slots_agree_with_a_plain_list(steps in proptest::collection::vec((any::<bool>(), 0u16..10), 1..200)) {
-            let mut slots = Slots::<u64, 8>::new(8);
+            let mut slots = slots::<u64, 8>(8);
             let mut list = VecDeque::<(u16, u64)>::new();
             for (time, (take, identifier)) in steps.into_iter().enumerate() {
                 let time = time as u64;
@@ -146,8 +211,10 @@ mod tests {
                         list.push_back((identifier, time));
                     }
                 } else {
-                    let place = list.iter().position(|(other, _)| *other == identifier);
-                    let expected = place.and_then(|place| list.remove(place)).map(|(_, time)| time);
+                    // One of those in flight, or one that is none.
+                    let place = usize::from(identifier);
+                    let identifier = list.get(place).map_or(identifier, |(identifier, _)| *identifier);
+                    let expected = list.remove(place).map(|(_, time)| time);
                     prop_assert_eq!(slots.retire(identifier), expected);
                 }
                 prop_assert_eq!(slots.deadline(), list.front().map(|(_, time)| *time));

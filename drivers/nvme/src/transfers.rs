@@ -26,6 +26,8 @@ pub struct Part {
     pub blocks: u32,
     /// Where the data lies: byte offset in the region.
     pub offset: u64,
+    /// It was in flight when the controller was reset, and is issued once more.
+    pub again: bool,
 }
 
 /// How a transfer is cut into parts.
@@ -52,6 +54,14 @@ impl Cut {
     }
 }
 
+impl Part {
+    /// The part as a transfer of its own, to be checked like one.
+    pub fn as_transfer(&self) -> Transfer {
+        let Self { operation, nsid, first_block, blocks, offset, .. } = *self;
+        Transfer { tag: 0, operation, nsid, first_block, blocks, offset }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Parts are left or in flight.
@@ -70,6 +80,10 @@ struct Entry {
     /// What is left to issue: blocks, or 1 or 0 for a flush.
     left: u32,
     cut: Cut,
+    /// Its blocks, first and end, all of them.
+    range: (u64, u64),
+    /// Another transfer that changes some of its blocks was accepted after it.
+    overlapped: bool,
     /// Parts in flight.
     in_flight: u16,
     /// Whether it stands in the queue of transfers with parts left.
@@ -86,9 +100,20 @@ pub struct Transfers {
     waiting: Deque<u16, TRANSFERS_MAX>,
     /// Those that have ended, in the order in which they did.
     ended: Deque<u16, TRANSFERS_MAX>,
+    /// Those that change blocks and have not ended, one bit each.
+    changing: u128,
+    /// How many have not ended.
+    open: usize,
     /// Whether one has ended since [`Transfers::take_news`].
     news: bool,
 }
+
+/// Whether an operation changes blocks.
+const fn changes(operation: Operation) -> bool {
+    matches!(operation, Operation::Write { .. } | Operation::WriteZeroes | Operation::Discard)
+}
+
+const _: () = assert!(TRANSFERS_MAX <= u128::BITS as usize);
 
 impl Default for Transfers {
     fn default() -> Self {
@@ -96,7 +121,15 @@ impl Default for Transfers {
         for number in 0..TRANSFERS_MAX {
             let _ = free.push_back(number as u16);
         }
-        Self { entries: [const { None }; TRANSFERS_MAX], free, waiting: Deque::new(), ended: Deque::new(), news: false }
+        Self {
+            entries: [const { None }; TRANSFERS_MAX],
+            free,
+            waiting: Deque::new(),
+            ended: Deque::new(),
+            changing: 0,
+            open: 0,
+            news: false,
+        }
     }
 }
 
@@ -109,6 +142,28 @@ impl Transfers {
     /// Whether outcomes wait to be taken.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
+    }
+
+    /// Whether all have ended.
+    pub fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Whether a part that was in flight at a reset may be issued once more.
+    ///
+    /// What changes nothing may. What changes blocks may as long as nothing that changes one of them was accepted after
+    /// it: that could have ended already, and been read, and would be undone. A transfer that has failed is not
+    /// continued, and nothing is issued three times.
+    pub fn may_repeat(&self, part: &Part) -> bool {
+        let entry = self.entries.get(usize::from(part.transfer)).and_then(Option::as_ref);
+        entry
+            .is_some_and(|entry| !part.again && entry.outcome.is_ok() && !(changes(part.operation) && entry.overlapped))
+    }
+
+    /// Whether the part's transfer still goes on.
+    pub fn goes_on(&self, part: &Part) -> bool {
+        let entry = self.entries.get(usize::from(part.transfer)).and_then(Option::as_ref);
+        entry.is_some_and(|entry| entry.outcome.is_ok())
     }
 
     /// Whether one has ended since this was last asked.
@@ -140,10 +195,41 @@ impl Transfers {
 
     fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut) -> Option<u16> {
         let number = self.free.pop_front()?;
-        let entry =
-            Entry { state: State::Open, badge, transfer, left, cut, in_flight: 0, queued: false, outcome: Ok(()) };
+        let range = match transfer.operation {
+            Operation::Flush => (0, 0),
+            _ => (transfer.first_block, transfer.first_block.saturating_add(transfer.blocks.into())),
+        };
+        if left > 0 && changes(transfer.operation) {
+            self.overlap(transfer.nsid, range);
+            self.changing |= 1 << number;
+        }
+        self.open += 1;
+        let entry = Entry {
+            state: State::Open,
+            badge,
+            transfer,
+            left,
+            cut,
+            range,
+            overlapped: false,
+            in_flight: 0,
+            queued: false,
+            outcome: Ok(()),
+        };
         self.entries[usize::from(number)] = Some(entry);
         Some(number)
+    }
+
+    /// Marks those that change one of these blocks.
+    fn overlap(&mut self, nsid: u32, (first, end): (u64, u64)) {
+        let mut left = self.changing;
+        while left != 0 {
+            let number = left.trailing_zeros();
+            left &= left - 1;
+            if let Some(entry) = &mut self.entries[number as usize] {
+                entry.overlapped |= entry.transfer.nsid == nsid && entry.range.0 < end && first < entry.range.1;
+            }
+        }
     }
 
     /// The next part to issue, which is in flight from now on; [`Transfers::part_ended`] or
@@ -254,6 +340,8 @@ impl Transfers {
         let Some(entry) = self.entry(number) else { return };
         if entry.state == State::Open && entry.left == 0 && entry.in_flight == 0 && !entry.queued {
             entry.state = State::Ended;
+            self.changing &= !(1 << number);
+            self.open = self.open.saturating_sub(1);
             let _ = self.ended.push_back(number);
             self.news = true;
         }
@@ -271,6 +359,7 @@ impl Entry {
             first_block: self.transfer.first_block,
             blocks: if self.transfer.operation == Operation::Flush { 0 } else { blocks },
             offset: self.transfer.offset,
+            again: false,
         };
         self.left -= blocks;
         self.in_flight += 1;

@@ -13,6 +13,8 @@ pub enum Trouble {
     Gone,
     /// CSTS.CFS: the controller says that it has failed (base 2.0, 3.1.3.6).
     Fatal,
+    /// CSTS.SHST did not become 10b in time (base 2.0, 3.6.1).
+    ShutdownTimeout,
     /// CSTS.RDY did not follow CC.EN within CAP.TO (base 2.0, 3.1.3.1).
     NotReady {
         /// Whether it was to become ready, or to stop.
@@ -54,6 +56,7 @@ impl fmt::Display for Trouble {
         match *self {
             Self::Gone => f.write_str("reason=device-gone"),
             Self::Fatal => f.write_str("reason=controller-fatal-status"),
+            Self::ShutdownTimeout => f.write_str("reason=does-not-shut-down"),
             Self::NotReady { enable: true } => f.write_str("reason=not-ready"),
             Self::NotReady { enable: false } => f.write_str("reason=does-not-stop"),
             Self::NotGranted(error) => write!(f, "reason=not-granted error=\"{error}\""),

@@ -1,8 +1,9 @@
 //! What each command does.
 
 use nvme_spec::admin::{
-    CREATE_COMPLETION_QUEUE, CREATE_SUBMISSION_QUEUE, DELETE_COMPLETION_QUEUE, DELETE_SUBMISSION_QUEUE, IDENTIFY,
-    QUEUE_CONTIGUOUS, QueueCounts, SET_FEATURES, feature,
+    ABORT, ASYNCHRONOUS_EVENT_REQUEST, CREATE_COMPLETION_QUEUE, CREATE_SUBMISSION_QUEUE, DELETE_COMPLETION_QUEUE,
+    DELETE_SUBMISSION_QUEUE, EVENTS_HEALTH, GET_LOG_PAGE, IDENTIFY, QUEUE_CONTIGUOUS, QueueCounts, SET_FEATURES,
+    feature,
 };
 use nvme_spec::identify::{self, NAMESPACE_LIST_ENTRIES, Structure};
 use nvme_spec::{Status, SubmissionEntry};
@@ -13,8 +14,6 @@ use crate::namespace::Namespace;
 use crate::queues::{CompletionQueue, SubmissionQueue};
 
 const PAGE: u64 = 4096;
-/// I/O queue pairs that the controller has.
-const QUEUE_PAIRS: u32 = 4;
 
 impl Controller {
     /// Executes a command; dword 0 of its completion, or its status.
@@ -22,8 +21,21 @@ impl Controller {
         match (queue, command.opcode) {
             (0, IDENTIFY) => self.identify(command),
             (0, SET_FEATURES) if command.dword10.get() as u8 == feature::NUMBER_OF_QUEUES => {
-                Ok(QueueCounts { submission: QUEUE_PAIRS, completion: QUEUE_PAIRS }.to_dword())
+                let pairs = self.identity.queue_pairs;
+                Ok(QueueCounts { submission: pairs, completion: pairs }.to_dword())
             }
+            (0, SET_FEATURES) if command.dword10.get() as u8 == feature::ASYNCHRONOUS_EVENT_CONFIGURATION => {
+                let unknown = command.dword11.get() & !(EVENTS_HEALTH | self.identity.optional_events);
+                if unknown != 0 {
+                    return Err(Status::INVALID_FIELD);
+                }
+                self.events.configuration = command.dword11.get();
+                Ok(0)
+            }
+            (0, GET_LOG_PAGE) => self.get_log_page(command).map(|()| 0),
+            (0, ABORT) => Ok(self.abort(command)),
+            // Those that could be put by do not come here.
+            (0, ASYNCHRONOUS_EVENT_REQUEST) => Err(Status::EVENT_LIMIT_EXCEEDED),
             (0, CREATE_COMPLETION_QUEUE) => self.create_completion_queue(command),
             (0, CREATE_SUBMISSION_QUEUE) => self.create_submission_queue(command),
             (0, DELETE_SUBMISSION_QUEUE) => {
@@ -78,6 +90,10 @@ impl Controller {
         page.transfer_shift_max = self.identity.transfer_shift_max;
         page.optional_commands = self.identity.optional_commands.into();
         page.volatile_write_cache = self.identity.volatile_write_cache;
+        page.optional_events = self.identity.optional_events.into();
+        page.abort_limit = self.identity.abort_limit;
+        page.event_request_limit = self.identity.event_request_limit;
+        page.shutdown_time = self.identity.shutdown_limit.into();
         page.submission_entry_sizes = 0x66;
         page.completion_entry_sizes = 0x44;
         page.namespaces = self.identity.namespaces.last().map_or(0, |last| last.nsid).into();
@@ -128,7 +144,7 @@ impl Controller {
     fn new_queue(&self, command: &SubmissionEntry, exists: impl Fn(&Self, u16) -> bool) -> Result<(u16, u32), Status> {
         let (queue, entries) = (command.dword10.get() as u16, (command.dword10.get() >> 16) + 1);
         let most = nvme_spec::registers::Capabilities(self.identity.capabilities).queue_entries_max();
-        if queue == 0 || u32::from(queue) > QUEUE_PAIRS || exists(self, queue) {
+        if queue == 0 || u32::from(queue) > self.identity.queue_pairs || exists(self, queue) {
             return Err(Status::QUEUE_IDENTIFIER_INVALID);
         }
         if entries < 2 || entries > most {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Device;
+use nvme_spec::admin::{ABORT, ASYNCHRONOUS_EVENT_REQUEST};
 use nvme_spec::registers::{
     ACQ, AQA, ASQ, CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus, DOORBELLS, VS,
 };
-use nvme_spec::{CompletionEntry, SubmissionEntry};
+use nvme_spec::{CompletionEntry, Status, SubmissionEntry};
 
 use crate::disk::Disk;
-use crate::faults::{Fault, Faults, Registers};
+use crate::events::Events;
+use crate::faults::{Aborts, Fault, Faults, Registers};
 use crate::memory::Memory;
 use crate::namespace::Namespace;
 use crate::queues::{CompletionQueue, SubmissionQueue};
@@ -44,6 +46,18 @@ pub struct Identity {
     pub verify_shift_max: u8,
     /// DMRSL.
     pub range_blocks_max: u32,
+    /// OAES.
+    pub optional_events: u32,
+    /// ACL, 0's based.
+    pub abort_limit: u8,
+    /// AERL, 0's based.
+    pub event_request_limit: u8,
+    /// RTD3E, in microseconds.
+    pub shutdown_limit: u32,
+    /// From CC.SHN to CSTS.SHST = 10b.
+    pub shutdown_time: u64,
+    /// I/O queue pairs that it has.
+    pub queue_pairs: u32,
     /// Its namespaces, ascending.
     pub namespaces: Vec<Namespace>,
     /// MSI-X table entries.
@@ -73,6 +87,12 @@ impl Default for Identity {
             limits_reported: true,
             verify_shift_max: 7,
             range_blocks_max: 0,
+            optional_events: 0x100,
+            abort_limit: 3,
+            event_request_limit: 3,
+            shutdown_limit: 0,
+            shutdown_time: 1_000_000,
+            queue_pairs: 4,
             namespaces: vec![Namespace::new(1, 1 << 20, 9), Namespace::new(2, 1 << 34, 12)],
             vectors: 2,
             lists: true,
@@ -87,6 +107,7 @@ impl Default for Identity {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Ready(bool),
+    ShutDown,
     Answer { queue: u16, command: SubmissionEntry, fault: Option<Fault> },
 }
 
@@ -107,6 +128,11 @@ pub struct Controller {
     pub interrupts: BTreeMap<u16, u64>,
     /// Doorbell writes so far, by offset in the BAR.
     pub doorbells: BTreeMap<u32, u64>,
+    /// Most Aborts that were under way at a time.
+    pub aborts_at_once: usize,
+    pub(crate) events: Events,
+    /// Commands that were dropped, by queue.
+    lost: Vec<(u16, SubmissionEntry)>,
     pub(crate) submission: BTreeMap<u16, SubmissionQueue>,
     pub(crate) completion: BTreeMap<u16, CompletionQueue>,
     hidden: u64,
@@ -121,7 +147,7 @@ pub struct Controller {
     msix_at_enable: bool,
     raised: BTreeSet<u16>,
     now: u64,
-    events: Vec<(u64, u64, Event)>,
+    agenda: Vec<(u64, u64, Event)>,
     /// Answers that wait for room in their completion queue.
     blocked: Vec<(u16, Event)>,
     life: u64,
@@ -139,6 +165,9 @@ impl Controller {
             violations: Vec::new(),
             interrupts: BTreeMap::new(),
             doorbells: BTreeMap::new(),
+            aborts_at_once: 0,
+            events: Events::default(),
+            lost: Vec::new(),
             submission: BTreeMap::new(),
             completion: BTreeMap::new(),
             hidden,
@@ -152,7 +181,7 @@ impl Controller {
             msix_at_enable: false,
             raised: BTreeSet::new(),
             now: 0,
-            events: Vec::new(),
+            agenda: Vec::new(),
             blocked: Vec::new(),
             life: 0,
             random: 1,
@@ -181,23 +210,32 @@ impl Controller {
 
     /// When something happens next.
     pub fn next_event(&self) -> Option<u64> {
-        self.events.iter().map(|(time, ..)| *time).min()
+        self.agenda.iter().map(|(time, ..)| *time).min()
     }
 
     /// Lets time pass.
     pub fn advance(&mut self, to: u64) {
         while let Some((index, _)) =
-            self.events.iter().enumerate().filter(|(_, (time, ..))| *time <= to).min_by_key(|(_, (time, ..))| *time)
+            self.agenda.iter().enumerate().filter(|(_, (time, ..))| *time <= to).min_by_key(|(_, (time, ..))| *time)
         {
-            let (time, life, event) = self.events.remove(index);
+            let (time, life, event) = self.agenda.remove(index);
             self.now = self.now.max(time);
             match event {
                 Event::Ready(ready) if life == self.life => self.become_ready(ready),
+                Event::ShutDown if life == self.life => {
+                    self.status.remove(ControllerStatus::SHUTDOWN);
+                    self.status.insert(ControllerStatus::SHUTDOWN_COMPLETE);
+                }
                 Event::Answer { queue, command, fault } if life == self.life => self.answer(queue, &command, fault),
                 _ => {}
             }
         }
         self.now = self.now.max(to);
+    }
+
+    /// Whether any vector interrupted since they were last taken.
+    pub fn has_interrupts(&self) -> bool {
+        !self.raised.is_empty()
     }
 
     /// The vectors that interrupted since this was last asked.
@@ -206,7 +244,7 @@ impl Controller {
     }
 
     fn later(&mut self, after: u64, event: Event) {
-        self.events.push((self.now + after, self.life, event));
+        self.agenda.push((self.now + after, self.life, event));
     }
 
     fn become_ready(&mut self, ready: bool) {
@@ -220,6 +258,10 @@ impl Controller {
     fn forget(&mut self) {
         self.life += 1;
         self.blocked.clear();
+        self.lost.clear();
+        self.events.requests.clear();
+        self.events.configuration = 0;
+        self.status.remove(ControllerStatus::SHUTDOWN);
         self.submission.clear();
         self.completion.clear();
     }
@@ -251,8 +293,68 @@ impl Controller {
                     self.later(self.identity.stop_time, Event::Ready(false));
                 }
             }
+            (true, true) if before.shutdown() != after.shutdown() => self.shut_down(),
             _ => {}
         }
+    }
+
+    fn shut_down(&mut self) {
+        let busy = self
+            .agenda
+            .iter()
+            .any(|(_, life, event)| *life == self.life && matches!(event, Event::Answer { queue: 1.., .. }));
+        if busy || self.lost.iter().any(|(queue, _)| *queue != 0) {
+            self.violations.push("told to shut down with commands in flight".into());
+        }
+        self.status.insert(ControllerStatus::SHUTDOWN_OCCURRING);
+        if !self.faults.never_shuts_down {
+            self.later(self.identity.shutdown_time, Event::ShutDown);
+        }
+    }
+
+    /// Whether it says that it has shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.status & ControllerStatus::SHUTDOWN == ControllerStatus::SHUTDOWN_COMPLETE
+    }
+
+    /// Abort (base 2.0, 5.1): dword 0 of its completion.
+    pub(crate) fn abort(&mut self, command: &SubmissionEntry) -> u32 {
+        let (queue, identifier) = (command.dword10.get() as u16, (command.dword10.get() >> 16) as u16);
+        match self.faults.aborts {
+            Aborts::Declined => return 1,
+            Aborts::Forged => return 0,
+            Aborts::Honoured => {}
+        }
+        let is_meant = |number: u16, other: &SubmissionEntry| number == queue && other.identifier.get() == identifier;
+        let lost = self.lost.iter().position(|(number, other)| is_meant(*number, other));
+        let waiting = self.agenda.iter().position(|(_, life, event)| match event {
+            Event::Answer { queue: number, command: other, .. } => *life == self.life && is_meant(*number, other),
+            _ => false,
+        });
+        let aborted = match (lost, waiting) {
+            (Some(place), _) => self.lost.remove(place).1,
+            (_, Some(place)) => match self.agenda.remove(place).2 {
+                Event::Answer { command, .. } => command,
+                _ => return 1,
+            },
+            _ => return 1,
+        };
+        let status = Status::ABORT_REQUESTED;
+        let event = Event::Answer { queue, command: aborted, fault: Some(Fault::Status(status)) };
+        self.later(1000, event);
+        0
+    }
+
+    /// Ends an event request.
+    pub(crate) fn answer_event(&mut self, request: &SubmissionEntry, dword0: u32) {
+        let head = self.submission.get(&0).map_or(0, |queue| queue.head as u16);
+        let entry = CompletionEntry {
+            dword0: dword0.into(),
+            submission_head: head.into(),
+            identifier: request.identifier,
+            ..CompletionEntry::default()
+        };
+        self.post(0, entry, Status::SUCCESS, true, true);
     }
 
     fn doorbell(&mut self, offset: u32, value: u32) {
@@ -298,6 +400,10 @@ impl Controller {
             queue.head = (queue.head + 1) % queue.entries;
             let mut bytes = [0; SubmissionEntry::BYTES];
             self.memory.device_read(address, &mut bytes);
+            let aborts =
+                |event: &Event| matches!(event, Event::Answer { queue: 0, command, .. } if command.opcode == ABORT);
+            let aborting = self.agenda.iter().filter(|(_, life, event)| *life == self.life && aborts(event)).count();
+            self.aborts_at_once = self.aborts_at_once.max(aborting);
             let faults = if number == 0 { &mut self.faults.admin } else { &mut self.faults.io };
             let fault = faults.pop_front().flatten();
             let event = Event::Answer { queue: number, command: SubmissionEntry::from_bytes(bytes), fault };
@@ -321,8 +427,16 @@ impl Controller {
             self.blocked.push((completion_queue, Event::Answer { queue: number, command: *command, fault }));
             return;
         }
+        if (number, command.opcode, fault) == (0, ASYNCHRONOUS_EVENT_REQUEST, None)
+            && self.request_event(command).is_ok()
+        {
+            return;
+        }
         let (dword0, status) = match fault {
-            Some(Fault::Drop) => return,
+            Some(Fault::Drop) => {
+                self.lost.push((number, *command));
+                return;
+            }
             Some(Fault::Status(status)) => (0, status),
             _ => match self.execute(number, command) {
                 Ok(dword0) => (dword0, nvme_spec::Status::SUCCESS),

@@ -29,6 +29,18 @@ pub enum Fault {
     Invented(u16),
 }
 
+/// What becomes of Abort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aborts {
+    /// A command that has not been answered yet is aborted, even one that was dropped.
+    #[default]
+    Honoured,
+    /// Nothing is aborted, and it says so, as QEMU 7.2 does.
+    Declined,
+    /// Nothing is aborted, and it says that it was.
+    Forged,
+}
+
 /// What the registers do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Registers {
@@ -50,6 +62,10 @@ pub struct Faults {
     pub never_ready: bool,
     /// CSTS.RDY never becomes 0.
     pub never_stops: bool,
+    /// CSTS.SHST never becomes 10b.
+    pub never_shuts_down: bool,
+    /// What becomes of Abort.
+    pub aborts: Aborts,
     /// CSTS.CFS is set instead of CSTS.RDY.
     pub fatal_at_enable: bool,
     /// What the registers do.

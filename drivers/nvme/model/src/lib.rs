@@ -16,6 +16,7 @@
 mod commands;
 mod controller;
 mod disk;
+mod events;
 mod faults;
 mod io;
 mod kernel;
@@ -26,7 +27,7 @@ mod queues;
 
 pub use controller::{Controller, Identity, MSIX_TABLE, REGISTER_BYTES};
 pub use disk::Disk;
-pub use faults::{Fault, Faults, Registers};
+pub use faults::{Aborts, Fault, Faults, Registers};
 pub use kernel::Kernel;
 pub use machine::{EVERYTHING, Machine, Outcome, flush, read, transfer, write};
 pub use memory::{Access, Memory};

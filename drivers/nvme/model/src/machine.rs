@@ -13,8 +13,6 @@ use crate::kernel::Kernel;
 /// How a transfer ended.
 pub type Outcome = Result<(), Failure>;
 
-/// The vector granted for I/O completions.
-const VECTOR: u16 = 1;
 /// The client's badge.
 const BADGE: u32 = 7;
 /// Steps after which a run is taken to go on for ever.
@@ -38,20 +36,34 @@ pub struct Machine {
     /// Tags taken and not ended.
     pub in_flight: Vec<u32>,
     signalled: bool,
+    /// Vectors wished for queues.
+    vectors: Vec<u16>,
+    /// The editions of namespaces that the client was told of.
+    pub editions: Vec<u32>,
+    asked: bool,
+    /// What the client was answered that asked for a shutdown.
+    pub shut: Option<Outcome>,
 }
 
 impl Machine {
     /// A machine with this controller, a region of 4 MiB and a command timeout of 30 s; nothing has been started.
     pub fn new(identity: Identity) -> Self {
-        Self::with(identity, &[0, VECTOR], &[EVERYTHING])
+        Self::with(identity, &[0, 1], &[EVERYTHING])
     }
 
-    /// Likewise, with these granted vectors and limits.
+    /// Likewise, with these granted vectors and limits. The driver wishes one queue, on vector 1.
     pub fn with(identity: Identity, vectors: &[u16], limits: &[Limit]) -> Self {
+        Self::with_queues(identity, vectors, limits, &[1])
+    }
+
+    /// Likewise; the driver wishes a queue on each of the last vectors.
+    pub fn with_queues(identity: Identity, vectors: &[u16], limits: &[Limit], queues: &[u16]) -> Self {
         let region_bytes = 4 << 20;
-        let settings = Settings { region: 0, region_bytes, vector: VECTOR, timeout: 30_000_000_000 };
+        let wished = queues.iter().copied().collect();
+        let settings = Settings { region: 0, region_bytes, vectors: wished, timeout: 30_000_000_000 };
         Self {
             kernel: Kernel::new(identity, region_bytes, vectors, limits),
+            vectors: queues.to_vec(),
             driver: Driver::new(settings),
             outcomes: BTreeMap::new(),
             signals: 0,
@@ -59,6 +71,9 @@ impl Machine {
             backlog: Vec::new(),
             in_flight: Vec::new(),
             signalled: false,
+            editions: Vec::new(),
+            asked: false,
+            shut: None,
         }
     }
 
@@ -84,15 +99,23 @@ impl Machine {
     pub fn step(&mut self) -> bool {
         let quiesce = self.kernel.quiesce();
         let deadline = Some(self.driver.deadline()).filter(|deadline| *deadline != u64::MAX);
-        let Some(next) = [quiesce, deadline, self.kernel.device.next_event()].into_iter().flatten().min() else {
+        let raised = self.kernel.device.has_interrupts().then(|| self.now());
+        let Some(next) = [quiesce, deadline, raised, self.kernel.device.next_event()].into_iter().flatten().min()
+        else {
             return self.serve_client();
         };
         self.kernel.device.advance(next.max(self.now()));
         let raised = self.kernel.device.take_interrupts();
         if !raised.is_empty() || self.driver.deadline() <= self.now() {
             self.wakes += 1;
-            let interrupts = Interrupts { admin: raised.contains(&0), io: raised.contains(&VECTOR) };
+            let mut interrupts = Interrupts { admin: raised.contains(&0), ..Interrupts::default() };
+            for (raised_io, vector) in interrupts.io.iter_mut().zip(&self.vectors) {
+                *raised_io = raised.contains(vector);
+            }
             self.driver.wake(&mut self.kernel, interrupts);
+            if self.shut.is_none() && self.asked {
+                self.shut = self.driver.shutdown_outcome();
+            }
         }
         self.serve_client();
         true
@@ -146,6 +169,25 @@ impl Machine {
         self.run_until(|machine| machine.in_flight.is_empty() && machine.backlog.is_empty());
     }
 
+    /// Asks for a shutdown; [`Machine::shut`] is the answer when it has come.
+    pub fn ask_shutdown(&mut self) {
+        self.asked = true;
+        if let Some(answer) = self.driver.answer(&mut self.kernel, BADGE, &Request::Shutdown) {
+            match answer {
+                Answer::Shutdown(outcome) => self.shut = Some(outcome),
+                answer => panic!("{answer:?} to a shutdown"),
+            }
+        }
+    }
+
+    /// What the driver answers at once.
+    ///
+    /// # Panics
+    /// If it answers later.
+    pub fn ask(&mut self, request: &Request) -> Answer {
+        self.driver.answer(&mut self.kernel, BADGE, request).expect("an answer at once")
+    }
+
     /// What the client does when it is signalled. Whether it was.
     fn serve_client(&mut self) -> bool {
         if self.driver.take_news() {
@@ -163,8 +205,11 @@ impl Machine {
         loop {
             let batch: heapless::Vec<Transfer, BATCH_MAX> = self.backlog.iter().copied().take(BATCH_MAX).collect();
             let offered = batch.len();
-            match self.driver.answer(&mut self.kernel, BADGE, &Request::Exchange(batch)) {
-                Answer::Exchanged { accepted, completions, .. } => {
+            match self.ask(&Request::Exchange(batch)) {
+                Answer::Exchanged { accepted, completions, namespaces } => {
+                    if self.editions.last() != Some(&namespaces) {
+                        self.editions.push(namespaces);
+                    }
                     let taken = self.backlog.drain(..usize::from(accepted));
                     self.in_flight.extend(taken.map(|transfer| transfer.tag));
                     for completion in &completions {
@@ -182,7 +227,7 @@ impl Machine {
                 Answer::NoController => {
                     assert!(self.in_flight.is_empty(), "the driver owes {:?}", self.in_flight);
                     for transfer in self.backlog.drain(..) {
-                        self.outcomes.insert(transfer.tag, Err(Failure::Aborted));
+                        self.outcomes.insert(transfer.tag, Err(Failure::Gone));
                     }
                     return;
                 }

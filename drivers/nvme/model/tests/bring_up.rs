@@ -18,7 +18,7 @@ fn assert_line(machine: &Machine, part: &str) {
 }
 
 fn namespaces(machine: &mut Machine) -> Vec<(u32, u64, u32)> {
-    match machine.driver.answer(&mut machine.kernel, 1, &Request::Namespaces) {
+    match machine.ask(&Request::Namespaces) {
         Answer::Namespaces(list) => list.iter().map(|found| (found.nsid, found.blocks, found.block_bytes)).collect(),
         answer => panic!("{answer:?}"),
     }
@@ -39,7 +39,7 @@ fn a_good_controller_comes_up_and_is_told_of_in_the_log() {
         ]
     );
     assert_eq!(namespaces(&mut machine), [(1, 1 << 20, 512), (2, 1 << 34, 4096)]);
-    let Answer::Controller(controller) = machine.driver.answer(&mut machine.kernel, 1, &Request::Controller) else {
+    let Answer::Controller(controller) = machine.ask(&Request::Controller) else {
         panic!("no controller");
     };
     assert_eq!((controller.model.as_str(), controller.namespaces), ("QEMU NVMe Ctrl", 2));
@@ -49,9 +49,12 @@ fn a_good_controller_comes_up_and_is_told_of_in_the_log() {
 #[test]
 fn admin_commands_end_by_interrupt_not_by_polling() {
     let machine = Machine::started(Identity { latency: SECOND, ..Identity::default() });
-    // Identify twice, queues, list, two namespaces, two queue creations.
-    assert_eq!(machine.kernel.device.interrupts[&0], 8);
-    assert_eq!(machine.kernel.looks, 8, "each command is looked for once, when its interrupt came");
+    // Identify twice, queues, events, list, two namespaces, two queue creations.
+    assert_eq!(machine.kernel.device.interrupts[&0], 9);
+    assert_eq!(
+        machine.kernel.looks, 10,
+        "once more when all is done: each command is looked for once, when its interrupt came"
+    );
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn no_controller_is_said_and_every_request_is_answered_so() {
     assert_eq!(machine.driver.state(), State::Gone);
     assert_eq!(machine.kernel.log, ["controller absent"]);
     for request in [Request::Controller, Request::Namespaces, Request::Exchange(heapless::Vec::new())] {
-        assert_eq!(machine.driver.answer(&mut machine.kernel, 1, &request), Answer::NoController);
+        assert_eq!(machine.ask(&request), Answer::NoController);
     }
     assert_eq!(machine.driver.deadline(), u64::MAX);
 }
@@ -268,7 +271,7 @@ fn a_controller_that_answers_no_admin_command_is_given_up() {
 #[test]
 fn an_admin_error_ends_the_start_with_its_status() {
     // Identify Controller, Set Features, Create I/O Submission Queue.
-    for (place, opcode) in [(0, "0x06"), (2, "0x09"), (7, "0x01")] {
+    for (place, opcode) in [(0, "0x06"), (2, "0x09"), (9, "0x01")] {
         let mut machine = Machine::new(Identity::default());
         machine.kernel.device.faults.admin.extend(vec![None; place]);
         machine.kernel.device.faults.admin.push_back(Some(Fault::Status(Status::INTERNAL_ERROR)));
@@ -285,7 +288,15 @@ fn an_admin_error_ends_the_start_with_its_status() {
 #[test]
 fn a_namespace_that_cannot_be_identified_is_left_aside() {
     let mut machine = Machine::new(Identity::default());
-    machine.kernel.device.faults.admin.extend([None, None, None, None, Some(Fault::Status(Status::INVALID_FIELD))]);
+    machine.kernel.device.faults.admin.extend([
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        Some(Fault::Status(Status::INVALID_FIELD)),
+    ]);
     machine.start();
     assert_eq!(namespaces(&mut machine), [(1, 0, 0), (2, 1 << 34, 4096)]);
 }

@@ -111,7 +111,7 @@ fn limits_that_are_not_reported_keep_verify_as_short_as_a_read() {
 
 /// What the driver says of namespace 1.
 fn supported(machine: &mut Machine) -> (Operations, bool) {
-    match machine.driver.answer(&mut machine.kernel, 7, &Request::Namespaces) {
+    match machine.ask(&Request::Namespaces) {
         Answer::Namespaces(namespaces) => (namespaces[0].supports, namespaces[0].volatile_cache),
         answer => panic!("{answer:?}"),
     }

@@ -198,6 +198,8 @@ bitflags! {
         const SHUTDOWN_OCCURRING = 0b01 << 2;
         /// SHST = 2: it has shut down.
         const SHUTDOWN_COMPLETE = 0b10 << 2;
+        /// SHST, both bits.
+        const SHUTDOWN = 0b11 << 2;
         /// NSSRO: an NVM subsystem reset happened.
         const SUBSYSTEM_RESET = 1 << 4;
         /// PP: command processing is paused.

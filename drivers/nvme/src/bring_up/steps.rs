@@ -1,7 +1,7 @@
 //! The steps that are admin commands: which command each one is, and what follows from its outcome.
 
 use nvme_spec::Status;
-use protocol::nvme::Namespace;
+use nvme_spec::admin::feature;
 
 use super::*;
 
@@ -19,14 +19,17 @@ impl BringUp {
             self.step = match step {
                 Step::IdentifyNamespace(place) => {
                     self.add_namespace(hardware, identify::unusable(self.listed[place], 0, Unusable::NotIdentified));
-                    self.namespace_at(place + 1)
+                    self.namespace_at(hardware, place + 1)
                 }
-                Step::CreateCompletionQueue { vector } if vector != 0 => {
+                Step::CreateCompletionQueue { queue, vector } if vector != 0 => {
                     hardware.log(format_args!("vector not usable vector={vector} {refused}"));
-                    Step::CreateCompletionQueue { vector: 0 }
+                    Step::CreateCompletionQueue { queue, vector: 0 }
                 }
                 _ => return Err(refused),
             };
+            if self.step == Step::Over {
+                return Ok(());
+            }
         }
     }
 
@@ -38,12 +41,22 @@ impl BringUp {
             Step::IdentifyControllerNvm => SubmissionEntry::identify_nvm(0),
             Step::ActiveNamespaces { above, .. } => SubmissionEntry::identify(0, Structure::ActiveNamespaces, above),
             Step::IdentifyNamespace(place) => SubmissionEntry::identify(0, Structure::Namespace, self.listed[place]),
-            Step::CreateCompletionQueue { vector } => {
-                SubmissionEntry::create_completion_queue(0, io::QUEUE, entries, vector)
+            Step::ConfigureEvents => {
+                let optional = self.controller.optional_events & EVENTS_NAMESPACES;
+                SubmissionEntry::set_feature(0, feature::ASYNCHRONOUS_EVENT_CONFIGURATION, EVENTS_HEALTH | optional)
             }
-            Step::CreateSubmissionQueue => SubmissionEntry::create_submission_queue(0, io::QUEUE, entries, io::QUEUE),
+            Step::ReadLog(page @ log::ERRORS) => SubmissionEntry::get_log_page(0, page, log::ERROR_BYTES),
+            Step::ReadLog(page @ log::CHANGED_NAMESPACES) => SubmissionEntry::get_log_page(0, page, PAGE_BYTES),
+            Step::ReadLog(page) => SubmissionEntry::get_log_page(0, page, log::HEALTH_BYTES),
+            Step::CreateCompletionQueue { queue, vector } => {
+                SubmissionEntry::create_completion_queue(0, queue, entries, vector)
+            }
+            Step::CreateSubmissionQueue { queue } => SubmissionEntry::create_submission_queue(0, queue, entries, queue),
             // The steps without a command of their own do not come here.
-            _ => SubmissionEntry::set_number_of_queues(0, QueueCounts { submission: 1, completion: 1 }),
+            _ => {
+                let wished = self.wished.len() as u32;
+                SubmissionEntry::set_number_of_queues(0, QueueCounts { submission: wished, completion: wished })
+            }
         }
     }
 
@@ -73,15 +86,25 @@ impl BringUp {
                 }
                 Ok(Step::NumberOfQueues)
             }
-            (Step::NumberOfQueues, Ok(_)) => {
-                self.listed.clear();
-                self.found.clear();
-                self.active = 0;
-                if self.version < LISTS_SINCE {
-                    self.list_all(hardware)
-                } else {
-                    Ok(Step::ActiveNamespaces { above: 0, list: 1 })
+            (Step::NumberOfQueues, Ok(granted)) => {
+                let granted = QueueCounts::from_dword(granted);
+                let queues = granted.submission.min(granted.completion) as usize;
+                self.vectors = self.wished.iter().copied().take(queues).collect();
+                Ok(Step::ConfigureEvents)
+            }
+            (Step::ConfigureEvents, outcome) => {
+                if outcome.is_ok() {
+                    self.request_event(hardware);
                 }
+                self.begin_list(hardware)
+            }
+            (Step::ReadLog(log_page), outcome) => {
+                if outcome.is_ok() {
+                    read_log(hardware, log_page, page);
+                }
+                // Before namespaces are looked at: what changes meanwhile is told of.
+                self.request_event(hardware);
+                if self.rescan { self.begin_list(hardware) } else { Ok(Step::Over) }
             }
             (Step::ActiveNamespaces { above, list }, Ok(_)) => self.read_list(hardware, above, list, page),
             (Step::ActiveNamespaces { list: 1, .. }, Err(status)) => {
@@ -99,94 +122,62 @@ impl BringUp {
                     Err(_) => identify::unusable(nsid, 0, Unusable::NotIdentified),
                 };
                 self.add_namespace(hardware, found);
-                Ok(self.namespace_at(place + 1))
+                Ok(self.namespace_at(hardware, place + 1))
             }
-            (Step::CreateCompletionQueue { vector }, Ok(_)) => {
-                self.vector = vector;
-                Ok(Step::CreateSubmissionQueue)
+            (Step::CreateCompletionQueue { queue, vector }, Ok(_)) => {
+                if let Some(place) = self.vectors.get_mut(usize::from(queue) - 1) {
+                    *place = vector;
+                }
+                Ok(Step::CreateSubmissionQueue { queue })
             }
-            (Step::CreateCompletionQueue { vector }, Err(status)) if vector != 0 => {
+            (Step::CreateCompletionQueue { queue, vector }, Err(status)) if vector != 0 => {
                 hardware.log(format_args!(
                     "vector not offered vector={vector} status_type={} status_code={:#04x}",
                     status.kind(),
                     status.code()
                 ));
-                Ok(Step::CreateCompletionQueue { vector: 0 })
+                Ok(Step::CreateCompletionQueue { queue, vector: 0 })
             }
-            (Step::CreateSubmissionQueue, Ok(_)) => Ok(Step::Over),
+            (Step::CreateCompletionQueue { queue: queue @ 2.., .. }, Err(status)) => {
+                // One less will do.
+                hardware.log(format_args!(
+                    "queue not offered queue={queue} status_type={} status_code={:#04x}",
+                    status.kind(),
+                    status.code()
+                ));
+                self.vectors.truncate(usize::from(queue) - 1);
+                Ok(Step::Over)
+            }
+            (Step::CreateSubmissionQueue { queue }, Ok(_)) => match self.vectors.get(usize::from(queue)) {
+                Some(vector) => Ok(Step::CreateCompletionQueue { queue: queue + 1, vector: *vector }),
+                None => Ok(Step::Over),
+            },
             (step, Err(status)) => Err(Trouble::AdminStatus { opcode: self.entry(step).opcode, status }),
             (_, Ok(_)) => Err(Trouble::Malformed("step")),
         }
     }
 
-    /// A controller without active namespace lists: every identifier up to NN is looked at.
-    fn list_all(&mut self, hardware: &mut impl Hardware) -> Result<Step, Trouble> {
-        self.active = self.controller.namespaces_max;
-        for nsid in 1..=self.active.min(NAMESPACES_MAX as u32) {
-            let _ = self.listed.push(nsid);
-        }
-        Ok(self.listed_all(hardware))
-    }
-
-    fn read_list(
-        &mut self,
-        hardware: &mut impl Hardware,
-        above: u32,
-        list: u32,
-        page: &[u8; PAGE_BYTES],
-    ) -> Result<Step, Trouble> {
-        let entries = NamespaceList::ref_from_bytes(page).map_err(|_| Trouble::Malformed("namespace-list"))?;
-        let mut last = above;
-        for nsid in entries.iter() {
-            if nsid <= last || nsid == nvme_spec::BROADCAST_NSID {
-                return Err(Trouble::Malformed("namespace-list-order"));
-            }
-            last = nsid;
-            self.active += 1;
-            // Those without room are counted.
-            let _ = self.listed.push(nsid);
-        }
-        let full = entries.0.iter().all(|nsid| nsid.get() != 0);
-        if full && list < LISTS_MAX {
-            return Ok(Step::ActiveNamespaces { above: last, list: list + 1 });
-        }
-        Ok(self.listed_all(hardware))
-    }
-
-    /// All lists are read: the controller can be told of.
-    fn listed_all(&mut self, hardware: &mut impl Hardware) -> Step {
-        let Controller { model, serial, firmware, .. } = &self.controller;
-        hardware.log(format_args!(
-            "identify controller model=\"{model}\" serial=\"{serial}\" firmware=\"{firmware}\" namespaces={}",
-            self.active
-        ));
-        let left_out = self.active as usize - self.listed.len();
-        if left_out > 0 {
-            hardware.log(format_args!("namespaces left out count={left_out} most={NAMESPACES_MAX}"));
-        }
-        self.namespace_at(0)
-    }
-
-    /// The step for a place of the list, or what comes after the last.
-    fn namespace_at(&self, place: usize) -> Step {
-        if place < self.listed.len() {
-            Step::IdentifyNamespace(place)
+    fn begin_list(&mut self, hardware: &mut impl Hardware) -> Result<Step, Trouble> {
+        self.listed.clear();
+        self.found.clear();
+        self.active = 0;
+        if self.version < LISTS_SINCE {
+            self.list_all(hardware)
         } else {
-            Step::CreateCompletionQueue { vector: self.wished_vector }
+            Ok(Step::ActiveNamespaces { above: 0, list: 1 })
         }
     }
+}
 
-    fn add_namespace(&mut self, hardware: &mut impl Hardware, (mut known, why): (Known, Option<Unusable>)) {
-        known.told.supports = identify::supports(&known, &self.controller, self.writable);
-        known.told.volatile_cache = self.controller.volatile_cache;
-        let Namespace { nsid, blocks, block_bytes, .. } = known.told;
-        match why {
-            None => hardware.log(format_args!("namespace nsid={nsid} blocks={blocks} block_bytes={block_bytes}")),
-            Some(why) => {
-                hardware.log(format_args!("namespace unusable nsid={nsid} blocks={blocks} {why}"));
-            }
-        }
-        // The list is as long as this one at most.
-        let _ = self.found.push(known);
+/// Tells what a log page says that somebody should know.
+fn read_log(hardware: &mut impl Hardware, log_page: u8, page: &[u8; PAGE_BYTES]) {
+    if log_page == log::HEALTH {
+        // Critical warning, composite temperature in kelvin, available spare and percentage used (base 2.0, figure 207).
+        let [warning, low, high, spare, _, used, ..] = *page;
+        hardware.log(format_args!(
+            "health critical_warning={warning:#04x} temperature_kelvin={} available_spare_percent={spare} \
+             used_percent={used}",
+            u16::from_le_bytes([low, high])
+        ));
     }
 }
