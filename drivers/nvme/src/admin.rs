@@ -30,7 +30,7 @@ struct Pending {
 }
 
 /// The admin queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Admin {
     sequence: u16,
     command: Option<Pending>,
@@ -46,6 +46,19 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Nothing is in flight.
+    pub const fn new() -> Self {
+        Self {
+            sequence: 0,
+            command: None,
+            completed: None,
+            request: None,
+            event: None,
+            aborts: [None; ABORTS_MAX],
+            stale: 0,
+        }
+    }
+
     /// Whether a command is in flight, or its completion has not been taken.
     pub fn is_pending(&self) -> bool {
         self.command.is_some() || self.completed.is_some()
@@ -58,7 +71,7 @@ impl Admin {
 
     /// Forgets everything in flight: the controller was reset.
     pub fn forget(&mut self) {
-        *self = Self { sequence: self.sequence, stale: self.stale, ..Self::default() };
+        *self = Self { sequence: self.sequence, stale: self.stale, ..Self::new() };
     }
 
     fn identifier(&mut self, slot: u16) -> u16 {

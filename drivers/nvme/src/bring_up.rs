@@ -131,22 +131,21 @@ pub struct BringUp {
 }
 
 impl BringUp {
-    /// A controller of which nothing is known. There is to be an I/O queue for each of these vectors, if the controller
-    /// has so many. `timeout` is in nanoseconds.
-    pub fn new(timeout: u64, wished: Vec<u16, QUEUES_MAX>) -> Self {
+    /// A controller of which nothing is known.
+    pub const fn new() -> Self {
         Self {
             step: Step::Over,
             restart: false,
             deadline: 0,
             pause: PAUSE_MIN,
             wake: u64::MAX,
-            timeout,
-            wished,
+            timeout: 0,
+            wished: Vec::new(),
             vectors: Vec::new(),
             capabilities: None,
             version: Version(0),
-            controller: Controller::default(),
-            admin: Admin::default(),
+            controller: Controller::new(),
+            admin: Admin::new(),
             listed: Vec::new(),
             active: 0,
             namespaces: Vec::new(),
@@ -156,6 +155,11 @@ impl BringUp {
             rescan: false,
             writable: false,
         }
+    }
+
+    /// There is to be an I/O queue for each of these vectors, if the controller has so many. `timeout` is in nanoseconds.
+    pub fn configure(&mut self, timeout: u64, wished: Vec<u16, QUEUES_MAX>) {
+        (self.timeout, self.wished) = (timeout, wished);
     }
 
     /// Begins by stopping the controller, and starts it again if `restart` is set.
@@ -282,7 +286,7 @@ impl BringUp {
     /// Goes as far as it can.
     pub fn advance(&mut self, hardware: &mut impl Hardware) -> Progress {
         let result = match self.step {
-            Step::Disable | Step::Enable => self.configure(hardware),
+            Step::Disable | Step::Enable => self.write_enable(hardware),
             Step::Stopping | Step::Starting => self.observe(hardware),
             Step::ShuttingDown => self.observe_shutdown(hardware),
             Step::Over => Ok(Progress::Waiting),
@@ -313,7 +317,7 @@ impl BringUp {
     }
 
     /// Writes CC.EN.
-    fn configure(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
+    fn write_enable(&mut self, hardware: &mut impl Hardware) -> Result<Progress, Trouble> {
         let enable = self.step == Step::Enable;
         let result = match self.read_capabilities(hardware) {
             Ok(()) => {
@@ -424,6 +428,12 @@ impl BringUp {
                 | Step::ActiveNamespaces { .. }
                 | Step::IdentifyNamespace(_)
         )
+    }
+}
+
+impl Default for BringUp {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

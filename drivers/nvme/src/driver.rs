@@ -90,11 +90,12 @@ pub struct Driver {
 
 impl Driver {
     /// A driver that knows nothing of its controller yet.
-    pub fn new(settings: Settings) -> Self {
+    pub const fn new() -> Self {
         Self {
+            settings: Settings { region: 0, region_bytes: 0, vectors: Vec::new(), timeout: 0 },
             state: State::Gone,
-            bring_up: BringUp::new(settings.timeout, settings.vectors.clone()),
-            io: Io::new(settings.region, settings.timeout),
+            bring_up: BringUp::new(),
+            io: Io::new(),
             resets: 0,
             overdue: 0,
             grace: None,
@@ -104,12 +105,14 @@ impl Driver {
             edition: 0,
             draining: false,
             shut: None,
-            settings,
         }
     }
 
     /// Begins to take the controller up, if there is one.
-    pub fn start(&mut self, hardware: &mut impl Hardware) {
+    pub fn start(&mut self, hardware: &mut impl Hardware, settings: Settings) {
+        self.bring_up.configure(settings.timeout, settings.vectors.clone());
+        self.io.configure(settings.region, settings.timeout);
+        self.settings = settings;
         match hardware.information() {
             Ok(device) if device.present => {
                 self.state = State::Starting;
@@ -511,5 +514,11 @@ impl Driver {
         if self.draining {
             self.shut = Some(Err(Failure::Gone));
         }
+    }
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Self::new()
     }
 }

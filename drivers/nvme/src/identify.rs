@@ -34,6 +34,24 @@ pub struct Controller {
     pub volatile_cache: bool,
 }
 
+impl Controller {
+    /// Nothing is known.
+    pub const fn new() -> Self {
+        Self {
+            model: String::new(),
+            serial: String::new(),
+            firmware: String::new(),
+            transfer_shift_max: 0,
+            namespaces_max: 0,
+            optional_commands: 0,
+            optional_events: 0,
+            aborts_max: 0,
+            shutdown_time: 0,
+            volatile_cache: false,
+        }
+    }
+}
+
 /// A namespace: what clients are told of it, and what only the driver needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {

@@ -78,22 +78,27 @@ pub enum After {
 
 impl Io {
     /// Queues that take no commands before [`Io::open`].
-    pub fn new(region: u16, timeout: u64) -> Self {
+    pub const fn new() -> Self {
         Self {
-            transfers: Transfers::default(),
+            transfers: Transfers::new(),
             queues: [const { Slots::new() }; QUEUES_MAX],
             open: 0,
             turn: 0,
             again: Deque::new(),
             held: false,
-            region,
-            timeout,
+            region: 0,
+            timeout: 0,
             look: 0,
             retry: None,
             stuck: None,
             refusals: 0,
             stale: 0,
         }
+    }
+
+    /// Transfers lie in this region, and commands may take so many nanoseconds.
+    pub fn configure(&mut self, region: u16, timeout: u64) {
+        (self.region, self.timeout) = (region, timeout);
     }
 
     /// So many queues exist, with so many commands in flight at most on each.
@@ -379,6 +384,12 @@ impl Io {
             }
         }
         self.transfers.fail_waiting(check);
+    }
+}
+
+impl Default for Io {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -13,7 +13,9 @@ use nvme::{Driver, Hardware, Interrupts, Settings, State, Submission};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 use protocol::nvme::{Answer, Completion, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
-use task::{Completions, Deadline, Environment, Event, Inbox, Instant, Interrupt, Message, Reply, Started, Stop, log};
+use task::{
+    Completions, Deadline, Environment, Event, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop, log,
+};
 use zerocopy::IntoBytes;
 
 task::needs! {
@@ -33,6 +35,9 @@ task::main!(run);
 const TIMEOUT_SECONDS: u64 = 240;
 /// The longest timeout that the charter may set: a day.
 const TIMEOUT_SECONDS_MAX: u64 = 86_400;
+
+/// Not on the stack: it is large.
+static DRIVER: Once<Driver> = Once::new(Driver::new());
 
 /// The kernel's calls.
 struct Kernel {
@@ -109,8 +114,8 @@ fn run(environment: Environment) -> Result<(), Stop> {
     };
     let clients = Clients { environment };
     let mut kernel = Kernel { registers: grants.registers, log: grants.log, completions: Completions::new() };
-    let mut driver = Driver::new(settings);
-    driver.start(&mut kernel);
+    let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
+    driver.start(&mut kernel, settings);
     // Clients wait until there is something to answer.
     while driver.state() == State::Starting {
         let bits = match task::wait(Deadline::at(Instant::at(driver.deadline()))) {
@@ -121,7 +126,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
         driver.wake(&mut kernel, interrupts(&grants, bits));
     }
     task::ready(if driver.state() == State::Gone { Started::Failed } else { Started::Well });
-    serve(&grants, &clients, &mut kernel, &mut driver)
+    serve(&grants, &clients, &mut kernel, driver)
 }
 
 fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut Driver) -> Result<(), Stop> {

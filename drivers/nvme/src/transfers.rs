@@ -95,7 +95,10 @@ struct Entry {
 #[derive(Debug)]
 pub struct Transfers {
     entries: [Option<Entry>; TRANSFERS_MAX],
+    /// Those that were used and are free again.
     free: Deque<u16, TRANSFERS_MAX>,
+    /// The first that was never used.
+    unused: u16,
     /// Those with parts left to issue, in the order of their turns. Each stands here at most once.
     waiting: Deque<u16, TRANSFERS_MAX>,
     /// Those that have ended, in the order in which they did.
@@ -117,13 +120,17 @@ const _: () = assert!(TRANSFERS_MAX <= u128::BITS as usize);
 
 impl Default for Transfers {
     fn default() -> Self {
-        let mut free = Deque::new();
-        for number in 0..TRANSFERS_MAX {
-            let _ = free.push_back(number as u16);
-        }
+        Self::new()
+    }
+}
+
+impl Transfers {
+    /// None.
+    pub const fn new() -> Self {
         Self {
             entries: [const { None }; TRANSFERS_MAX],
-            free,
+            free: Deque::new(),
+            unused: 0,
             waiting: Deque::new(),
             ended: Deque::new(),
             changing: 0,
@@ -131,12 +138,10 @@ impl Default for Transfers {
             news: false,
         }
     }
-}
 
-impl Transfers {
     /// How many more can be accepted.
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.free.len() + TRANSFERS_MAX - usize::from(self.unused)
     }
 
     /// Whether outcomes wait to be taken.
@@ -194,7 +199,7 @@ impl Transfers {
     }
 
     fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut) -> Option<u16> {
-        let number = self.free.pop_front()?;
+        let number = self.take_free()?;
         let range = match transfer.operation {
             Operation::Flush => (0, 0),
             _ => (transfer.first_block, transfer.first_block.saturating_add(transfer.blocks.into())),
@@ -218,6 +223,14 @@ impl Transfers {
         };
         self.entries[usize::from(number)] = Some(entry);
         Some(number)
+    }
+
+    fn take_free(&mut self) -> Option<u16> {
+        if usize::from(self.unused) == TRANSFERS_MAX {
+            return self.free.pop_front();
+        }
+        self.unused += 1;
+        Some(self.unused - 1)
     }
 
     /// Marks those that change one of these blocks.

@@ -47,6 +47,7 @@ pub mod measure;
 mod memory;
 mod message;
 mod needs;
+mod once;
 mod power;
 mod raw;
 mod time;
@@ -62,6 +63,7 @@ pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signa
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
 pub use message::{Inbox, Malformed, TooLong};
+pub use once::Once;
 pub use power::Power;
 pub use raw::{Frame, system_call};
 pub use time::{Deadline, Instant};

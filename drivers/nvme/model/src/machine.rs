@@ -36,6 +36,8 @@ pub struct Machine {
     /// Tags taken and not ended.
     pub in_flight: Vec<u32>,
     signalled: bool,
+    /// What the charter would say.
+    pub settings: Settings,
     /// Vectors wished for queues.
     vectors: Vec<u16>,
     /// The editions of namespaces that the client was told of.
@@ -64,7 +66,8 @@ impl Machine {
         Self {
             kernel: Kernel::new(identity, region_bytes, vectors, limits),
             vectors: queues.to_vec(),
-            driver: Driver::new(settings),
+            driver: Driver::new(),
+            settings,
             outcomes: BTreeMap::new(),
             signals: 0,
             wakes: 0,
@@ -86,7 +89,7 @@ impl Machine {
 
     /// Starts the driver and lets time pass until it runs or has given up.
     pub fn start(&mut self) {
-        self.driver.start(&mut self.kernel);
+        self.driver.start(&mut self.kernel, self.settings.clone());
         self.run_until(|machine| matches!(machine.driver.state(), State::Running | State::Gone));
     }
 

@@ -94,7 +94,7 @@ fn changes_during_a_rescan_are_seen_as_well() {
 #[test]
 fn an_event_during_the_bring_up_is_not_lost() {
     let mut machine = Machine::new(Identity { latency: SECOND, ..Identity::default() });
-    machine.driver.start(&mut machine.kernel);
+    machine.driver.start(&mut machine.kernel, machine.settings.clone());
     machine.run_until(|machine| machine.kernel.log.iter().any(|line| line.starts_with("identify controller")));
     machine.kernel.device.attach(Namespace::new(3, 300, 9));
     machine.run_until(|machine| machine.driver.state() == State::Running);

@@ -74,12 +74,13 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
         1 => (0_u64..60_000_000_000).prop_map(|delay| Some(Fault::Delay(delay))),
         1 => (0_u64..1_000_000).prop_map(|delay| Some(Fault::Delay(delay))),
         1 => Just(Some(Fault::Duplicate)),
-        1 => (1_u16..).prop_map(|bits| Some(Fault::Identifier(bits))),
+        // Identifiers that no command in flight has: what names another one, nobody could tell from the truth.
+        1 => any::<u16>().prop_map(|bits| Some(Fault::Identifier(bits | 0x8000))),
         1 => Just(Some(Fault::Phase)),
         1 => Just(Some(Fault::Queue)),
         1 => Just(Some(Fault::Head)),
         1 => Just(Some(Fault::NoInterrupt)),
-        1 => any::<u16>().prop_map(|identifier| Some(Fault::Invented(identifier))),
+        1 => any::<u16>().prop_map(|identifier| Some(Fault::Invented(identifier | 0x8000))),
         1 => (1_u16..0x7ff).prop_map(|status| Some(Fault::Status(Status(status)))),
     ]
 }
@@ -272,7 +273,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_transfer_ends_once_with_the_right_data(
