@@ -199,3 +199,9 @@ impl Admin {
         }
     }
 }
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
