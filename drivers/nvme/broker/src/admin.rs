@@ -45,6 +45,8 @@ pub struct Admin {
     meanings: [Meaning; ADMIN_COMMANDS as usize],
     /// Slots whose page holds data that was not collected, one bit each.
     data: u64,
+    /// Those whose data is Error Information.
+    errors: u64,
     /// I/O queue pairs that the controller granted.
     pub pairs_granted: u16,
 }
@@ -55,6 +57,7 @@ impl Admin {
             queue: Queue::new(0, ADMIN_COMMANDS),
             meanings: [Meaning::Nothing; ADMIN_COMMANDS as usize],
             data: 0,
+            errors: 0,
             pairs_granted: 0,
         }
     }
@@ -70,6 +73,17 @@ impl Admin {
     /// Whether the last command with this identifier, whose slot is below [`ADMIN_COMMANDS`], left data.
     pub const fn has_data(&self, identifier: u16) -> bool {
         self.data & 1 << slot(identifier) != 0 && self.queue.slots().is_named(identifier)
+    }
+
+    /// Leaves out of a command's data what may not be told: the second half of an entry of Error Information is for what
+    /// is specific to command, transport and vendor, and an address would be there.
+    pub fn redact(&self, identifier: u16, data: &mut [u8]) {
+        if self.errors & 1 << slot(identifier) != 0 {
+            for entry in data.chunks_mut(log::ERROR_BYTES) {
+                let half = entry.len() / 2;
+                entry[half..].fill(0);
+            }
+        }
     }
 
     /// It has been collected, or the slot is used anew.
@@ -238,13 +252,13 @@ impl NvmeBroker {
         let leaves_data = [Meaning::Data, Meaning::Errors, Meaning::Controller].contains(&meaning);
         if success && (leaves_data || matches!(meaning, Meaning::Namespace(_))) {
             self.admin.data |= 1 << slot;
+            self.admin.errors = self.admin.errors & !(1 << slot) | u64::from(meaning == Meaning::Errors) << slot;
         }
         let pairs = &mut self.pairs;
         match meaning {
             Meaning::Controller if success => self.facts.learn_controller(device, page),
             Meaning::Namespace(nsid) if success => self.facts.learn_namespace(device, page, nsid),
             Meaning::Namespace(nsid) => self.facts.distrust(nsid),
-            Meaning::Errors if success => redact_errors(device, page),
             Meaning::Event if success => {
                 let event = Event(entry.dword0.get() & Event::MASK);
                 if event.changes_namespaces() {
@@ -302,13 +316,4 @@ fn author_event_request(command: &SubmissionEntry) -> Result<(SubmissionEntry, M
     check_common(command, command.nsid.get() | no_operands(command))?;
     check_no_data(command)?;
     Ok((SubmissionEntry::asynchronous_event_request(command.identifier.get()), Meaning::Event))
-}
-
-/// The second half of an entry of Error Information is for what is specific to command, transport and vendor; an
-/// address would be there.
-fn redact_errors(device: &mut impl Device, page: u32) {
-    let half = log::ERROR_BYTES as u32 / 2;
-    for entry in 0..PAGE / log::ERROR_BYTES as u32 {
-        clear_hidden(device, page + entry * 2 * half + half, half);
-    }
 }

@@ -246,6 +246,7 @@ impl Broker for NvmeBroker {
         }
         let data = data.get_mut(..PAGE as usize).ok_or(Reason::BufferTooShort)?;
         device.read_hidden(layout::admin_page(slot(identifier)), data);
+        self.admin.redact(identifier, data);
         self.admin.drop_data(identifier);
         Ok(data.len())
     }

@@ -298,8 +298,8 @@ const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         4,
-        "admin.rs",
-        "Meaning::Errors if success => redact_errors(device, page),",
+        "lib.rs",
+        "self.admin.redact(identifier, data);",
         "",
         "events::what_a_log_page_holds_is_collected_without_what_could_be_an_address",
     ),
