@@ -5,8 +5,8 @@ use core::time::Duration;
 use heapless::Vec;
 use protocol::block::Failure;
 use protocol::nvme::{self, Answer, BATCH_MAX, Completion, NAMESPACES_MAX, Namespace, Transfer};
-use serde::Serialize;
-use task::{Call, CallError, Deadline, abi};
+use serde::{Deserialize, Serialize};
+use task::{Call, CallError, Deadline, Inbox, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
 /// controller may ask for is 127.5 s (NVMe base 2.0, CAP.TO).
@@ -81,18 +81,45 @@ impl NvmeDriver {
     }
 
     fn ask(&self, request: &Request<'_>, patience: Duration) -> Result<Answer, Failure> {
-        self.call.call(request, Deadline::after(patience)).map_err(|error| match error {
-            CallError::Kernel(abi::Error::Denied) => Failure::Denied,
-            CallError::Kernel(abi::Error::TimedOut) => Failure::TimedOut,
-            CallError::Kernel(abi::Error::Busy) => Failure::Busy,
-            CallError::Kernel(abi::Error::DeadPeer) => Failure::DeadPeer,
-            // Too long a request cannot be: a full batch has its room. What is left is a driver that talks nonsense.
-            CallError::Kernel(abi::Error::Invalid) | CallError::Malformed(_) | CallError::TooLong(_) => {
-                Failure::DeadPeer
-            }
-        })
+        self.call.call(request, Deadline::after(patience)).map_err(lost)
     }
 }
+
+/// What is told of a driver that does not answer.
+fn lost(error: CallError) -> Failure {
+    match error {
+        CallError::Kernel(abi::Error::Denied) => Failure::Denied,
+        CallError::Kernel(abi::Error::TimedOut) => Failure::TimedOut,
+        CallError::Kernel(abi::Error::Busy) => Failure::Busy,
+        CallError::Kernel(abi::Error::DeadPeer) => Failure::DeadPeer,
+        // Too long a request cannot be: a full batch has its room. What is left is a driver that talks nonsense.
+        CallError::Kernel(abi::Error::Invalid) | CallError::Malformed(_) | CallError::TooLong(_) => Failure::DeadPeer,
+    }
+}
+
+/// Reads [`Answer::Exchanged`] without making one, which is a kilobyte that would be moved about. `None` if the bytes
+/// are another answer, or none.
+fn exchanged(bytes: &[u8], completions: &mut Completions) -> Option<Exchanged> {
+    fn take<'b, T: Deserialize<'b>>(bytes: &mut &'b [u8]) -> Option<T> {
+        let (item, rest) = postcard::take_from_bytes(bytes).ok()?;
+        *bytes = rest;
+        Some(item)
+    }
+    let mut bytes = bytes;
+    let bytes = &mut bytes;
+    if take::<u32>(bytes)? != EXCHANGED {
+        return None;
+    }
+    let accepted = take::<u8>(bytes)?.into();
+    for _ in 0..take::<u32>(bytes)? {
+        completions.push(take(bytes)?).ok()?;
+    }
+    let namespaces = take(bytes)?;
+    bytes.is_empty().then_some(Exchanged { accepted, namespaces })
+}
+
+/// The number of [`Answer::Exchanged`] in its messages.
+const EXCHANGED: u32 = 3;
 
 /// The model of Azure's controller of remote disks (docs/devices/azure-disk.md).
 const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
@@ -111,13 +138,15 @@ impl Driver for NvmeDriver {
     }
 
     fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure> {
-        match self.ask(&Request::Exchange(transfers), ANSWER)? {
-            Answer::Exchanged { accepted, completions: told, namespaces } => {
-                *completions = told;
-                Ok(Exchanged { accepted: accepted.into(), namespaces })
-            }
-            Answer::NoController => Err(Failure::Gone),
-            _ => Err(Failure::DeadPeer),
+        let mut inbox = Inbox::new();
+        let request = Request::Exchange(transfers);
+        let bytes = self.call.call_bytes(&request, Deadline::after(ANSWER), &mut inbox).map_err(lost)?;
+        match exchanged(bytes, completions) {
+            Some(exchanged) => Ok(exchanged),
+            None => match postcard::from_bytes(bytes) {
+                Ok(Answer::NoController) => Err(Failure::Gone),
+                _ => Err(Failure::DeadPeer),
+            },
         }
     }
 
@@ -169,6 +198,31 @@ mod tests {
             let (mut one, mut other) = ([0; 256], [0; 256]);
             let one = postcard::to_slice(&own, &mut one).unwrap();
             assert_eq!(one, postcard::to_slice(&protocols, &mut other).unwrap(), "{own:?}");
+        }
+    }
+
+    #[test]
+    fn an_exchanged_answer_is_read_as_the_protocol_writes_it() {
+        let told: Completions = [
+            Completion { tag: 1, outcome: Ok(()) },
+            Completion { tag: u32::MAX, outcome: Err(nvme::Failure::Device { kind: 2, code: 0x81 }) },
+        ]
+        .into_iter()
+        .chain((2..32).map(|tag| Completion { tag, outcome: Err(nvme::Failure::Gone) }))
+        .collect();
+        let answer = Answer::Exchanged { accepted: 32, completions: told.clone(), namespaces: 300 };
+        let mut room = [0; 512];
+        let bytes = postcard::to_slice(&answer, &mut room).unwrap();
+        let mut completions = Completions::new();
+        assert_eq!(exchanged(bytes, &mut completions), Some(Exchanged { accepted: 32, namespaces: 300 }));
+        assert_eq!(completions, told);
+        for length in 0..bytes.len() {
+            assert_eq!(exchanged(&bytes[..length], &mut Completions::new()), None, "cut at {length}");
+        }
+        let mut room = [0; 64];
+        for other in [Answer::NoController, Answer::Namespaces(Vec::new()), Answer::Shutdown(Ok(()))] {
+            let bytes = postcard::to_slice(&other, &mut room).unwrap();
+            assert_eq!(exchanged(bytes, &mut Completions::new()), None);
         }
     }
 }

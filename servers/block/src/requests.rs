@@ -102,6 +102,8 @@ pub struct Requests<R> {
     in_flight: usize,
     bytes_in_flight: u64,
     waiting: usize,
+    /// Parties with requests that wait, one a bit.
+    waiting_parties: u32,
     sequence: u32,
 }
 
@@ -129,6 +131,7 @@ impl<R> Requests<R> {
             in_flight: 0,
             bytes_in_flight: 0,
             waiting: 0,
+            waiting_parties: 0,
             sequence: 0,
         }
     }
@@ -167,6 +170,7 @@ impl<R> Requests<R> {
         let Some(index) = self.insert(party, origin, transfer, bytes)? else { return Ok(()) };
         self.next.push_back(&mut self.parties[party].waiting, index);
         self.waiting += 1;
+        self.waiting_parties |= 1 << party;
         Ok(())
     }
 
@@ -204,8 +208,10 @@ impl<R> Requests<R> {
             return;
         }
         // First one of each client that has nothing in flight, so that nobody waits for others.
-        for step in 0..PARTIES {
-            let party = (self.turn + step) % PARTIES;
+        let mut parties = self.waiting_parties;
+        while parties != 0 {
+            let party = parties.trailing_zeros() as usize;
+            parties &= parties - 1;
             if self.parties[party].in_flight == 0 {
                 self.hand_over(party, batch);
             }
@@ -251,7 +257,15 @@ impl<R> Requests<R> {
         self.parties[party].in_flight += 1;
         self.in_flight += 1;
         self.bytes_in_flight += request.weight();
+        self.took_waiting(party);
+    }
+
+    /// One of a party's requests waits no longer.
+    fn took_waiting(&mut self, party: usize) {
         self.waiting -= 1;
+        if self.parties[party].waiting.is_empty() {
+            self.waiting_parties &= !(1 << party);
+        }
     }
 
     /// The driver has no room for these, which [`Self::choose`] gave last: they wait again, in their old order.
@@ -265,6 +279,7 @@ impl<R> Requests<R> {
             self.in_flight -= 1;
             self.bytes_in_flight -= request.weight();
             self.waiting += 1;
+            self.waiting_parties |= 1 << request.party;
             self.next.push_front(&mut party.waiting, index);
         }
     }
@@ -302,7 +317,7 @@ impl<R> Requests<R> {
     /// Ends what a client has here that the driver was not given.
     pub fn fail_waiting(&mut self, party: usize, failure: Failure) {
         while let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) {
-            self.waiting -= 1;
+            self.took_waiting(party);
             self.end(index, Err(failure));
         }
     }

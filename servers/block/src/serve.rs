@@ -43,6 +43,8 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
     task::ready(task::Started::Well);
 
     let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::default());
+    // When to look; asking the clock each time would cost more than looking once too early.
+    let mut look = Deadline::NOW;
     loop {
         // All answers that are due but one go by themselves; that one goes along with the next wait.
         let mut last: Option<Due<Reply>> = server.take_due();
@@ -52,7 +54,7 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             }
         }
         signal(&mut server, &signals);
-        let deadline = if server.is_waiting() { Deadline::after(LOOK) } else { Deadline::NEVER };
+        let deadline = if server.is_waiting() { look } else { Deadline::NEVER };
         let event = match last {
             None => means.requests.receive(deadline, &mut inbox),
             Some(Due { reply, said: said @ Said::Exchanged { .. } }) => {
@@ -77,7 +79,11 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
                 server.request(message.badge, message.reply, request);
             }
             // The driver has something, or it has stopped, which it shows by not answering.
-            Ok(Event::Notification(_)) | Err(abi::Error::TimedOut) => server.exchange(),
+            Ok(Event::Notification(_)) => server.exchange(),
+            Err(abi::Error::TimedOut) => {
+                look = Deadline::after(LOOK);
+                server.exchange();
+            }
             Err(error) => return Err(error.into()),
         }
         tell(&mut server, means.log);

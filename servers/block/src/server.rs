@@ -377,10 +377,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// Notes which of these clients are to be signalled.
     fn signal(&mut self, touched: u32) {
-        for (position, client) in self.clients.iter_mut().enumerate() {
+        let mut touched = touched;
+        while touched != 0 {
+            let position = touched.trailing_zeros() as usize;
+            touched &= touched - 1;
+            let Some(client) = self.clients.get_mut(position) else { continue };
             let is_waiting = matches!(client.held, Some(Held::Exchange { .. }));
             let has_news = self.requests.has_ended(position) || client.standing == Standing::Changed;
-            if touched & 1 << position != 0 && has_news && !is_waiting && !client.signalled {
+            if has_news && !is_waiting && !client.signalled {
                 client.signalled = true;
                 self.signals |= 1 << position;
             }

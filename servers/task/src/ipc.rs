@@ -63,6 +63,19 @@ impl Call {
         self.exchange(request, deadline, inbox).and_then(|bytes| Ok(message::decode(bytes)?))
     }
 
+    /// As [`Self::call`], for an answer that is read where it lies: its bytes.
+    ///
+    /// # Errors
+    /// As [`Self::call`], but for a malformed answer.
+    pub fn call_bytes<'i>(
+        &self,
+        request: &(impl Serialize + ?Sized),
+        deadline: Deadline,
+        inbox: &'i mut Inbox,
+    ) -> Result<&'i [u8], CallError> {
+        self.exchange(request, deadline, inbox)
+    }
+
     fn exchange<'i>(
         &self,
         request: &(impl Serialize + ?Sized),
