@@ -82,7 +82,7 @@ mod tests {
         for (bytes, clients) in [(64 << 10, 0), (64 << 10, 1), (64 << 10, 3), (8192, 1), (4096, 0), (1 << 20, 16)] {
             let (scratch, slots) = places(bytes, clients);
             assert_eq!(slots.len(), clients, "{bytes} bytes for {clients}");
-            assert!(scratch >= 4096 && scratch <= SCRATCH_BYTES);
+            assert!((4096..=SCRATCH_BYTES).contains(&scratch));
             let mut end = scratch;
             for slot in slots {
                 assert_eq!(slot.offset, end);
