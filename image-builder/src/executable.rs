@@ -226,7 +226,9 @@ fn segment(file: &ElfFile<'_>, header: &ProgramHeader<'_>, room: Room) -> Result
     let data = slice(file.input, header.offset(), header.file_size())
         .filter(|data| data.len() as u64 <= bytes)
         .ok_or(ExecutableError::Malformed("segment's contents"))?;
-    Ok(Segment { address, bytes, access, data: data.to_vec() })
+    // Zeroes at the end need not be in any file: what lies beyond the data is zero.
+    let end = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    Ok(Segment { address, bytes, access, data: data[..end].to_vec() })
 }
 
 fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {

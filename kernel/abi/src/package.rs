@@ -349,7 +349,19 @@ impl<'a> Package<'a> {
     /// # Errors
     /// The first thing that is wrong.
     pub fn open(bytes: &'a [u8]) -> Result<Self, PackageError> {
-        let stream = stream(bytes)?;
+        Self::read(stream(bytes)?)
+    }
+
+    /// As [`Package::open`], but for the checksum: for a package that was opened before, in memory that nobody has
+    /// written since.
+    ///
+    /// # Errors
+    /// As [`Package::open`].
+    pub fn open_again(bytes: &'a [u8]) -> Result<Self, PackageError> {
+        Self::read(bytes.get(HEADER_BYTES..length(bytes)?).ok_or(PackageError::Short)?)
+    }
+
+    fn read(stream: &'a [u8]) -> Result<Self, PackageError> {
         let (contents, devices) =
             postcard::take_from_bytes::<Contents<'_>>(stream).map_err(|_| PackageError::Malformed("contents"))?;
         check::contents(&contents)?;
@@ -408,7 +420,7 @@ pub fn header(stream: &[u8]) -> [u8; HEADER_BYTES] {
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     header[12..16].copy_from_slice(&(stream.len() as u32).to_le_bytes());
-    header[16..20].copy_from_slice(&crc32fast::hash(stream).to_le_bytes());
+    header[16..20].copy_from_slice(&checksum(stream).to_le_bytes());
     header
 }
 
@@ -416,10 +428,16 @@ fn word(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
     u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
+/// CRC-32 as in IEEE 802.3. Its table is 1 KiB: larger ones are faster, and no package is large enough for that.
+fn checksum(bytes: &[u8]) -> u32 {
+    const CRC: crc::Crc<u32, crc::Table<1>> = crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+    CRC.checksum(bytes)
+}
+
 fn stream(bytes: &[u8]) -> Result<&[u8], PackageError> {
     let length = length(bytes)?;
     let (header, stream) = bytes[..length].split_first_chunk().ok_or(PackageError::Short)?;
-    let (found, expected) = (crc32fast::hash(stream), word(header, 16));
+    let (found, expected) = (checksum(stream), word(header, 16));
     if found == expected { Ok(stream) } else { Err(PackageError::Checksum { found, expected }) }
 }
 

@@ -38,10 +38,12 @@ mod running {
     use crate::state::Kernel;
     use crate::system_call;
 
+    /// In this order: the kernel's end is zero at first, so that the image need not hold it.
+    #[repr(C)]
     struct Global {
-        kernel: UnsafeCell<Kernel>,
         cpu: UnsafeCell<Cpu>,
         tables: UnsafeCell<Tables>,
+        kernel: UnsafeCell<Kernel>,
     }
 
     // SAFETY: one processor runs the kernel, interrupts are off in it, and each entry takes its reference once and
