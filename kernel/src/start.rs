@@ -169,7 +169,14 @@ mod bare {
             add_device(&mut memory, kernel, &platform, &device, &regions);
         }
         add_tasks(&mut memory, kernel, &package, &regions)?;
-        log!("kernel", "memory used_bytes={} free_bytes={}", memory.frames.taken(), memory.frames.left());
+        log!(
+            "kernel",
+            "memory used_bytes={} dma_bytes={} loader_bytes={} free_bytes={}",
+            memory.frames.taken(),
+            regions.iter().map(|region| region.bytes).sum::<u64>(),
+            handoff.loader_bytes,
+            memory.frames.left()
+        );
         memory.finish(handoff.package_bytes);
 
         platform.apic.stop_timer();

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod handoff;
 pub mod inspect;
 pub mod layout;
+pub mod mark;
 pub mod needs;
 pub mod package;
 pub mod start;

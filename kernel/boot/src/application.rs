@@ -67,6 +67,11 @@ impl Refusal {
 
 #[uefi::entry]
 fn main() -> Status {
+    // SAFETY: a no-operation.
+    #[cfg(target_os = "uefi")]
+    unsafe {
+        abi::mark!(0x01);
+    }
     let entry_time = processor::time();
     match start(entry_time) {
         Ok(never) => match never {},
@@ -116,6 +121,7 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
         acpi_root: tables_of_firmware.acpi_root,
         smbios_entry: tables_of_firmware.smbios_entry,
         evidence: evidence_physical,
+        loader_bytes: 0,
         entry_time,
         exit_time: 0,
         memory_ranges: 0,
@@ -132,6 +138,11 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
         free.add(range.phys_start, range.page_count);
     }
     memory.handoff.memory_ranges = free.count() as u64;
+    memory.handoff.loader_bytes = map
+        .entries()
+        .filter(|range| matches!(range.ty, MemoryType::LOADER_CODE | MemoryType::LOADER_DATA))
+        .map(|range| range.page_count * PAGE as u64)
+        .sum();
     memory.handoff.exit_time = processor::time();
     // SAFETY: `layout` mapped the code of `enter` one to one and everything else where the handoff says; `kernel` was
     // checked to have its entry in code; `prepare` turned interrupts off.

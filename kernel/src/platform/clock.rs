@@ -153,10 +153,33 @@ pub fn start(apic: &mut LocalApic, power_timer: Option<PowerTimer>) -> Clock {
     let declared = source::declared(&Processor);
     let measured = match declared {
         Declared { tsc: Some(_), apic: Some(_) } => None,
-        _ => power_timer.and_then(|timer| calibration::measure(&mut calibration::Ports(timer), apic)),
+        _ => {
+            mark_wait();
+            let measured = power_timer.and_then(|timer| calibration::measure(&mut calibration::Ports(timer), apic));
+            mark_go_on();
+            measured
+        }
     };
     let (tsc, timer) = choose(declared, measured);
     Clock::new(apic::time_stamp(), tsc, timer)
+}
+
+/// Marks the beginning of a wait for hardware, for a counter outside.
+fn mark_wait() {
+    // SAFETY: a no-operation.
+    #[cfg(target_os = "none")]
+    unsafe {
+        abi::mark!(0x02);
+    }
+}
+
+/// Marks its end.
+fn mark_go_on() {
+    // SAFETY: a no-operation.
+    #[cfg(target_os = "none")]
+    unsafe {
+        abi::mark!(0x03);
+    }
 }
 
 /// What the platform declares goes before what was measured, and that before what is assumed.

@@ -12,8 +12,8 @@ pub type Budgets = BTreeMap<String, Budget>;
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// What was reached: more than 1 % above it fails.
-    pub reached: f64,
+    /// What was reached: more than 1 % above it fails. Without it the row is shown only: it is not ours.
+    pub reached: Option<f64>,
     /// What is wanted.
     pub wanted: Option<f64>,
     /// Writes to device registers an iteration that were reached.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use qemu::harness::root;
+use qemu::harness::{bare_directory, root};
 use qemu::serial::Event;
 
 /// The kernel's vectors for devices, from `kernel::devices`.
@@ -22,8 +22,20 @@ pub struct Counted {
     pub rows: Vec<Counts>,
     /// Most kernel instructions from one of a task, or a halt, to the next.
     pub longest_entry: u64,
+    /// The boot, if a block was read.
+    pub boot: Option<Boot>,
     /// Interrupts that struck a task and after which another one ran.
     pub interrupts: Vec<Interrupt>,
+}
+
+/// Instructions from the UEFI application's first to the first block that was read.
+pub struct Boot {
+    /// Of the application, the kernel and the tasks.
+    pub own: u64,
+    /// Of firmware that the application called.
+    pub firmware: u64,
+    /// Of waiting for hardware to measure the clock.
+    pub calibration: u64,
 }
 
 /// What a loop took.
@@ -71,7 +83,9 @@ impl Counter {
 
     /// QEMU's arguments for it.
     pub fn arguments(&self) -> [String; 2] {
-        ["-plugin".into(), format!("{},out={}", self.library.display(), self.output.display())]
+        let (mark, image) = application();
+        let (library, output) = (self.library.display(), self.output.display());
+        ["-plugin".into(), format!("{library},out={output},mark={mark},image={image}")]
     }
 
     /// What was counted. The machine has ended.
@@ -91,9 +105,35 @@ impl Counter {
                 })
                 .collect(),
             longest_entry: all("entry").map(|entry| number(entry, "longest")).max().expect("the longest entry"),
+            boot: all("boot").next().map(|boot| Boot {
+                own: number(boot, "application") + number(boot, "kernel") + number(boot, "user"),
+                firmware: number(boot, "firmware"),
+                calibration: number(boot, "calibration"),
+            }),
             interrupts: all("interrupt")
                 .map(|row| Interrupt { vector: number(row, "vector"), most: number(row, "most") })
                 .collect(),
         }
     }
+}
+
+/// Where the UEFI application's mark lies in its image in memory, and how large that is (PE format, "Optional Header" and
+/// "Section Table").
+fn application() -> (u32, u32) {
+    const MARK: [u8; 8] = [0x0f, 0x1f, 0x84, 0x00, 0x01, 0x00, 0x4b, 0x4d];
+    const SECTION_BYTES: usize = 40;
+    let file =
+        fs::read(bare_directory().join("x86_64-unknown-uefi/release/boot.efi")).expect("the application is read");
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes(file[at..at + 2].try_into().expect("two bytes")));
+    let u32_at = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes"));
+    let header = u32_at(0x3c) as usize;
+    let optional = header + 24;
+    let sections = optional + u16_at(header + 20);
+    let mark = file.windows(MARK.len()).position(|bytes| bytes == MARK).expect("the application has its mark") as u32;
+    let address = (0..u16_at(header + 6))
+        .map(|index| sections + index * SECTION_BYTES)
+        .map(|section| (u32_at(section + 12), u32_at(section + 16), u32_at(section + 20)))
+        .find(|(_, bytes, start)| (*start..start + bytes).contains(&mark))
+        .map(|(address, _, start)| address + mark - start);
+    (address.expect("the mark is in a section"), u32_at(optional + 56))
 }

@@ -10,7 +10,7 @@ mod report;
 
 use std::fs;
 
-use qemu::harness::{Bench, Log, root};
+use qemu::harness::{self, Bench, Log, root};
 use qemu::machine::{InstructionCount, Machine};
 use qemu::nvme::{Contents, Namespace};
 
@@ -42,6 +42,16 @@ fn interrupts_keep_to_their_budget() {
     let most = devices.map(|row| row.most).max().unwrap_or_else(|| log.fail("no interrupt struck a task"));
     let mut report = Report::new("interrupts", budgets::read("interrupts"));
     report.add(Row::single("interrupt-to-task", most as f64));
+    report.finish();
+}
+
+/// The EFI file of driver, block server, classification and one client.
+#[test]
+fn a_minimal_image_is_small() {
+    let build = harness::build(&root().join("qemu/bench/minimal.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let mut report = Report::new("minimal", budgets::read("minimal"));
+    report.add(Row::single("efi-bytes", build.efi.len() as f64));
+    report.add(Row::single("package-bytes", build.package.len() as f64));
     report.finish();
 }
 
@@ -86,6 +96,12 @@ fn run(bench: &Bench, mut machine: Machine) -> (Counted, Log) {
 /// What is a property of the whole run and not of one row.
 fn add_whole_run(report: &mut Report, counted: &Counted, log: &Log) {
     report.add(Row::single("longest-kernel-entry", counted.longest_entry as f64));
-    let memory = log.one("kernel", "memory").number("used_bytes").expect("the kernel tells its memory");
-    report.add(Row::single("memory-bytes", memory as f64));
+    let memory = |key| log.one("kernel", "memory").number(key).expect("the kernel tells its memory");
+    let used = memory("used_bytes") - memory("dma_bytes") + memory("loader_bytes");
+    report.add(Row::single("memory-bytes", used as f64));
+    if let Some(boot) = &counted.boot {
+        report.add(Row::single("boot-to-first-read", boot.own as f64));
+        report.add(Row::single("boot-firmware-calls", boot.firmware as f64));
+        report.add(Row::single("boot-calibration", boot.calibration as f64));
+    }
 }

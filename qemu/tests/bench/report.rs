@@ -146,9 +146,11 @@ impl Report {
             Some(wanted) if row.cost > wanted * TOLERANCE => format!("{:.1} times the wanted", row.cost / wanted),
             _ => "kept".to_owned(),
         };
-        if row.cost > budget.reached * TOLERANCE {
+        if let Some(reached) = budget.reached
+            && row.cost > reached * TOLERANCE
+        {
             verdict = "BROKEN".to_owned();
-            self.broken.push(format!("{} costs {:.1}, its budget is {:.1}", row.name, row.cost, budget.reached));
+            self.broken.push(format!("{} costs {:.1}, its budget is {reached:.1}", row.name, row.cost));
         }
         if let (Some(counts), Some(most)) = (&row.counts, budget.mmio_writes)
             && counts.mmio_writes > most * TOLERANCE
@@ -156,7 +158,8 @@ impl Report {
             verdict = "BROKEN".to_owned();
             self.broken.push(format!("{}: {:.3} MMIO writes, budget {most:.3}", row.name, counts.mmio_writes));
         }
-        let wanted = budget.wanted.map_or_else(|| "-".to_owned(), |wanted| format!("{wanted:.0}"));
+        let or_dash = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
+        let (reached, wanted) = (or_dash(budget.reached), or_dash(budget.wanted));
         let split = row.counts.as_ref().map_or_else(
             || format!("{:>9} {:>9} {:>6} {:>6} {:>6}", "-", "-", "-", "-", "-"),
             |counts| {
@@ -166,10 +169,7 @@ impl Report {
                 )
             },
         );
-        self.lines.push(format!(
-            "{:<22} {:>12.1} {split} {:>12.1} {wanted:>9}  {verdict}",
-            row.name, row.cost, budget.reached
-        ));
+        self.lines.push(format!("{:<22} {:>12.1} {split} {reached:>12} {wanted:>12}  {verdict}", row.name, row.cost));
         let mut json = serde_json::json!({
             "name": row.name, "cost": row.cost, "median": row.median, "most": row.most, "budget": budget.reached, "wanted": budget.wanted,
             "verdict": verdict,
@@ -187,7 +187,7 @@ impl Report {
     /// Shows the table, writes it as JSON, and fails if a budget is broken or has no row.
     pub fn finish(self) {
         println!(
-            "{:<22} {:>12} {:>9} {:>9} {:>6} {:>6} {:>6} {:>12} {:>9}  verdict",
+            "{:<22} {:>12} {:>9} {:>9} {:>6} {:>6} {:>6} {:>12} {:>12}  verdict",
             self.bench, "cost", "user", "kernel", "calls", "irqs", "mmio", "budget", "wanted"
         );
         for line in &self.lines {

@@ -28,9 +28,9 @@ pub fn halted() -> u64 {
 #[inline(always)]
 pub fn mark_begin() {
     #[cfg(target_os = "none")]
-    // SAFETY: the bytes are NOP DWORD PTR [RAX+RAX+0x4d4b0016]; it accesses nothing.
+    // SAFETY: a no-operation.
     unsafe {
-        core::arch::asm!(".byte 0x0f, 0x1f, 0x84, 0x00, 0x16, 0x00, 0x4b, 0x4d", options(nomem, nostack));
+        abi::mark!(0x16);
     }
 }
 
@@ -38,9 +38,19 @@ pub fn mark_begin() {
 #[inline(always)]
 pub fn mark_end() {
     #[cfg(target_os = "none")]
-    // SAFETY: as in `mark_begin`.
+    // SAFETY: a no-operation.
     unsafe {
-        core::arch::asm!(".byte 0x0f, 0x1f, 0x84, 0x00, 0x17, 0x00, 0x4b, 0x4d", options(nomem, nostack));
+        abi::mark!(0x17);
+    }
+}
+
+/// Marks that the first block of a disk has been read.
+#[inline(always)]
+pub fn mark_first_read() {
+    #[cfg(target_os = "none")]
+    // SAFETY: a no-operation.
+    unsafe {
+        abi::mark!(0x05);
     }
 }
 
