@@ -40,8 +40,6 @@ pub struct Machine {
 /// The kernel. In this order: what is zero at first comes last, so that the image need not hold it.
 #[repr(C)]
 pub struct Kernel {
-    /// Tasks and what they do with each other.
-    pub objects: Objects,
     /// Who owns each device, and when it wants to be served next.
     pub owners: [Owner; DEVICES_MAX],
     /// Who is told of each device interrupt, from [`FIRST_VECTOR`].
@@ -56,6 +54,8 @@ pub struct Kernel {
     pub halted: u64,
     /// Whether `boot complete` or `boot incomplete` was logged.
     pub boot_told: bool,
+    /// Tasks and what they do with each other.
+    pub objects: Objects,
     /// Granted devices.
     pub devices: Devices,
 }

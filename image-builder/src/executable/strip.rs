@@ -1,6 +1,5 @@
 //! An executable's file without what is never loaded: no sections, no symbols, no notes.
 
-use abi::layout::PAGE_BYTES;
 use abi::package::Access;
 
 use super::{Executable, PROGRAM_HEADER_BYTES};
@@ -8,7 +7,11 @@ use super::{Executable, PROGRAM_HEADER_BYTES};
 /// Bytes of the file header (ELF-64 object file format, figure 2).
 const FILE_HEADER_BYTES: u64 = 64;
 
-/// Writes a new ELF file that holds exactly the segments of `executable`. Their contents begin at multiples of the page.
+/// Contents begin at multiples of this.
+const ALIGNMENT: u64 = 16;
+
+/// Writes a new ELF file that holds exactly the segments of `executable`. Their contents lie close together: the
+/// UEFI application copies them, nobody maps the file.
 pub fn strip(executable: &Executable) -> Vec<u8> {
     let segments = &executable.segments;
     let mut file = Vec::new();
@@ -21,7 +24,7 @@ pub fn strip(executable: &Executable) -> Vec<u8> {
     put32(&mut file, &[0]);
     put16(&mut file, &[FILE_HEADER_BYTES as u16, PROGRAM_HEADER_BYTES, segments.len() as u16, 0, 0, 0]);
     let mut offset =
-        (FILE_HEADER_BYTES + segments.len() as u64 * u64::from(PROGRAM_HEADER_BYTES)).next_multiple_of(PAGE_BYTES);
+        (FILE_HEADER_BYTES + segments.len() as u64 * u64::from(PROGRAM_HEADER_BYTES)).next_multiple_of(ALIGNMENT);
     for segment in segments {
         let flags = match segment.access {
             Access::Read => 4,
@@ -30,11 +33,11 @@ pub fn strip(executable: &Executable) -> Vec<u8> {
         };
         put32(&mut file, &[1, flags]); // PT_LOAD
         let data = segment.data.len() as u64;
-        put64(&mut file, &[offset, segment.address, segment.address, data, segment.bytes, PAGE_BYTES]);
-        offset = (offset + data).next_multiple_of(PAGE_BYTES);
+        put64(&mut file, &[offset, segment.address, segment.address, data, segment.bytes, ALIGNMENT]);
+        offset = (offset + data).next_multiple_of(ALIGNMENT);
     }
     for segment in segments {
-        file.resize(file.len().next_multiple_of(PAGE_BYTES as usize), 0);
+        file.resize(file.len().next_multiple_of(ALIGNMENT as usize), 0);
         file.extend_from_slice(&segment.data);
     }
     file

@@ -164,7 +164,10 @@ pub struct Window {
 }
 
 /// What a handle stands for: handle *n* is the task's capability *n* − 1.
+///
+/// In memory no variant begins with a zero, so that an empty slot of a table is zero in every byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
 pub enum Capability {
     /// Call an endpoint.
     Call {
@@ -172,7 +175,7 @@ pub enum Capability {
         endpoint: u16,
         /// Who the server sees.
         badge: u32,
-    },
+    } = 1,
     /// Receive on an endpoint; one task an endpoint.
     Receive {
         /// Which endpoint.

@@ -146,28 +146,11 @@ mod running {
 
     /// Gives the processor and a message to the task that waits for it.
     #[inline(always)]
-    fn hand_over(kernel: &mut Kernel, over: HandOver) -> ! {
-        let HandOver { from, to, first, bytes, third } = over;
-        if kernel.objects.keeps_accounts() {
-            charge_and_hand_over(kernel, from, to, first, bytes, third)
-        }
-        switch(kernel, from, to, [first, bytes, third])
-    }
-
-    /// Apart, so that whom nobody asks about needs no room on the stack either.
-    #[cold]
-    #[inline(never)]
-    fn charge_and_hand_over(kernel: &mut Kernel, from: TaskId, to: TaskId, first: u64, bytes: u64, third: u64) -> ! {
-        kernel.objects.charge(to, platform::time_stamp());
-        switch(kernel, from, to, [first, bytes, third])
-    }
-
-    #[inline(always)]
-    fn switch(kernel: &Kernel, from: TaskId, to: TaskId, results: [u64; 3]) -> ! {
-        let (from, to) = (kernel.objects.task(from), kernel.objects.task(to));
+    fn hand_over(kernel: &Kernel, over: HandOver) -> ! {
+        let (from, to) = (kernel.objects.task(over.from), kernel.objects.task(over.to));
         activate(to);
         // SAFETY: a task that waits has entered by SYSCALL, so its record is right; its address space was loaded.
-        unsafe { stubs::hand_over(results, &to.registers, &from.registers) }
+        unsafe { stubs::hand_over([over.first, over.bytes, over.third], &to.registers, &from.registers) }
     }
 
     /// Entered by an interrupt or exception that struck a task, likewise.

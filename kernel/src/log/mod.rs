@@ -62,6 +62,11 @@ impl Allowance {
         Self { lines: BURST_LINES, refilled: 0, dropped: 0 }
     }
 
+    /// Nothing yet.
+    pub const fn nothing() -> Self {
+        Self { lines: 0, refilled: 0, dropped: 0 }
+    }
+
     /// Asks for one line at the time `now`, in nanoseconds.
     pub fn take(&mut self, now: u64) -> Verdict {
         let refill = now.saturating_sub(self.refilled) / LINE_NANOSECONDS;

@@ -41,7 +41,7 @@ impl Objects {
         let server = self.endpoints[endpoint.index()].server?;
         if bytes > MESSAGE_REGISTER_BYTES as u64
             || deadline < self.earliest_deadline
-            || self.task(server).state != State::Receiving(Some(endpoint))
+            || self.task(server).state != State::Receiving(endpoint)
             || self.task(server).priority <= self.task(client).priority
         {
             return None;
@@ -74,7 +74,7 @@ impl Objects {
             return None;
         }
         let task = self.task_mut(server);
-        task.state = State::Receiving(Some(endpoint));
+        task.state = State::Receiving(endpoint);
         task.deadline = deadline;
         self.run_at_once(client);
         Some(HandOver { from: server, to: client, first: 0, bytes, third: 0 })
@@ -87,7 +87,7 @@ impl Objects {
         let sender = self.current?;
         let Ok(Capability::Signal { task, bits }) = self.task(sender).capability(handle) else { return None };
         let target = TaskId::new(task.into())?;
-        let waits = matches!(self.task(target).state, State::Receiving(_));
+        let waits = self.task(target).state.takes_notifications();
         if !waits || (self.task(target).priority & PRIORITY_MAX) <= (self.task(sender).priority & PRIORITY_MAX) {
             return None;
         }

@@ -39,7 +39,7 @@ impl Objects {
                 let queue = self.remove(self.endpoints[endpoint.index()].callers, id);
                 self.endpoint_mut(endpoint).callers = queue;
             }
-            State::AwaitingReply(_) | State::Receiving(_) => {}
+            State::AwaitingReply(_) | State::Receiving(_) | State::Waiting => {}
         }
         self.wake_with(id, error);
     }
@@ -64,7 +64,7 @@ impl Objects {
                 let queue = self.remove(self.endpoints[endpoint.index()].callers, id);
                 self.endpoint_mut(endpoint).callers = queue;
             }
-            State::AwaitingReply(_) | State::Receiving(_) => {}
+            State::AwaitingReply(_) | State::Receiving(_) | State::Waiting => {}
         }
         self.unblock(id);
         self.task_mut(id).state = State::Stopped;

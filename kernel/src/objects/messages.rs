@@ -27,7 +27,7 @@ impl Objects {
         let Some(server) = self.endpoints[endpoint.index()].server else { return Err(Error::DeadPeer) };
         self.task_mut(client).generation += 1;
         match self.task(server).state {
-            State::Receiving(Some(waiting)) if waiting == endpoint => {
+            State::Receiving(waiting) if waiting == endpoint => {
                 self.block_current(State::AwaitingReply(server), deadline);
                 self.deliver(client, server, badge, bytes);
                 self.unblock(server);
@@ -122,7 +122,7 @@ impl Objects {
             self.deliver(client, server, badge, bytes);
             return;
         }
-        self.block_current(State::Receiving(endpoint), deadline);
+        self.block_current(State::receiving(endpoint), deadline);
     }
 
     /// Sets bits in a task's notification word, and wakes it if it waits for them.
@@ -131,7 +131,7 @@ impl Objects {
         let task = self.task_mut(id);
         match task.state {
             State::Empty | State::Stopped => {}
-            State::Receiving(_) => {
+            State::Receiving(_) | State::Waiting => {
                 self.unblock(id);
                 self.deliver_bits(id, bits);
                 self.make_ready(id);

@@ -28,6 +28,8 @@ use accounting::Account;
 use scheduler::ReadyQueues;
 use task::{State, Task};
 
+use crate::log::Allowance;
+
 const _: () = assert!(TASKS_MAX.is_power_of_two() && ENDPOINTS_MAX.is_power_of_two() && TASKS_MAX <= 32);
 
 /// A task's number. Indexing is masked, so no speculation goes beyond the table.
@@ -87,11 +89,10 @@ pub struct Endpoint {
     pub holders: u32,
 }
 
-/// Everything that tasks do with each other.
+/// Everything that tasks do with each other. In this order: what is zero at first comes last, as in
+/// [`Kernel`](crate::state::Kernel).
+#[repr(C)]
 pub struct Objects {
-    tasks: [Task; TASKS_MAX],
-    endpoints: [Endpoint; ENDPOINTS_MAX],
-    ready: ReadyQueues,
     current: Option<TaskId>,
     /// No task's deadline is earlier than this.
     earliest_deadline: u64,
@@ -99,6 +100,9 @@ pub struct Objects {
     slice_end: u64,
     account: Account,
     buffers: &'static mut [[u8; IPC_BUFFER_BYTES]],
+    ready: ReadyQueues,
+    endpoints: [Endpoint; ENDPOINTS_MAX],
+    tasks: [Task; TASKS_MAX],
 }
 
 impl Objects {
@@ -123,8 +127,8 @@ impl Objects {
 
     /// Puts a task into the table and makes it ready.
     pub fn add(&mut self, id: TaskId, task: Task) {
-        *self.task_mut(id) = task;
-        self.task_mut(id).state = State::Ready;
+        let allowance = Allowance::full();
+        *self.task_mut(id) = Task { state: State::Ready, deadline: NO_DEADLINE, log_allowance: allowance, ..task };
         self.make_ready(id);
     }
 

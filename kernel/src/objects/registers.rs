@@ -46,6 +46,9 @@ pub struct Registers {
 }
 
 impl Registers {
+    /// All zero: of no task that may run.
+    pub const ZERO: Self = Self { rflags: 0, cs: 0, ss: 0, ..Self::at_entry(0, 0, [0, 0]) };
+
     /// Everything zero but what a task needs to begin at `entry` with this stack and two arguments.
     pub const fn at_entry(entry: u64, stack_top: u64, arguments: [u64; 2]) -> Self {
         Self {

@@ -2,7 +2,6 @@
 
 use abi::Error;
 use abi::package::{CAPABILITIES_MAX, Capability, LOG_NAMES_MAX, NAME_BYTES_MAX};
-use abi::system_call::NO_DEADLINE;
 use heapless::{String, Vec};
 
 use super::registers::Registers;
@@ -25,8 +24,10 @@ pub enum State {
     Calling(EndpointId),
     /// Its call was received; this server may answer it.
     AwaitingReply(TaskId),
-    /// It waits for a message on this endpoint, or a notification; without an endpoint for a notification only.
-    Receiving(Option<EndpointId>),
+    /// It waits for a message on this endpoint, or a notification.
+    Receiving(EndpointId),
+    /// It waits for a notification.
+    Waiting,
     /// It has stopped, for good.
     Stopped,
 }
@@ -81,14 +82,27 @@ pub struct Task {
     pub memory: u64,
 }
 
+impl State {
+    /// Waits for a notification, and for a message if it names an endpoint.
+    pub fn receiving(endpoint: Option<EndpointId>) -> Self {
+        endpoint.map_or(Self::Waiting, Self::Receiving)
+    }
+
+    /// Whether it waits for notifications.
+    pub fn takes_notifications(self) -> bool {
+        matches!(self, Self::Receiving(_) | Self::Waiting)
+    }
+}
+
 impl Task {
-    /// No task.
+    /// No task: zero in every byte, so that no image holds the empty table. [`Objects::add`](super::Objects::add) sets
+    /// what is not zero in every task.
     pub const fn empty() -> Self {
         Self {
-            registers: Registers::at_entry(0, 0, [0, 0]),
+            registers: Registers::ZERO,
             address_space: 0,
             notification: 0,
-            deadline: NO_DEADLINE,
+            deadline: 0,
             generation: 0,
             state: State::Empty,
             priority: 0,
@@ -96,7 +110,7 @@ impl Task {
             capabilities: [None; CAPABILITIES_MAX],
             name: Name::new(),
             log_names: Vec::new(),
-            log_allowance: Allowance::full(),
+            log_allowance: Allowance::nothing(),
             required: false,
             started: Started::Unknown,
             stack_bottom: 0,

@@ -120,7 +120,7 @@ fn callers_queue_in_order() {
         assert_eq!(objects.task(id(0)).registers.rdx, client);
     }
     objects.receive(Some(ENDPOINT), NO_DEADLINE);
-    assert_eq!(objects.task(id(0)).state, State::Receiving(Some(ENDPOINT)));
+    assert_eq!(objects.task(id(0)).state, State::Receiving(ENDPOINT));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_deadline_ends_a_call_wherever_it_stands() {
     run(&mut objects, 0);
     assert_eq!(objects.reply(handle, 0), Err(Error::Invalid), "a late answer");
     objects.receive(Some(ENDPOINT), 200);
-    assert_eq!(objects.task(id(0)).state, State::Receiving(Some(ENDPOINT)), "the caller that gave up is not received");
+    assert_eq!(objects.task(id(0)).state, State::Receiving(ENDPOINT), "the caller that gave up is not received");
     objects.expire(200);
     assert_eq!(status(&objects, 0), Error::TimedOut as u64);
 }
@@ -186,7 +186,7 @@ fn a_clients_death_voids_its_reply_handle_and_its_place_in_the_queue() {
     run(&mut objects, 0);
     assert_eq!(objects.reply(handle, 0), Err(Error::Invalid));
     objects.receive(Some(ENDPOINT), NO_DEADLINE);
-    assert_eq!(objects.task(id(0)).state, State::Receiving(Some(ENDPOINT)));
+    assert_eq!(objects.task(id(0)).state, State::Receiving(ENDPOINT));
     run_nobody(&mut objects);
 }
 
@@ -206,7 +206,7 @@ fn notifications_gather_and_go_before_messages() {
     let registers = objects.task(id(0)).registers;
     assert_eq!((registers.rax, registers.rdi, registers.rdx), (0, 0, 0b11));
     objects.receive(Some(ENDPOINT), NO_DEADLINE);
-    assert_eq!(objects.task(id(0)).state, State::Receiving(Some(ENDPOINT)), "bits are taken once");
+    assert_eq!(objects.task(id(0)).state, State::Receiving(ENDPOINT), "bits are taken once");
 }
 
 #[test]

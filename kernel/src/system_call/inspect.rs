@@ -59,7 +59,7 @@ fn state(objects: &Objects, state: State) -> TaskState<'_> {
             TaskState::Calling(objects.server(endpoint).map_or("?", |id| &objects.task(id).name))
         }
         State::AwaitingReply(server) => TaskState::AwaitingReply(&objects.task(server).name),
-        State::Receiving(_) => TaskState::Waiting,
+        State::Receiving(_) | State::Waiting => TaskState::Waiting,
     }
 }
 
