@@ -3,8 +3,8 @@
 //! Each function here asks whether its system call is of that kind, and if so does it, but for the registers, which the
 //! entry code carries from one task to the other without the scheduler and without a copy in memory ([`HandOver`]). If
 //! the call is of any other kind (a mistake, a long message, a deadline that the timer must be set for, somebody else who
-//! is to run first), nothing has changed and [`messages`](super::messages) does it: what happens is the same there, which
-//! the tests compare.
+//! is to run first, accounts to be kept), nothing has changed and [`messages`](super::messages) does it: what happens is
+//! the same there, which the tests compare.
 //!
 //! Why no scheduler: the task that runs is as high as every ready one, so a receiver above it may run at once; a client
 //! that is answered may run if nobody as high is ready, because its server waits from then on.
@@ -41,6 +41,7 @@ impl Objects {
         let server = self.endpoints[endpoint.index()].server?;
         if bytes > MESSAGE_REGISTER_BYTES as u64
             || deadline < self.earliest_deadline
+            || self.keeps_accounts()
             || self.task(server).state != State::Receiving(endpoint)
             || self.task(server).priority <= self.task(client).priority
         {
@@ -65,6 +66,7 @@ impl Objects {
         let task = self.task(client);
         if bytes > MESSAGE_REGISTER_BYTES as u64
             || deadline < self.earliest_deadline
+            || self.keeps_accounts()
             || task.state != State::AwaitingReply(server)
             || task.generation != reply >> CLIENT_BITS
             || self.ready.is_any_from(task.priority)
@@ -88,7 +90,10 @@ impl Objects {
         let Ok(Capability::Signal { task, bits }) = self.task(sender).capability(handle) else { return None };
         let target = TaskId::new(task.into())?;
         let waits = self.task(target).state.takes_notifications();
-        if !waits || (self.task(target).priority & PRIORITY_MAX) <= (self.task(sender).priority & PRIORITY_MAX) {
+        if !waits
+            || self.keeps_accounts()
+            || (self.task(target).priority & PRIORITY_MAX) <= (self.task(sender).priority & PRIORITY_MAX)
+        {
             return None;
         }
         self.make_ready_first(sender);

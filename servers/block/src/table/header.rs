@@ -52,7 +52,7 @@ impl Header {
         }
         // The checksum is over the header with its own field as zero.
         block[16..20].fill(0);
-        if crc32fast::hash(&block[..header_bytes]) != { header.header_crc32 }.0.to_u32() {
+        if super::CRC32.checksum(&block[..header_bytes]) != { header.header_crc32 }.0.to_u32() {
             return Err(Damage::HeaderChecksum);
         }
         Self::check(&header, namespace, at)
