@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use bench::{busy_ticks, row};
 use block_client::{Disk, Error};
-use protocol::block::{BatchRoom, Operation, SHARE_DEFAULT, Transfer};
+use protocol::block::{BatchRoom, Operation, Transfer};
 use task::measure::mark_first_read;
 use task::{Environment, Inbox, Started, Stop};
 
@@ -15,8 +15,8 @@ task::main!(run);
 
 /// Iterations of each row with one read at a time.
 const READS: u64 = 30;
-/// Reads under way at a time in the deep row: the share of a client whose grant names none.
-const DEPTH: u64 = SHARE_DEFAULT as u64;
+/// Reads under way at a time in the deep row: this task's share of the queue.
+const DEPTH: u64 = 32;
 /// How long a read may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 const SMALL: u64 = 4096;
@@ -40,7 +40,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let mut deep = Deep::new(disk, (SMALL / block_bytes) as u32);
     // An iteration is as many reads as are under way.
     let ticks = busy_ticks(READS, || deep.complete(DEPTH))?;
-    row(&grants.log, "read-4k-depth-8", ticks, 0, READS * DEPTH);
+    row(&grants.log, "read-4k-depth-32", ticks, 0, READS * DEPTH);
     task::log!(grants.log, "batches reads={} exchanges={}", deep.completed, deep.exchanges);
     task::ready(Started::Well);
     task::idle()
