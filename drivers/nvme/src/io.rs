@@ -45,6 +45,7 @@ pub struct Io {
     /// The clients' transfers.
     pub transfers: Transfers,
     queues: [Slots<Flight, SLOTS>; QUEUES_MAX],
+    completions: [CompletionEntry; COMPLETIONS_MAX],
     /// How many queues there are.
     open: usize,
     /// Where to look for room first.
@@ -82,6 +83,7 @@ impl Io {
         Self {
             transfers: Transfers::new(),
             queues: [const { Slots::new() }; QUEUES_MAX],
+            completions: [const { CompletionEntry::ZERO }; COMPLETIONS_MAX],
             open: 0,
             turn: 0,
             again: Deque::new(),
@@ -304,10 +306,9 @@ impl Io {
             return Ok(0);
         }
         let number = index as u16 + 1;
-        let mut completions = [CompletionEntry::default(); COMPLETIONS_MAX];
         loop {
-            let count = hardware.complete(number, &mut completions).map_err(|_| Trouble::Gone)?;
-            let taken = &completions[..count.min(COMPLETIONS_MAX)];
+            let count = hardware.complete(number, &mut self.completions).map_err(|_| Trouble::Gone)?;
+            let taken = &self.completions[..count.min(COMPLETIONS_MAX)];
             for entry in taken {
                 let Some(flight) = self.queues[index].retire(entry.identifier.get()) else {
                     self.stale += 1;

@@ -85,6 +85,15 @@ pub struct CompletionEntry {
 }
 
 impl CompletionEntry {
+    /// All zero.
+    pub const ZERO: Self = Self {
+        dword0: U32::ZERO,
+        dword1: U32::ZERO,
+        submission_head: U16::ZERO,
+        submission_queue: U16::ZERO,
+        identifier: U16::ZERO,
+        status_and_phase: U16::ZERO,
+    };
     /// Bytes of an entry.
     pub const BYTES: usize = size_of::<Self>();
 
