@@ -185,25 +185,30 @@ impl Driver {
         self.news |= self.io.transfers.take_news();
     }
 
-    /// Answers a client; `None` if the answer is yet to come: it is then that of [`Driver::shutdown_outcome`].
-    pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Option<Answer> {
-        Some(match request {
+    /// Begins a shutdown, if none is under way; what came of it, `None` if that is yet to come: it is then told by
+    /// [`Driver::shutdown_outcome`].
+    pub fn shutdown(&mut self, hardware: &mut impl Hardware) -> Option<Result<(), Failure>> {
+        self.draining = true;
+        if self.state == State::Gone {
+            self.shut = Some(Err(Failure::Gone));
+        }
+        self.try_shutdown(hardware);
+        self.news |= self.io.transfers.take_news();
+        self.shut
+    }
+
+    /// Answers a client. A shutdown whose outcome is yet to come is answered as stopped: [`Driver::shutdown`] is the way to
+    /// wait for it.
+    pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Answer {
+        match request {
             Request::Exchange(transfers) => self.exchange(hardware, badge, transfers),
-            Request::Shutdown => {
-                self.draining = true;
-                if self.state == State::Gone {
-                    self.shut = Some(Err(Failure::Gone));
-                }
-                self.try_shutdown(hardware);
-                self.news |= self.io.transfers.take_news();
-                return self.shut.map(Answer::Shutdown);
-            }
+            Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
             _ if self.state == State::Gone => Answer::NoController,
             Request::Controller => Answer::Controller(self.controller()),
             Request::Namespaces => {
                 Answer::Namespaces(self.bring_up.namespaces().iter().map(|known| known.told).collect())
             }
-        })
+        }
     }
 
     fn controller(&self) -> Controller {

@@ -153,13 +153,7 @@ fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut D
             None => grants.requests.receive(deadline, &mut inbox),
         };
         match event {
-            Ok(Event::Message(message)) => match respond(clients, kernel, driver, message) {
-                Response::Now(reply, now) => answer = Some((reply, now)),
-                // Each client waits once: one that asks anew has stopped waiting, and the place of its first reply goes
-                // to another only when all are taken.
-                Response::Later(reply) => drop(waiting.push(reply)),
-                Response::Done => {}
-            },
+            Ok(Event::Message(message)) => answer = respond(clients, kernel, driver, message, &mut waiting),
             Ok(Event::Notification(bits)) => driver.wake(kernel, interrupts(grants, bits)),
             Err(Error::TimedOut) => driver.wake(kernel, Interrupts::default()),
             Err(error) => return Err(error.into()),
@@ -185,19 +179,14 @@ fn interrupts(grants: &Grants, bits: u64) -> Interrupts {
     Interrupts { admin: bits & grants.admin.bits != 0, io }
 }
 
-/// What becomes of a request.
-#[expect(clippy::large_enum_variant, reason = "it is used at once, never stored")]
-enum Response {
-    /// It is answered.
-    Now(Reply, Answer),
-    /// It is answered when the controller has shut down.
-    Later(Reply),
-    /// It has been answered.
-    Done,
-}
-
 /// What to answer to a message.
-fn respond(clients: &Clients, kernel: &mut Kernel, driver: &mut Driver, message: Message<'_>) -> Response {
+fn respond(
+    clients: &Clients,
+    kernel: &mut Kernel,
+    driver: &mut Driver,
+    message: Message<'_>,
+    waiting: &mut Vec<Reply, CLIENTS_MAX>,
+) -> Option<(Reply, Answer)> {
     let answer = match message.decode::<Request>() {
         Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => Answer::Exchanged {
             accepted: transfers.len() as u8,
@@ -208,17 +197,22 @@ fn respond(clients: &Clients, kernel: &mut Kernel, driver: &mut Driver, message:
             namespaces: 0,
         },
         Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
-        Ok(request) => match driver.answer(kernel, message.badge, &request) {
-            Some(answer) => answer,
-            None => return Response::Later(message.reply),
+        Ok(Request::Shutdown) => match driver.shutdown(kernel) {
+            Some(outcome) => Answer::Shutdown(outcome),
+            None => {
+                // There is room for every client's; one that asks anew has stopped waiting.
+                let _ = waiting.push(message.reply);
+                return None;
+            }
         },
+        Ok(request) => driver.answer(kernel, message.badge, &request),
         Err(_) => {
             // An empty answer is none that a client expects: it learns that its request was malformed.
             let _ = message.reply.send(&());
-            return Response::Done;
+            return None;
         }
     };
-    Response::Now(message.reply, answer)
+    Some((message.reply, answer))
 }
 
 /// How many I/O queues to ask for: as many as there are interrupts for, if the charter does not say.

@@ -175,20 +175,12 @@ impl Machine {
     /// Asks for a shutdown; [`Machine::shut`] is the answer when it has come.
     pub fn ask_shutdown(&mut self) {
         self.asked = true;
-        if let Some(answer) = self.driver.answer(&mut self.kernel, BADGE, &Request::Shutdown) {
-            match answer {
-                Answer::Shutdown(outcome) => self.shut = Some(outcome),
-                answer => panic!("{answer:?} to a shutdown"),
-            }
-        }
+        self.shut = self.shut.or(self.driver.shutdown(&mut self.kernel));
     }
 
-    /// What the driver answers at once.
-    ///
-    /// # Panics
-    /// If it answers later.
+    /// What the driver answers.
     pub fn ask(&mut self, request: &Request) -> Answer {
-        self.driver.answer(&mut self.kernel, BADGE, request).expect("an answer at once")
+        self.driver.answer(&mut self.kernel, BADGE, request)
     }
 
     /// What the client does when it is signalled. Whether it was.
