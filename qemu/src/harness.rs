@@ -28,7 +28,7 @@ use crate::firmware::{Firmware, Style};
 use crate::machine::Machine;
 use crate::nvme::{Controller, Namespace};
 use crate::outcome::Outcome;
-use crate::process::Running;
+use crate::process::{Polled, Running};
 use crate::serial::Event;
 
 /// Longest run of one machine.
@@ -247,6 +247,17 @@ impl System {
             Ok(status) => (status, Log::new(self.running.log().to_vec())),
             Err(error) => self.fail(&error.to_string()),
         }
+    }
+
+    /// The last event so far that `wanted` accepts, without waiting for one.
+    pub fn latest_where(&mut self, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
+        while let Polled::Line(_) = self.running.poll(Duration::ZERO) {}
+        self.running.log().iter().rev().filter_map(|line| Event::parse(line).ok()).find(wanted)
+    }
+
+    /// Kills QEMU at once, see [`Running::kill`].
+    pub fn kill(self) -> Log {
+        Log::new(self.running.kill())
     }
 
     /// The running QEMU, for its control socket.

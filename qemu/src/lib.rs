@@ -9,6 +9,7 @@
 //! - [`qmp`]: QEMU's control socket, and guest memory read from outside;
 //! - [`faults`], [`removal`]: disks that fail, devices that vanish;
 //! - [`write_log`], [`power_loss`]: what a disk was told, and what it may hold after its power was cut;
+//! - [`storage`]: scenarios in which disks are written while something goes wrong;
 //! - [`random`]: numbers that follow from a seed;
 //! - [`guest`]: a guest's page tables and memory, read from outside;
 //! - [`disk`]: disk images with known contents;
@@ -29,4 +30,5 @@ pub mod qmp;
 pub mod random;
 pub mod removal;
 pub mod serial;
+pub mod storage;
 pub mod write_log;

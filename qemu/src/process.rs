@@ -315,6 +315,18 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Kills QEMU at once, as a crash of its host would end it, and returns the whole log. What it had written to files
+    /// is in the host's cache, and stays.
+    pub fn kill(mut self) -> Vec<String> {
+        // Errors mean that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        while let Polled::Line(_) = self.poll(Duration::from_secs(10)) {}
+        std::mem::take(&mut self.log)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // Errors mean that it has ended already.

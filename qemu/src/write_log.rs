@@ -122,6 +122,13 @@ impl WriteLog {
         &self.entries
     }
 
+    /// The same log, of a disk that was told to flush nothing.
+    #[must_use]
+    pub fn without_flushes(&self) -> Self {
+        let entries = self.entries.iter().filter(|entry| entry.operation != Operation::Flush).cloned();
+        Self { file: self.file.clone(), entries: entries.collect() }
+    }
+
     /// A write's data.
     ///
     /// # Panics

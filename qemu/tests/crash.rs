@@ -1,0 +1,22 @@
+//! Crashes under load. Seeds are fresh and printed; `SEED=…` repeats a run's choices, though not its timing.
+
+use std::thread;
+
+use qemu::random::{self, Random};
+use qemu::storage::crash;
+
+/// Four machines are killed, and each is judged at five points: 20 crashes, two machines at a time.
+#[test]
+fn what_was_flushed_survives_a_crash_and_nothing_else_changes() {
+    let seed = random::seed();
+    println!("SEED={seed:#x}");
+    let seeds: Vec<u64> = (0..4).map(|index| Random::at(seed, index).number()).collect();
+    thread::scope(|scope| {
+        let halves: Vec<_> = seeds
+            .chunks(2)
+            .map(|half| scope.spawn(|| half.iter().map(|seed| crash::run(*seed, 5).crash_points).sum::<u64>()))
+            .collect();
+        let points: u64 = halves.into_iter().map(|half| half.join().expect("a half without problems")).sum();
+        assert_eq!(points, 20);
+    });
+}

@@ -1,0 +1,14 @@
+//! Errors of the device: reads, writes, writes of zeroes and flushes that fail, once and for ever, by sector.
+
+use qemu::random;
+use qemu::storage::errors;
+
+#[test]
+fn an_error_that_happens_once_fails_one_request_and_the_service_goes_on() {
+    errors::run(random::seed(), true);
+}
+
+#[test]
+fn an_error_that_stays_fails_exactly_the_requests_that_meet_it() {
+    errors::run(random::seed(), false);
+}
