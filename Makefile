@@ -19,6 +19,7 @@ help:
 	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
 	@echo 'make test           every test: host, lint, system'
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
+	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
@@ -65,6 +66,12 @@ test: setup
 .PHONY: bench
 bench: build
 	@$(CARGO) test -q -p qemu --test bench -- --nocapture
+
+# Disks are written while something goes wrong, again and again; ends with the counts.
+MINUTES ?= 10
+.PHONY: soak
+soak: build
+	@MINUTES=$(MINUTES) $(CARGO) test -q -p qemu --test soak -- --ignored --nocapture
 
 # Switches the broker's checks off one at a time; the named test of each must fail.
 .PHONY: mutants
