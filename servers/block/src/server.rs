@@ -196,8 +196,10 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         }
         if let Some(failure) = self.lost.or_else(|| self.power.refuses()) {
             return match request {
-                // It still learns how its transfers ended.
-                Request::Exchange { wait, .. } => self.take_in(client, reply, Batch::EMPTY, wait),
+                // It still learns how its transfers ended; when it knows of all, that no more are taken.
+                Request::Exchange { wait, .. } if self.requests.held(client) > 0 => {
+                    self.take_in(client, reply, Batch::EMPTY, wait)
+                }
                 _ => Err((reply, Said::Failed(failure))),
             };
         }

@@ -194,7 +194,9 @@ fn when_the_driver_stops_everyone_is_told_now_and_later() {
     let later = bench.transfer(1, read(0));
     assert_eq!(bench.answers(), [(later, dead.clone())]);
     let information = bench.ask(2, Request::Information);
-    assert_eq!(bench.answers(), [(information, dead)]);
+    assert_eq!(bench.answers(), [(information, dead.clone())]);
+    let more = bench.exchange(2, &[Transfer { tag: 4, operation: read(0) }], true);
+    assert_eq!(bench.answers(), [(more, dead)], "else it would offer its transfers for ever");
     assert_eq!(bench.model.borrow().exchanges, exchanges, "a dead driver is not asked");
 }
 
