@@ -92,6 +92,7 @@ settings = {{ timeout_seconds = "{timeout_seconds}" }}
 [tasks.nvme{suffix}.grants]
 registers = {{ registers = "disk{suffix}", bar = 0, limits = [{limits}] }}
 completion = {{ interrupt = "disk{suffix}", vector = 1 }}
+completion2 = {{ interrupt = "disk{suffix}", vector = 2 }}
 admin = {{ interrupt = "disk{suffix}", vector = 0 }}
 data = {{ dma = "data{suffix}" }}
 requests = {{ receive = "nvme{suffix}" }}
