@@ -5,13 +5,12 @@
 //! them until then. What a client asks in [`Request::Transfer`] is answered when its transfer ends. What it hands over
 //! with [`Request::Exchange`] waits until the client takes it.
 
+mod answers;
 mod disks;
 mod power;
 
 use heapless::{Deque, Vec};
-use protocol::block::{
-    Answer, BATCH_MAX, Batch, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Operation, Request, Transfer, VERSION,
-};
+use protocol::block::{BATCH_MAX, Batch, COPY_BYTES_MAX, Failure, Operation, Request, Transfer, VERSION};
 use protocol::nvme;
 use task::abi::start::CLIENTS_MAX;
 
@@ -22,6 +21,7 @@ use crate::memory::Memory;
 use crate::note::Note;
 use crate::requests::{Origin, Requests, SERVER};
 use crate::table::Reading;
+pub use answers::{AnswerRoom, Due, Said};
 use power::Power;
 
 /// Exchanges in one go, so that a driver which always has something to say does not keep the server from its clients.
@@ -51,58 +51,6 @@ pub struct Server<'g, D, R> {
     /// Positions of clients that are to be signalled, one a bit.
     signals: u32,
     notes: Deque<Note<'g>, NOTES_MAX>,
-}
-
-/// What to say to a client; [`Server::answer`] makes the message of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// The version that is spoken here.
-    Version,
-    /// What its disk is.
-    Information {
-        /// The client's position.
-        client: usize,
-    },
-    /// It was done.
-    Done,
-    /// It was not done.
-    Failed(Failure),
-    /// What has completed.
-    Exchanged {
-        /// The client's position.
-        client: usize,
-        /// Transfers that were taken.
-        accepted: u8,
-    },
-    /// Bytes of its slot.
-    Data {
-        /// Where they begin in the server's window.
-        at: u64,
-        /// How many.
-        bytes: u16,
-    },
-}
-
-/// An answer that is due.
-#[derive(Debug)]
-pub struct Due<R> {
-    /// To whom.
-    pub reply: R,
-    /// What.
-    pub said: Said,
-}
-
-/// Room for the longest answers.
-pub struct AnswerRoom {
-    completions: BatchRoom<Completion>,
-    told: usize,
-    data: [u8; COPY_BYTES_MAX],
-}
-
-impl Default for AnswerRoom {
-    fn default() -> Self {
-        Self { completions: BatchRoom::new(), told: 0, data: [0; COPY_BYTES_MAX] }
-    }
 }
 
 impl<'g, D: Driver, R> Server<'g, D, R> {
@@ -466,46 +414,6 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 Due { reply, said: Said::Exchanged { client: position, accepted } }
             }
         })
-    }
-
-    /// The message of an answer.
-    pub fn answer<'a>(&self, said: &Said, room: &'a mut AnswerRoom) -> Answer<'a> {
-        match *said {
-            Said::Version => Answer::Version { supported: VERSION },
-            Said::Done => Answer::Done,
-            Said::Failed(failure) => Answer::Failed(failure),
-            Said::Information { client } => match self.clients[client].disk() {
-                Some(disk) => Answer::Information(*disk.information()),
-                None => Answer::Failed(Failure::NoDisk),
-            },
-            Said::Exchanged { client, accepted } => {
-                room.completions.clear();
-                room.told = 0;
-                for (tag, outcome) in self.requests.ended(client).take(BATCH_MAX) {
-                    // A full batch has its room.
-                    let _ = room.completions.push(&Completion { tag, outcome });
-                    room.told += 1;
-                }
-                let changed = self.clients[client].standing == Standing::Changed;
-                Answer::Exchanged { accepted, changed, completions: room.completions.batch() }
-            }
-            Said::Data { at, bytes } => {
-                let data = &mut room.data[..bytes.into()];
-                if self.memory.load(at, data) { Answer::Data(data) } else { Answer::Failed(Failure::Invalid) }
-            }
-        }
-    }
-
-    /// The client has got the message that [`Self::answer`] put into the room: what it was told of is not told again.
-    pub fn delivered(&mut self, said: &Said, room: &AnswerRoom) {
-        if let Said::Exchanged { client, .. } = *said {
-            self.requests.taken(client, room.told);
-            if self.requests.has_ended(client) {
-                // There was more than went along.
-                self.clients[client].signalled = false;
-                self.signal(1 << client);
-            }
-        }
     }
 }
 
