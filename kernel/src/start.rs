@@ -160,7 +160,8 @@ mod bare {
         );
         log!("kernel", "processor {protection}");
         let mut platform = platform::start(&mut memory, handoff.acpi_root).ok_or(StartError::NoApic)?;
-        log!("kernel", "clock {}", platform.clock);
+        log!("clock", "started {} apic={} timer={}", platform.clock, platform.apic.mode(), platform.apic.timer_mode());
+        tell_firmware(&platform, handoff);
         kernel.devices.find(&mut memory, &platform);
         tell_backend(&platform);
 
@@ -206,6 +207,18 @@ mod bare {
         // SAFETY: the stacks were made just now; the kernel's own stack is used from its top only after `leave`.
         unsafe { descriptors::load(cpu, tables, BOOT_STACK_TOP, own_stacks) };
         Ok(())
+    }
+
+    /// How long the UEFI application took, and how much of that to collect evidence.
+    fn tell_firmware(platform: &Platform, handoff: &Handoff) {
+        let microseconds = |counts| platform.clock.nanoseconds(counts) / 1000;
+        log!(
+            "charter",
+            "firmware left application_us={} evidence_us={} evidence_bytes={}",
+            microseconds(handoff.exit_time.saturating_sub(handoff.entry_time)),
+            microseconds(handoff.evidence_time),
+            handoff.evidence_bytes
+        );
     }
 
     /// How device memory is protected: there is no remapping yet, so the broker's bounce regions it is, and why.

@@ -35,6 +35,8 @@ pub struct Machine {
     pub smbios: Vec<String>,
     /// Trace events to write to a file.
     pub trace: Option<Trace>,
+    /// Whether it has a serial port. Without one there is no log: what happened shows on the control socket.
+    pub serial_port: bool,
     /// Further QEMU arguments, for what has no type here.
     pub further: Vec<String>,
 }
@@ -159,6 +161,7 @@ impl Machine {
             boot_disk: None,
             smbios: Vec::new(),
             trace: None,
+            serial_port: true,
             further: Vec::new(),
         }
     }
@@ -184,8 +187,12 @@ impl Machine {
                 push("-drive", format!("if=pflash,unit=1,format=raw,snapshot=on,file={}", path(variables)));
             }
         }
-        push("-chardev", "stdio,id=serial,signal=off".into());
-        push("-serial", "chardev:serial".into());
+        if self.serial_port {
+            push("-chardev", "stdio,id=serial,signal=off".into());
+            push("-serial", "chardev:serial".into());
+        } else {
+            push("-serial", "none".into());
+        }
         push("-qmp", format!("unix:{},server=on,wait=off", escaped(&control.to_string_lossy())));
         if let Some(disk) = &self.boot_disk {
             let path = escaped(&disk.path.to_string_lossy());
@@ -249,6 +256,7 @@ mod tests {
             boot_disk: Some(BootDisk { path: "boot.img".into(), bus: BootBus::Ide }),
             smbios: vec!["type=3,asset=x".into()],
             trace: Some(Trace { events: vec!["pci_nvme_*".into()], file: "trace.log".into() }),
+            serial_port: false,
             further: vec!["-S".into()],
             ..Machine::new(Firmware::Split { code: "CODE.fd".into(), variables: "VARS.fd".into() })
         };
@@ -258,6 +266,7 @@ mod tests {
             "-drive if=pflash,unit=0,format=raw,readonly=on,file=CODE.fd",
             "-drive if=pflash,unit=1,format=raw,snapshot=on,file=VARS.fd",
             "-drive if=none,id=boot,format=raw,snapshot=on,file=boot.img -device ide-hd,bus=ide.0,drive=boot,bootindex=0",
+            "-serial none",
             "-smbios type=3,asset=x",
             "-trace enable=pci_nvme_* -D trace.log",
         ] {

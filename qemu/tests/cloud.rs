@@ -174,6 +174,35 @@ fn a_controller_that_is_not_granted_is_known_from_firmware_only_and_others_can_a
 }
 
 #[test]
+fn each_granted_controller_has_its_lines() {
+    let bench = Bench::new("cloud-two");
+    let disk = bench.disk("second.img", 16 << 20);
+    let mut machine = bench.machine([]);
+    machine.controllers[0].place = Place::Slot(8);
+    let mut other = Controller { place: Place::Slot(9), ..Controller::new("charter-1") };
+    other.namespaces.push(Namespace::file(2, &disk));
+    machine.controllers.push(other);
+    let log = bench.boot(&machine).complete();
+    let lines: Vec<_> = log
+        .all("nvme", "cloud shape classification")
+        .map(|line| ["device", "cloud_shape", "bound", "source"].map(|key| line.text(key).unwrap()))
+        .collect();
+    let (first, second) = ("0000:00:08.0", "0000:00:09.0");
+    let clouds = ["azure-managed-disk", "aws-ebs-nvme"];
+    let expected: Vec<_> =
+        [first, second].iter().flat_map(|device| clouds.map(|cloud| [*device, cloud, "true", "bus"])).collect();
+    assert_eq!(lines, expected);
+    assert_eq!(log.one("nvme", "cloud shape none").get("grant"), Some("controller3"));
+    let told = |device| -> Vec<_> {
+        let by_bus = |line: &&Event| line.get("seen_by") == Some("bus") && line.get("device") == Some(device);
+        evidence(&log, "identify").filter(by_bus).map(|line| line.text("serial").unwrap()).collect()
+    };
+    assert_eq!((told(first), told(second)), (vec!["charter-0"], vec!["charter-1"]));
+    assert_eq!(log.one("cloud", "verdict").get("provider"), Some("qemu"));
+    check_replay(&log);
+}
+
+#[test]
 fn without_any_nvme_controller_there_is_a_verdict_and_no_label() {
     let bench = Bench::new("cloud-nothing");
     let mut machine = bare_machine(Style::Any);

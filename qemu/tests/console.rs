@@ -197,3 +197,24 @@ fn without_the_grant_nobody_listens() {
     assert!(!log.lines().iter().any(|line| line.starts_with(PREFIX)));
     assert_eq!(log.all("kernel", "console").count(), 0);
 }
+
+/// A recording that a user cuts out of the serial log says on the host what the machine said of itself.
+#[test]
+fn a_recording_is_replayed_to_the_same_verdict() {
+    let (_bench, _disk, mut system) = boot(|_| {});
+    let cloud = ask(&mut system, "cloud");
+    assert_eq!(value(&cloud[0], "provider"), "qemu", "{cloud:?}");
+    let evidence = cloud.iter().filter(|line| line.starts_with("evidence source=")).count();
+    let recording = ask(&mut system, "record");
+    assert_eq!(recording.last(), Some(&format!("recorded items={evidence}")));
+    let log = system.end();
+
+    // As it stands in the log, prefixes and all.
+    let cut: Vec<_> = recording.iter().map(|line| format!("{PREFIX}{line}")).collect();
+    let said = image_builder::classify::classify(&cut.join("\r\n")).expect("a recording");
+    let verdict = |lines: &[String]| -> Vec<String> {
+        lines.iter().filter(|line| line.starts_with("cloud: verdict ")).cloned().collect()
+    };
+    assert_eq!(verdict(&said), verdict(log.lines()));
+    assert_eq!(verdict(&said).len(), 1);
+}

@@ -86,6 +86,10 @@ pub struct Handoff {
     pub entry_time: u64,
     /// Time-stamp counter when firmware was left.
     pub exit_time: u64,
+    /// Counts of the time-stamp counter that it took to collect the evidence.
+    pub evidence_time: u64,
+    /// Bytes of evidence that are used.
+    pub evidence_bytes: u64,
     /// Number of `memory` entries used.
     pub memory_ranges: u64,
     /// Memory that nobody uses: UEFI's conventional memory, less what the application took for kernel, package, page

@@ -112,7 +112,9 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
     // SAFETY: the page is part of the allocation and of nothing else there.
     let mut buffer = unsafe { nvme::Buffer::new(memory.buffer) };
     let evidence_physical = memory.evidence.as_ptr() as u64;
-    evidence::collect(&tables_of_firmware, memory.evidence, &mut buffer);
+    let evidence_start = processor::time();
+    let evidence_bytes = evidence::collect(&tables_of_firmware, memory.evidence, &mut buffer) as u64;
+    let evidence_time = processor::time().saturating_sub(evidence_start);
 
     *memory.handoff = Handoff {
         magic: HANDOFF_MAGIC,
@@ -124,6 +126,8 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
         loader_bytes: 0,
         entry_time,
         exit_time: 0,
+        evidence_time,
+        evidence_bytes,
         memory_ranges: 0,
         memory: [MemoryRange::default(); MEMORY_RANGES_MAX],
     };

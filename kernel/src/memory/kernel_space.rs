@@ -79,6 +79,10 @@ impl Mapper for Memory {
         Some(self.tables.scratch().map(TRANSIENT_SLOT, physical, Flags::NO_CACHE | Flags::WRITE_THROUGH))
     }
 
+    fn give_page(&mut self) -> Option<(NonNull<u8>, u64)> {
+        self.allocate(PAGE_BYTES).ok()
+    }
+
     fn map_firmware(&mut self, physical: u64, bytes: u64) -> Option<NonNull<u8>> {
         let within = physical % PAGE_BYTES;
         let pages = usize::try_from(within.checked_add(bytes)?.div_ceil(PAGE_BYTES)).ok()?;

@@ -8,6 +8,7 @@
 
 use core::arch::x86_64::_rdtsc;
 use core::ptr::NonNull;
+use heapless::Vec;
 use raw_cpuid::CpuId;
 use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::Msr;
@@ -82,13 +83,8 @@ impl LocalApic {
         if !features.has_apic() {
             return None;
         }
-        let mut base = read_msr(APIC_BASE) | BASE_ENABLED;
-        if features.has_x2apic() {
-            // From disabled or xAPIC mode, x2APIC mode is entered by way of xAPIC mode (Intel SDM 3A, 11.12.5).
-            write_msr(APIC_BASE, base);
-            base |= BASE_X2APIC;
-        }
-        write_msr(APIC_BASE, base);
+        let (steps, base) = switching_on(read_msr(APIC_BASE), features.has_x2apic());
+        steps.iter().for_each(|base| write_msr(APIC_BASE, *base));
         let mode = if base & BASE_X2APIC != 0 {
             Mode::ModelSpecific
         } else {
@@ -204,6 +200,22 @@ impl LocalApic {
     }
 }
 
+/// What is written to the base register, in this order, and what it then is. x2APIC mode is entered wherever the CPU
+/// has it, and from the disabled mode by way of xAPIC mode (Intel SDM 3A, 11.12.5); where firmware has entered it, it is
+/// never left, which only a reset may do.
+fn switching_on(before: u64, has_x2apic: bool) -> (Vec<u64, 2>, u64) {
+    let enabled = before | BASE_ENABLED;
+    let last = if has_x2apic { enabled | BASE_X2APIC } else { enabled };
+    let mut steps = Vec::new();
+    for step in [enabled, last] {
+        if steps.last() != Some(&step) {
+            // There is room for both.
+            let _ = steps.push(step);
+        }
+    }
+    (steps, last)
+}
+
 /// The timer as something to measure: it counts down from its largest value, masked.
 impl super::clock::Counter for LocalApic {
     fn restart(&mut self) {
@@ -242,4 +254,47 @@ fn read_msr(number: u32) -> u64 {
 fn write_msr(number: u32, value: u64) {
     // SAFETY: as above; they direct interrupts, which are off meanwhile, to vectors that the kernel serves.
     unsafe { Msr::new(number).write(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: u64 = 0xfee0_0000;
+    const FIRST_CPU: u64 = 1 << 8;
+
+    #[test]
+    fn x2apic_mode_is_entered_where_the_cpu_has_it_by_way_of_xapic_mode() {
+        let off = ADDRESS | FIRST_CPU;
+        let on = off | BASE_ENABLED;
+        let x2 = on | BASE_X2APIC;
+        // What the register was, whether the CPU has the mode, what is written.
+        for (before, has, written) in [
+            (off, true, &[on, x2][..]),
+            (on, true, &[on, x2]),
+            (x2, true, &[x2]),
+            (off, false, &[on]),
+            (on, false, &[on]),
+            (x2, false, &[x2]),
+        ] {
+            let (steps, last) = switching_on(before, has);
+            assert_eq!((&steps[..], Some(&last)), (written, written.last()), "{before:#x} {has}");
+        }
+    }
+
+    #[test]
+    fn no_step_leaves_a_mode_that_only_a_reset_may_leave() {
+        let disabled_with_x2 = BASE_X2APIC;
+        for before in [0, BASE_ENABLED, BASE_ENABLED | BASE_X2APIC].map(|bits| ADDRESS | bits) {
+            for has in [false, true] {
+                let (steps, last) = switching_on(before, has);
+                assert!(
+                    steps
+                        .iter()
+                        .all(|step| step & BASE_ENABLED != 0 && step & disabled_with_x2 >= before & BASE_X2APIC)
+                );
+                assert_eq!(last & BASE_ADDRESS, ADDRESS);
+            }
+        }
+    }
 }

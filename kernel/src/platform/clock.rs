@@ -5,9 +5,11 @@
 
 use core::fmt;
 
+use super::Mapper;
 use super::apic::{self, LocalApic};
 
 pub mod calibration;
+pub mod reference;
 pub mod source;
 
 pub use calibration::Counter;
@@ -34,6 +36,8 @@ pub enum Source {
     HypervisorLeaf,
     /// Model-specific registers 0x40000022 and 0x40000023 of Hyper-V.
     HyperV,
+    /// The scale of Hyper-V's reference time page.
+    ReferencePage,
     /// Measured against the ACPI power-management timer.
     PowerTimer,
     /// Nothing told, nothing to measure against.
@@ -47,6 +51,7 @@ impl fmt::Display for Source {
             Self::BaseFrequency => "cpuid-0x16",
             Self::HypervisorLeaf => "cpuid-0x40000010",
             Self::HyperV => "hyper-v",
+            Self::ReferencePage => "hyper-v-reference-page",
             Self::PowerTimer => "acpi-pm-timer",
             Self::Assumed => "assumed",
         })
@@ -142,15 +147,18 @@ impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "source={} tsc_hertz={} apic_source={} apic_hertz={}",
+            "source={} hz={} apic_source={} apic_hz={}",
             self.tsc.source, self.tsc.hertz, self.apic.source, self.apic.hertz
         )
     }
 }
 
 /// Starts the clock. A platform that does not tell its frequencies is measured, which takes some ten milliseconds.
-pub fn start(apic: &mut LocalApic, power_timer: Option<PowerTimer>) -> Clock {
-    let declared = source::declared(&Processor);
+pub fn start(mapper: &mut impl Mapper, apic: &mut LocalApic, power_timer: Option<PowerTimer>) -> Clock {
+    let mut declared = source::declared(&Processor);
+    if declared.tsc.is_none() && source::has_reference_page(&Processor) {
+        declared.tsc = source::from_reference_page(mapper);
+    }
     let measured = match declared {
         Declared { tsc: Some(_), apic: Some(_) } => None,
         _ => {

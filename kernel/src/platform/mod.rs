@@ -41,6 +41,9 @@ pub trait Mapper {
     /// Maps one page of device registers, as [`Mapper::map_device`] does, until the next call: for the search of the
     /// buses, which looks at far more pages than it keeps. `physical` is a multiple of the page.
     fn map_transient(&mut self, physical: u64) -> Option<NonNull<u8>>;
+
+    /// Gives a page of memory for ever, mapped and zeroed, and its physical address. `None` if there is no room.
+    fn give_page(&mut self) -> Option<(NonNull<u8>, u64)>;
 }
 
 /// What start-up found out about the machine.
@@ -68,7 +71,7 @@ pub fn start(mapper: &mut impl Mapper, acpi_root: u64) -> Option<Platform> {
     let firmware = acpi::Firmware::read(mapper, acpi_root);
     let mut apic = apic::LocalApic::start(mapper)?;
     let io_apics = ioapic::IoApics::start(mapper, &firmware.io_apics);
-    let clock = clock::start(&mut apic, firmware.power_timer);
+    let clock = clock::start(mapper, &mut apic, firmware.power_timer);
     let pci = pci::Access::new(&firmware.ecam);
     let power = power::Power::new(mapper, &firmware);
     Some(Platform { firmware, apic, clock, pci, io_apics, power })

@@ -229,6 +229,10 @@ mod tests {
         fn map_transient(&mut self, _: u64) -> Option<NonNull<u8>> {
             None
         }
+
+        fn give_page(&mut self) -> Option<(NonNull<u8>, u64)> {
+            None
+        }
     }
 
     fn memory() -> Memory {

@@ -8,16 +8,20 @@ use classify::controllers::NVME_CLASS;
 use protocol::nvme::{Answer, Controller, NAMESPACES_MAX, Request};
 use task::{Call, CallError, Deadline, Device, Evidence, Log, abi, log};
 
-/// Everything that was seen: what was collected, then a function, its controller and its namespaces.
-pub type Items = heapless::Vec<Item, { ITEMS_MAX + NAMESPACES_MAX + 4 }>;
+/// Everything that was seen: what was collected, then of each granted controller its function, itself and its namespaces.
+pub type Items = heapless::Vec<Item, { ITEMS_MAX + 2 * NAMESPACES_MAX + 16 }>;
 
 /// How long the driver may take to bring its controller up: the longest that a controller may ask for is 127.5 s (NVMe
 /// base 2.0, CAP.TO).
 const START: Duration = Duration::from_secs(150);
 
-/// Adds an item; there is room for all that can come.
+/// Adds an item. Where there is no more room, the last one says so.
 fn add(items: &mut Items, item: Item) {
-    let _ = items.push(item);
+    if items.push(item).is_err()
+        && let Some(last) = items.last_mut()
+    {
+        *last = unavailable(Topic::Identify, None, "more evidence than there was room for");
+    }
 }
 
 fn unavailable(topic: Topic, address: Option<PciAddress>, reason: &str) -> Item {
@@ -43,14 +47,20 @@ pub fn machine(evidence: Option<Evidence>, items: &mut Items) {
     }
 }
 
-/// Adds what the granted controller is now, and what its driver says of it. What keeps it from being one goes to the
-/// log.
-pub fn controller(device: Device, driver: Option<Call>, items: &mut Items, log: Log) -> Result<(), abi::Error> {
+/// Adds what a granted controller is now, and what its driver says of it. What keeps it from being one goes to the log,
+/// with the name of its grant.
+pub fn controller(
+    grant: &str,
+    device: Device,
+    driver: Option<Call>,
+    items: &mut Items,
+    log: Log,
+) -> Result<(), abi::Error> {
     // The driver answers once the controller is up, or will never be: what is asked of the device after that, stands.
     let controller = driver.ok_or("not-granted").and_then(ask);
     let DeviceInformation { present, enabled, vendor, device, class, address, .. } = device.information()?;
     if !present {
-        log!(log, "cloud shape none reason=no-controller");
+        log!(log, "cloud shape none reason=no-controller grant={grant}");
         return Ok(());
     }
     let (bound, seen_by) = (enabled && controller.is_ok(), SeenBy::Bus);
@@ -59,7 +69,8 @@ pub fn controller(device: Device, driver: Option<Call>, items: &mut Items, log: 
         let (class, subclass, interface) = class;
         log!(
             log,
-            "cloud shape none reason=not-nvme class={class:#04x} subclass={subclass:#04x} prog_if={interface:#04x}"
+            "cloud shape none reason=not-nvme grant={grant} class={class:#04x} subclass={subclass:#04x} \
+             prog_if={interface:#04x}"
         );
         return Ok(());
     }
@@ -69,7 +80,7 @@ pub fn controller(device: Device, driver: Option<Call>, items: &mut Items, log: 
             self::namespaces(driver, address, items);
         }
         Err(reason) => {
-            log!(log, "cloud shape of an unbound controller reason={reason}");
+            log!(log, "cloud shape of an unbound controller reason={reason} grant={grant}");
             add(items, unavailable(Topic::Identify, Some(address), reason));
         }
     }

@@ -14,6 +14,12 @@ task::needs! {
     optional evidence: evidence,
     optional controller: information,
     optional driver: call,
+    optional controller2: information,
+    optional driver2: call,
+    optional controller3: information,
+    optional driver3: call,
+    optional controller4: information,
+    optional driver4: call,
     optional requests: receive,
     log: log,
     optional cloud: log,
@@ -24,15 +30,24 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let mut items = Items::new();
     collect::machine(grants.evidence, &mut items);
-    if let Some(controller) = grants.controller {
-        collect::controller(controller, grants.driver, &mut items, grants.log)?;
+    let controllers = [
+        ("controller", grants.controller, grants.driver),
+        ("controller2", grants.controller2, grants.driver2),
+        ("controller3", grants.controller3, grants.driver3),
+        ("controller4", grants.controller4, grants.driver4),
+    ];
+    for (grant, controller, driver) in controllers {
+        if let Some(controller) = controller {
+            collect::controller(grant, controller, driver, &mut items, grants.log)?;
+        }
     }
     let findings = report(&items, |component, line| match (component, grants.cloud) {
         (Component::Nvme, _) => log!(grants.log, "{line}"),
         (Component::Cloud, Some(cloud)) => log!(cloud, "{line}"),
         (Component::Cloud, None) => {}
     });
-    if grants.controller.is_none() && findings.controllers.is_empty() {
+    let nothing_granted = controllers.iter().all(|(_, controller, _)| controller.is_none());
+    if nothing_granted && findings.controllers.is_empty() {
         log!(grants.log, "cloud shape none reason=not-granted");
     }
     // It has said what there is, also if that is nothing. That a disk is missing is the driver's to report.

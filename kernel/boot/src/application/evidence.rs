@@ -33,8 +33,8 @@ pub struct Tables {
     pub smbios_entry: u64,
 }
 
-/// Collects everything. `buffer` is for what devices answer.
-pub fn collect(tables: &Tables, bytes: &mut [u8], buffer: &mut Buffer) {
+/// Collects everything; returns how many bytes it takes. `buffer` is for what devices answer.
+pub fn collect(tables: &Tables, bytes: &mut [u8], buffer: &mut Buffer) -> usize {
     let mut evidence = Writer::new(bytes);
     let mut add = |item: Item| evidence.add(&item);
     processor::collect(crate::processor::cpuid, &mut add);
@@ -49,6 +49,7 @@ pub fn collect(tables: &Tables, bytes: &mut [u8], buffer: &mut Buffer) {
         }
     }
     functions(&mut add, buffer);
+    evidence.used()
 }
 
 /// The NVMe controllers among the PCI functions that firmware found, and what those that it started answer.

@@ -36,6 +36,10 @@ impl Mapper for Memory {
     fn map_transient(&mut self, _: u64) -> Option<NonNull<u8>> {
         None
     }
+
+    fn give_page(&mut self) -> Option<(NonNull<u8>, u64)> {
+        None
+    }
 }
 
 fn sum_up(table: &mut [u8], at: usize) {

@@ -1,13 +1,16 @@
 //! What the platform itself says of the frequencies of the time-stamp counter and the APIC timer.
 //!
-//! In this order, the first that says something: Hyper-V's registers; the hypervisor leaf 0x40000010 (VMware's, which
+//! In this order, the first that says something: Hyper-V's registers, or its reference time page; the hypervisor leaf 0x40000010 (VMware's, which
 //! KVM, QEMU and others took over); CPUID leaf 0x15 with a crystal frequency; leaf 0x15's ratio with leaf 0x16's base
 //! frequency. A hypervisor goes first because the CPU's own leaves may be those of the physical CPU.
 
 use raw_cpuid::{CpuId, CpuIdReader, CpuIdResult, Hypervisor};
 use x86_64::registers::model_specific::Msr;
 
+use super::reference::{Page, Reference};
 use super::{Frequency, Source};
+use crate::platform::Mapper;
+use crate::platform::registers::Registers;
 
 /// Hyper-V's identification leaf, and what it must answer (Hypervisor Top Level Functional Specification, 2.4).
 const HYPERV_INTERFACE: u32 = 0x4000_0001;
@@ -16,6 +19,10 @@ const HYPERV_FEATURES: u32 = 0x4000_0003;
 /// EAX: the partition may read the frequency registers; EDX: they are there.
 const ACCESS_FREQUENCY_REGISTERS: u32 = 1 << 11;
 const FREQUENCY_REGISTERS_AVAILABLE: u32 = 1 << 8;
+/// EAX: the partition may have the reference time page.
+const ACCESS_REFERENCE_PAGE: u32 = 1 << 9;
+/// Where it is told to appear: its physical address, and bit 0 to switch it on.
+const HYPERV_REFERENCE_PAGE: u32 = 0x4000_0021;
 const HYPERV_TSC_FREQUENCY: u32 = 0x4000_0022;
 const HYPERV_APIC_FREQUENCY: u32 = 0x4000_0023;
 
@@ -42,6 +49,46 @@ impl Identification for Processor {
         // may be read; reading them has no effect.
         unsafe { Msr::new(number).read() }
     }
+}
+
+/// Whether Hyper-V says that the reference time page may be asked for.
+pub fn has_reference_page(processor: &impl Identification) -> bool {
+    let cpu = CpuId::with_cpuid_reader(|leaf, subleaf| processor.leaf(leaf, subleaf));
+    cpu.get_hypervisor_info().is_some_and(|information| information.identify() == Hypervisor::HyperV)
+        && processor.leaf(HYPERV_INTERFACE, 0).eax == HYPERV_INTERFACE_SIGNATURE
+        && processor.leaf(HYPERV_FEATURES, 0).eax & ACCESS_REFERENCE_PAGE != 0
+}
+
+/// A page of memory as the reference time page.
+struct Mapped(Registers);
+
+impl Page for Mapped {
+    fn sequence(&self) -> u32 {
+        self.0.read_u32(0)
+    }
+
+    fn scale(&self) -> u64 {
+        self.0.read_u64(8)
+    }
+
+    fn offset(&self) -> i64 {
+        self.0.read_u64(16).cast_signed()
+    }
+}
+
+/// The frequency of the time-stamp counter by the reference time page, which appears for a moment in a page of memory
+/// that is then never used again. Only where [`has_reference_page`] says so.
+pub fn from_reference_page(mapper: &mut impl Mapper) -> Option<Frequency> {
+    let (start, physical) = mapper.give_page()?;
+    // SAFETY: `give_page` maps this page for ever, and nothing else refers to it.
+    let page = Mapped(unsafe { Registers::new(start, 4096) });
+    let mut register = Msr::new(HYPERV_REFERENCE_PAGE);
+    // SAFETY: Hyper-V has said that the register is there; the page that it shows itself in is nobody else's.
+    unsafe { register.write(physical | 1) };
+    let reference = Reference::read(&page);
+    // SAFETY: as above; the page is memory again.
+    unsafe { register.write(0) };
+    reference.and_then(|reference| some(reference.tsc_hertz(), Source::ReferencePage))
 }
 
 /// What is declared; `None` where nothing is.

@@ -1,5 +1,5 @@
 use super::calibration::{Measured, Reference, measure};
-use super::source::{Identification, declared};
+use super::source::{Identification, declared, has_reference_page};
 use super::*;
 use proptest::prelude::*;
 use raw_cpuid::CpuIdResult;
@@ -101,6 +101,26 @@ fn hyper_v_frequency_registers() {
     for leaves in [hyper_v(0, 1 << 8), hyper_v(1 << 11, 0), hyper_v(0, 0)] {
         assert_eq!(declares(&leaves, None), (None, None));
     }
+}
+
+#[test]
+fn the_reference_page_is_asked_for_only_where_hyper_v_gives_it() {
+    let page = |vendor: &[u8; 12], interface, eax| {
+        let leaves = [
+            MANUFACTURER,
+            UNDER_HYPERVISOR,
+            signature(*vendor, 0x4000_000b),
+            (0x4000_0001, [interface, 0, 0, 0]),
+            (0x4000_0003, [eax, 0, 0, 0]),
+        ];
+        has_reference_page(&Record { leaves: &leaves, registers: None })
+    };
+    assert!(page(b"Microsoft Hv", 0x3123_7648, 1 << 9));
+    assert!(!page(b"Microsoft Hv", 0x3123_7648, !(1 << 9)), "not given");
+    assert!(!page(b"Microsoft Hv", 0, 1 << 9), "another interface");
+    assert!(!page(b"KVMKVMKVM\0\0\0", 0x3123_7648, 1 << 9), "an imitation");
+    let bare = [MANUFACTURER, BARE, signature(*b"Microsoft Hv", 0x4000_000b)];
+    assert!(!has_reference_page(&Record { leaves: &bare, registers: None }));
 }
 
 #[test]

@@ -31,6 +31,10 @@ impl Mapper for Machine {
     fn map_transient(&mut self, _: u64) -> Option<NonNull<u8>> {
         None
     }
+
+    fn give_page(&mut self) -> Option<(NonNull<u8>, u64)> {
+        None
+    }
 }
 
 fn machine() -> Machine {
