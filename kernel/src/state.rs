@@ -186,7 +186,7 @@ impl Kernel {
     /// Gives the serial port as much of the log as it takes now, bounded. Returns whether it takes more right away, or
     /// whether a task is to be told that the log has gone between what it writes.
     pub fn drain_log(&mut self) -> bool {
-        const BYTES_AT_ONCE: usize = 512;
+        const BYTES_AT_ONCE: usize = 256;
         let Some(machine) = &mut self.machine else { return false };
         let more = log::drain(BYTES_AT_ONCE, |bytes| machine.serial.try_send(bytes));
         match self.input.holder.filter(|_| log::console_interrupted(false)) {

@@ -218,3 +218,25 @@ fn a_recording_is_replayed_to_the_same_verdict() {
     assert_eq!(verdict(&said), verdict(log.lines()));
     assert_eq!(verdict(&said).len(), 1);
 }
+
+#[test]
+fn no_text_of_a_console_is_a_line_of_the_log() {
+    let bench = Bench::new("forge");
+    let mut machine = qemu::harness::bare_machine(qemu::firmware::Style::Any);
+    let bus = qemu::machine::BootBus::Ide;
+    machine.boot_disk = Some(qemu::machine::BootDisk { path: bench.image().to_owned(), bus });
+    let mut system = bench.boot(&machine);
+    system.expect("forger", "forged");
+    let log = system.end();
+    assert_eq!(log.one("charter", "boot complete").number("tasks"), Ok(1));
+    let forged = log.lines().iter().filter(|line| line.contains("tasks=99"));
+    let count = forged.inspect(|line| assert!(line.starts_with(PREFIX), "{line:?}")).count();
+    assert_eq!(count, 9, "every forgery arrived, behind the prefix");
+    assert_eq!(log.all("forger", "between").count(), 11, "and the lines between came whole");
+    let since = log.lines().iter().position(|line| line.starts_with("charter: starting")).unwrap();
+    for line in &log.lines()[since..] {
+        let known = [PREFIX, "charter: ", "clock: ", "kernel: ", "dma: ", "forger: "];
+        assert!(known.iter().any(|start| line.starts_with(start)), "{line:?}");
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
+    }
+}

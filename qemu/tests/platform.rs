@@ -54,6 +54,24 @@ fn pc_without_timers_interrupt_controllers_and_keyboard() {
     check_clock(&log);
 }
 
+/// Without firmware's tables nobody says where the I/O APIC is, how fast anything runs, or how to switch off.
+#[test]
+fn without_acpi_tables_the_console_still_listens() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let disk = bench.disk("disk.img", 16 << 20);
+    let mut machine = bench.machine([Namespace::file(2, &disk)]);
+    machine.further = ["-machine", "acpi=off"].map(Into::into).into();
+    let mut system = bench.boot(&machine);
+    system.wait_complete();
+    let clock = system.expect("clock", "started");
+    assert_eq!((clock.get("source"), clock.get("apic_source")), (Some("assumed"), Some("assumed")), "{clock}");
+    assert_eq!(system.expect("kernel", "console").get("input"), Some("polling"));
+    assert_eq!(system.expect("charter", "pci scanned").get("access"), Some("ports"));
+    system.type_text("power off\r");
+    system.expect_line("the answer", |line| line == "> this machine names no way to do it");
+    assert_eq!(system.end().check_reads(&[(2, &disk)]), 5);
+}
+
 /// Nobody sees a line: the disk's own count of reads tells that the reader ran, and the log in memory that the boot
 /// ended well.
 #[test]

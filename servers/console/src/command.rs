@@ -24,7 +24,7 @@ pub enum Command {
         /// Number of blocks.
         blocks: u32,
     },
-    /// Reads a range of the disk twice and compares.
+    /// Reads a range of the disk and judges what `blockcheck` has written there.
     Verify {
         /// First block.
         block: u64,
@@ -131,7 +131,7 @@ pub const ENTRIES: [Entry; 12] = [
     Entry {
         name: "verify",
         usage: "verify [LBA [COUNT]]",
-        about: "reads a range of the disk twice and compares",
+        about: "reads a range, judges patterns of `blockcheck`",
         is_granted: |granted| granted.disk.is_some(),
         read: |words| match *words {
             [] => Some(Command::Verify { block: 0, blocks: None }),

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use block_client::{Disk, Error};
+use blockcheck::pattern::{self, Seen};
 use protocol::block::{Failure, Information};
 use sha2::{Digest, Sha256};
 use task::{Call, Instant, Window};
@@ -63,10 +64,17 @@ pub fn show(disk: Call, terminal: &mut Terminal) {
     }
 }
 
-/// A range of the disk, hashed as it is read through the window.
-fn hash(disk: Call, data: &Window, block_bytes: u32, first: u64, count: u64) -> Result<[u8; 32], (u64, Error)> {
+/// Reads a range of the disk through the window, and shows each part to `each`: its first block, and its bytes from the
+/// window's start.
+fn each_part(
+    disk: Call,
+    data: &Window,
+    block_bytes: u32,
+    first: u64,
+    count: u64,
+    mut each: impl FnMut(u64, u64),
+) -> Result<(), (u64, Error)> {
     let room = data.bytes().checked_div(block_bytes.into()).unwrap_or(0);
-    let mut hasher = Sha256::new();
     let (mut block, mut left) = (first, count);
     while left > 0 {
         let blocks = u32::try_from(left.min(room)).unwrap_or(u32::MAX);
@@ -74,12 +82,11 @@ fn hash(disk: Call, data: &Window, block_bytes: u32, first: u64, count: u64) -> 
             return Err((block, Error::Server(Failure::Invalid)));
         }
         read_blocks(disk, block, blocks).map_err(|trouble| (block, trouble))?;
-        // The range is inside the window: `blocks` was chosen so.
-        let _ = data.for_each_chunk(0, u64::from(blocks) * u64::from(block_bytes), |chunk| hasher.update(chunk));
+        each(block, u64::from(blocks) * u64::from(block_bytes));
         block = block.saturating_add(blocks.into());
         left -= u64::from(blocks);
     }
-    Ok(hasher.finalize().into())
+    Ok(())
 }
 
 /// A hash in hexadecimal.
@@ -102,10 +109,13 @@ pub fn read(disk: Call, data: &Window, nsid: u32, block: u64, blocks: u32, termi
     }
     let block_bytes = information.block_bytes;
     // What lies behind the last one is for the server to refuse.
-    match hash(disk, data, block_bytes, block, blocks.into()) {
+    let mut hasher = Sha256::new();
+    // The range is inside the window: a part is no longer.
+    let hash = |_, bytes| data.for_each_chunk(0, bytes, |chunk| hasher.update(chunk)).unwrap_or(());
+    match each_part(disk, data, block_bytes, block, blocks.into(), hash) {
         Err((at, trouble)) => say!(terminal, "read failed nsid={nsid} lba={at} error={trouble}"),
-        Ok(sha256) => {
-            let sha256 = Hexadecimal(sha256);
+        Ok(()) => {
+            let sha256 = Hexadecimal(hasher.finalize().into());
             say!(terminal, "read nsid={nsid} lba={block} blocks={blocks} block_bytes={block_bytes} sha256={sha256}");
             if u64::from(blocks) * u64::from(block_bytes) <= data.bytes() {
                 dump(data, SHOWN_BYTES.min(u64::from(blocks) * u64::from(block_bytes)), terminal);
@@ -132,7 +142,35 @@ fn dump(data: &Window, bytes: u64, terminal: &mut Terminal) {
     }
 }
 
-/// Reads a range of the disk twice and compares.
+/// What the blocks of a range say that carry `blockcheck`'s patterns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Patterns {
+    /// Blocks with a pattern that is whole and in its place.
+    whole: u64,
+    /// Blocks with one that is not, and the first of them.
+    damaged: u64,
+    first_damaged: Option<(u64, Seen)>,
+}
+
+impl Patterns {
+    /// Takes a block. May change its bytes.
+    fn take(&mut self, block: u64, bytes: &mut [u8]) {
+        // Whatever wrote it says in it who it was.
+        let seed = bytes.get(8..16).and_then(|seed| seed.first_chunk()).map_or(0, |seed| u64::from_le_bytes(*seed));
+        if !bytes.starts_with(&pattern::MAGIC) {
+            return;
+        }
+        match pattern::judge(seed, block, bytes) {
+            Seen::Written(_) => self.whole += 1,
+            damaged => {
+                self.damaged += 1;
+                self.first_damaged.get_or_insert((block, damaged));
+            }
+        }
+    }
+}
+
+/// Reads a range of the disk, hashes it, and judges the blocks that `blockcheck` has written.
 pub fn verify(disk: Call, data: &Window, block: u64, blocks: Option<u64>, terminal: &mut Terminal) {
     let information = match information(disk) {
         Ok(information) => information,
@@ -140,17 +178,58 @@ pub fn verify(disk: Call, data: &Window, block: u64, blocks: Option<u64>, termin
     };
     let Information { nsid, block_bytes, .. } = information;
     let count = blocks.unwrap_or(information.blocks.saturating_sub(block));
+    let (mut hasher, mut patterns) = (Sha256::new(), Patterns::default());
+    let mut room = [0; pattern::BLOCK_BYTES_MAX];
+    let judge = |first: u64, bytes: u64| {
+        for (offset, number) in (0..bytes).step_by(block_bytes as usize).zip(first..) {
+            let Some(one) = room.get_mut(..block_bytes as usize) else { continue };
+            if data.copy_to(offset, one).is_ok() {
+                hasher.update(&one);
+                patterns.take(number, one);
+            }
+        }
+    };
     let start = Instant::now();
-    let [first, second] = [(); 2].map(|()| hash(disk, data, block_bytes, block, count));
+    let read = each_part(disk, data, block_bytes, block, count, judge);
     let milliseconds = Instant::now().since(start).as_millis();
-    match (first, second) {
-        (Ok(first), Ok(second)) if first == second => {
-            let sha256 = Hexadecimal(first);
-            say!(terminal, "verified nsid={nsid} lba={block} blocks={count} time_ms={milliseconds} sha256={sha256}");
+    let Patterns { whole, damaged, first_damaged } = patterns;
+    match (read, first_damaged) {
+        (Err((at, trouble)), _) => say!(terminal, "verify failed nsid={nsid} lba={at} error={trouble}"),
+        (Ok(()), Some((at, seen))) => say!(
+            terminal,
+            "verify failed nsid={nsid} lba={at} error={seen} blocks={count} patterns={whole} damaged={damaged}"
+        ),
+        (Ok(()), None) => {
+            let sha256 = Hexadecimal(hasher.finalize().into());
+            say!(
+                terminal,
+                "verified nsid={nsid} lba={block} blocks={count} patterns={whole} time_ms={milliseconds} sha256={sha256}"
+            );
         }
-        (Ok(_), Ok(_)) => say!(terminal, "verify failed nsid={nsid} lba={block} blocks={count} error=different"),
-        (Err((at, trouble)), _) | (_, Err((at, trouble))) => {
-            say!(terminal, "verify failed nsid={nsid} lba={at} error={trouble}");
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_with_patterns_are_judged_and_others_are_not() {
+        let mut patterns = Patterns::default();
+        let mut bytes = [0; 512];
+        patterns.take(4, &mut bytes);
+        bytes[0] = 7;
+        patterns.take(5, &mut bytes);
+        assert_eq!(patterns, Patterns::default(), "zeroes and other data are nobody's");
+        pattern::fill(99, 6, 3, &mut bytes);
+        patterns.take(6, &mut bytes);
+        assert_eq!((patterns.whole, patterns.damaged), (1, 0));
+        pattern::fill(99, 7, 3, &mut bytes);
+        bytes[300] ^= 1;
+        patterns.take(7, &mut bytes);
+        pattern::fill(99, 7, 3, &mut bytes);
+        patterns.take(8, &mut bytes);
+        let expected = Patterns { whole: 1, damaged: 2, first_damaged: Some((7, Seen::Torn)) };
+        assert_eq!(patterns, expected);
     }
 }
