@@ -26,14 +26,16 @@ pub struct Console {
     taken: usize,
     /// Characters on its unfinished line, if it has begun one.
     column: Option<u32>,
-    /// Whether the log has ended such a line.
+    /// Whether the log has ended such a line and nothing was written since, for the console to be told.
     interrupted: bool,
+    /// The same, for a line's end that is still to come: it would be one too many.
+    ended: bool,
 }
 
 impl Console {
     /// Nothing written.
     pub const fn new() -> Self {
-        Self { waiting: Deque::new(), part: Vec::new(), taken: 0, column: None, interrupted: false }
+        Self { waiting: Deque::new(), part: Vec::new(), taken: 0, column: None, interrupted: false, ended: false }
     }
 
     /// Takes text, all of it or none. Returns whether there was room.
@@ -63,13 +65,14 @@ impl Console {
     pub fn interrupt(&mut self) {
         if self.column.take().is_some() {
             self.interrupted = true;
+            self.ended = true;
             self.part.clear();
             self.taken = 0;
             self.expand(b"\r\n");
         }
     }
 
-    /// Whether [`Console::interrupt`] ended a line since this was last asked.
+    /// Whether [`Console::interrupt`] ended a line since this was last asked, and nothing was written since.
     pub fn take_interrupted(&mut self) -> bool {
         core::mem::take(&mut self.interrupted)
     }
@@ -102,6 +105,10 @@ impl Console {
                 self.column = Some(column - 1);
                 self.expand(b"\x08 \x08");
             }
+            return;
+        }
+        self.interrupted = false;
+        if core::mem::take(&mut self.ended) && byte == b'\n' {
             return;
         }
         if self.column.is_none() {
@@ -179,8 +186,19 @@ mod tests {
         text(&mut console, b"ab");
         console.interrupt();
         assert_eq!(sent(&mut console, 1), b"\r\n");
-        assert_eq!(text(&mut console, b"c\n"), "> c\r\n");
         assert!(console.take_interrupted() && !console.take_interrupted());
+        assert_eq!(text(&mut console, b"c\n"), "> c\r\n");
+    }
+
+    #[test]
+    fn who_goes_on_after_an_interruption_is_not_told_and_ends_no_line_twice() {
+        let mut console = Console::new();
+        text(&mut console, b"$ help");
+        console.interrupt();
+        assert_eq!(text(&mut console, b"\nanswer\n$ "), "\r\n> answer\r\n> $ ");
+        assert!(!console.take_interrupted());
+        console.interrupt();
+        assert_eq!(text(&mut console, b"\n\n"), "\r\n> \r\n", "one end was due, the other is an empty line");
     }
 
     #[test]

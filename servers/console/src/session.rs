@@ -99,6 +99,7 @@ impl Session {
             }
             Typed::Complete => {
                 self.terminal.text("\n");
+                self.terminal.flush();
                 let line = self.line.take();
                 match command::read(&line, &self.granted) {
                     None => {}
