@@ -21,7 +21,7 @@ help:
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
-	@echo 'make reproduce      build a copy in another folder and compare every byte'
+	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
 	@echo 'make test-taplo     try the schema of charters with taplo (pip)'
 	@echo 'make image          write the image only; MANIFEST=system.toml OUT=build'
@@ -78,9 +78,10 @@ soak: build
 mutants:
 	@$(CARGO) test -p nvme-broker --test rules -- --ignored every_mutant
 
-# The same source in another folder gives the same bytes.
+# The same source in another folder, on another day, gives the same bytes.
 .PHONY: reproduce
-reproduce: setup
+reproduce:
+	@./toolchain.sh setup faketime
 	@.ci/reproduce
 
 # The upload that deploy.sh does, to a page blob of Azure's storage emulator on this computer. Needs node and npm, and

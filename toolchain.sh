@@ -1,14 +1,18 @@
 #!/bin/sh
 # Chooses how bare-metal code is built, and says in one line what it chose. The only place that does.
 #
-#   ./toolchain.sh setup            install what is missing (Debian, root), else say what to install
+#   ./toolchain.sh setup [PROGRAM]  install what is missing (Debian, root), else say what to install; further programs
+#                                   are packages of that name
 #   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi
-#   ./toolchain.sh project FOLDER   the programs of a project elsewhere, and what of Charter a system is made of
+#   ./toolchain.sh system           the same, without what only tests run
+#   ./toolchain.sh project FOLDER   that, and the programs of a project elsewhere
 #   ./toolchain.sh clippy           lint the same code, warnings are errors
 #   ./toolchain.sh explain          say what would be used
 #
 # Outputs: target/bare/x86_64-unknown-none/release/NAME and target/bare/x86_64-unknown-uefi/release/boot.efi
 # (BARE_TARGET_DIR in the environment replaces target/bare). A project's own programs are always in its target/bare.
+#
+# BARE_DAY in the environment is the day on which the compiler believes to run (for .ci/reproduce; needs faketime).
 #
 # Two ways. If the active toolchain has both targets (rustup users get them from rust-toolchain.toml), it is used as it
 # is. Else Debian's compiler builds the same code together with core and alloc from Debian's own source package. Nothing
@@ -99,6 +103,9 @@ setup() {
     have sgdisk || missing="$missing gdisk"
     have mdir || missing="$missing mtools"
     have fsck.vfat || missing="$missing dosfstools"
+    for program in "$@"; do
+        have "$program" || missing="$missing $program"
+    done
     choose
     [ "$choice" != none ] || missing="$missing $debian_packages"
     missing=${missing# }
@@ -157,7 +164,16 @@ bare_cargo() (
     else
         set -- --target-dir "$output" "$@"
     fi
-    "$program" "$subcommand" --release --target "$target" --bins "$@"
+    set -- "$program" "$subcommand" --release --target "$target" --bins "$@"
+    if [ -n "${BARE_DAY:-}" ]; then
+        # rustup's compiler never ends with another clock, because of its allocator.
+        if timeout 20 faketime "$BARE_DAY" "${RUSTC:-rustc}" --version >/dev/null 2>&1; then
+            set -- faketime "$BARE_DAY" "$@"
+        else
+            say "the day is not $BARE_DAY but today: no faketime, or not with this compiler"
+        fi
+    fi
+    "$@"
 )
 
 # Every member for the bare target but these.
@@ -167,10 +183,15 @@ bare_packages() {
     printf -- '--exclude %s ' $not_bare "$@"
 }
 
-build() {
+# Chooses a compiler, or ends.
+compiler() {
     choose
     explain
     [ "$choice" != none ] || exit 1
+}
+
+build() {
+    compiler
     if [ $# -gt 0 ]; then
         for package in "$@"; do
             target=$bare_target
@@ -184,23 +205,25 @@ build() {
     bare_cargo "$uefi_target" build -p boot
 }
 
-# What a system is made of, and the programs of the project in folder $1.
-project() {
-    folder=$(CDPATH='' cd -- "$from" && cd -- "${1:?a project\'s folder}" && pwd -P)
-    [ -f "$folder/Cargo.toml" ] || { say "no project in $folder: it has no Cargo.toml"; exit 2; }
-    choose
-    explain
-    [ "$choice" != none ] || exit 1
+# What a system is made of.
+system() {
+    compiler
     # shellcheck disable=SC2046,SC2086 # lists of arguments
     bare_cargo "$bare_target" build $(bare_packages $for_tests)
     bare_cargo "$uefi_target" build -p boot
+}
+
+# The same, and the programs of the project in folder $1.
+project() {
+    folder=$(CDPATH='' cd -- "$from" && cd -- "${1:?which folder}" && pwd -P)
+    [ -f "$folder/Cargo.toml" ] || { say "no project in $folder: it has no Cargo.toml"; exit 2; }
+    system
     project=$folder
     bare_cargo "$bare_target" build
 }
 
 clippy() {
-    choose
-    explain
+    compiler
     if [ "$choice" = debian ] && [ ! -x /usr/bin/cargo-clippy ]; then
         say "no clippy for this compiler: apt-get install rust-web-clippy"
         exit 1
@@ -211,8 +234,9 @@ clippy() {
 }
 
 case ${1:-} in
-setup) setup ;;
+setup) shift && setup "$@" ;;
 build) shift && build "$@" ;;
+system) system ;;
 project) shift && project "$@" ;;
 clippy) clippy ;;
 explain) choose && explain ;;
