@@ -171,8 +171,8 @@ pub struct Task {
     pub program: Option<Located<ProgramName>>,
     /// Its priority.
     pub priority: Option<Located<Priority>>,
-    /// Size of its stack.
-    pub stack: Size,
+    /// Size of its stack; where nothing is said of it, the place is the task's name.
+    pub stack: Located<Size>,
     /// Whether `boot complete` waits for it.
     pub required: bool,
     /// Text that it finds at its start, by key.

@@ -12,6 +12,7 @@ mod memory;
 mod needs;
 mod number;
 mod references;
+mod stacks;
 mod unused;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<
     number::check(&charter, problems);
     let programs = programs(&charter, files, problems);
     needs::check(&charter, &programs, problems);
+    stacks::check(&charter, &programs, problems);
     budgets::check(&charter, &programs, problems);
     if !problems.has_errors() {
         unused::check(&charter, &programs, problems);
@@ -100,7 +102,7 @@ fn kind_of(error: &ExecutableError) -> Kind {
             Kind::SegmentPlace
         }
         ExecutableError::Empty | ExecutableError::Entry(_) => Kind::NoCode,
-        ExecutableError::Needs { .. } => Kind::BadNeeds,
+        ExecutableError::Needs { .. } | ExecutableError::Stack => Kind::BadNeeds,
         ExecutableError::ThreadLocal | ExecutableError::TooManySegments(_) => Kind::BadProgram,
     }
 }

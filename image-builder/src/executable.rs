@@ -49,6 +49,8 @@ pub struct Executable {
     pub segments: Vec<Segment>,
     /// What its needs section asks for.
     pub needs: Vec<OwnedNeed>,
+    /// How many bytes of its stack it was seen to use, if it says so.
+    pub stack_seen: Option<u32>,
 }
 
 /// What is loaded at one place.
@@ -137,6 +139,9 @@ pub enum ExecutableError {
         /// Which record, from 0.
         record: usize,
     },
+    /// The section that tells of its stack holds something else than a number.
+    #[error("its section {} is not a number in 4 bytes", needs::STACK_SECTION)]
+    Stack,
 }
 
 /// Reads and checks an executable.
@@ -174,7 +179,7 @@ pub fn read(bytes: &[u8], room: Room) -> Result<Executable, ExecutableError> {
     if !segments.iter().any(code) {
         return Err(ExecutableError::Entry(entry));
     }
-    Ok(Executable { entry, segments, needs: needs_of(&file)? })
+    Ok(Executable { entry, segments, needs: needs_of(&file)?, stack_seen: stack_of(&file)? })
 }
 
 /// The same bytes where every ELF structure is aligned, which `xmas-elf` insists on.
@@ -248,6 +253,11 @@ fn needs_of(file: &ElfFile<'_>) -> Result<Vec<OwnedNeed>, ExecutableError> {
         }
     }
     Ok(needs)
+}
+
+fn stack_of(file: &ElfFile<'_>) -> Result<Option<u32>, ExecutableError> {
+    let bytes = |section: &[u8]| section.try_into().map(u32::from_le_bytes).map_err(|_| ExecutableError::Stack);
+    section(file, needs::STACK_SECTION).map(bytes).transpose()
 }
 
 fn section<'a>(file: &ElfFile<'a>, name: &str) -> Option<&'a [u8]> {

@@ -63,6 +63,9 @@ fn of_memory(checked: &Checked) -> Sizes {
             add("in-image", segment.data.len() as u64);
         }
         add("stack", task.stack.bytes());
+        if let Some(bytes) = program.stack_seen {
+            add("stack-seen", bytes.into());
+        }
         add("memory", memory(task, program));
         all += memory(task, program);
     }

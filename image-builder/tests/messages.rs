@@ -144,6 +144,8 @@ told! {
     out_of_range_share: "out-of-range-share",
     bad_value_guid: "bad-value-guid",
     disk_beyond_limits_partition: "disk-beyond-limits-partition",
+    stack_too_small: "stack-too-small",
+    program_bad_stack: "program-bad-stack",
     several: "several",
 }
 

@@ -2,10 +2,14 @@
 //!
 //! Tests use it to look at what tasks can reach without asking the kernel.
 
+mod tasks;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::qmp::{Client, QmpError};
+
+pub use tasks::Space;
 
 /// Bytes in a page.
 pub const PAGE_BYTES: u64 = 4096;
@@ -58,7 +62,8 @@ impl Mapping {
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
-const ACCESSED_DIRTY: u64 = 3 << 5;
+const DIRTY: u64 = 1 << 6;
+const ACCESSED_DIRTY: u64 = 1 << 5 | DIRTY;
 const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const FRAME: u64 = 0x000f_ffff_ffff_f000;

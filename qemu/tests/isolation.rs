@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use abi::layout::{IPC_BUFFER, START_INFO, USER_END, WINDOW_START};
-use abi::start::StartInfo;
+use abi::layout::{IPC_BUFFER, USER_END, WINDOW_START};
 use broker::Broker;
 use nvme_broker::NvmeBroker;
 use qemu::guest::{Form, GuestMemory, Mapping, PAGE_BYTES, leaks};
@@ -18,22 +17,6 @@ use qemu::{disk, harness};
 /// Where address spaces are looked for. The kernel takes frames from the lowest memory; that all of them are found is
 /// checked against the number of tasks.
 const LOW_BYTES: u64 = 64 << 20;
-
-/// An address space of a task.
-struct Space {
-    task: String,
-    mappings: Vec<Mapping>,
-}
-
-impl Space {
-    fn user(&self) -> impl Iterator<Item = &Mapping> {
-        self.mappings.iter().filter(|mapping| mapping.rights.user)
-    }
-
-    fn windows(&self) -> impl Iterator<Item = &Mapping> {
-        self.user().filter(|mapping| mapping.address >= WINDOW_START)
-    }
-}
 
 /// Boots the default charter with a disk whose contents cannot be mistaken for an address, and pauses it. DMA memory
 /// lies above 4 GiB, so that 32 bits cannot hold one of its addresses by chance.
@@ -49,22 +32,6 @@ fn paused(bench: &Bench) -> System {
     system
 }
 
-/// Every task's address space, found by the kernel's half that they share; the tables of another address space with
-/// the same half (the kernel's own) are left out, as they have no start information.
-fn spaces(memory: &mut GuestMemory<'_>, page_table: u64) -> Vec<Space> {
-    let mut spaces = Vec::new();
-    for root in memory.address_spaces(page_table).unwrap() {
-        let mappings = memory.mappings(root).unwrap();
-        let information = mappings.iter().find_map(|mapping| mapping.translate(START_INFO));
-        if let Some(physical) = information {
-            let page = memory.page(physical).unwrap().to_vec();
-            let (information, _) = postcard::take_from_bytes::<StartInfo<'_>>(&page).expect("start information");
-            spaces.push(Space { task: information.task.to_owned(), mappings });
-        }
-    }
-    spaces
-}
-
 fn tasks_at_boot(system: &mut System) -> u64 {
     system.expect("charter", "boot complete").number("tasks").unwrap()
 }
@@ -77,7 +44,7 @@ fn tasks_map_what_is_granted_and_nothing_is_writable_and_executable() {
     let control = system.running().control().unwrap();
     let page_table = control.register("CR3").unwrap();
     let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
-    let spaces = spaces(&mut memory, page_table);
+    let spaces = memory.tasks(page_table).unwrap();
     assert_eq!(spaces.len() as u64, tasks, "an address space for each task");
 
     let mut owners = BTreeMap::<u64, &str>::new();
@@ -124,7 +91,7 @@ fn no_page_of_a_task_holds_a_physical_address_of_dma_memory_or_rings() {
     let page_table = control.register("CR3").unwrap();
     let hidden = hidden_memory(control);
     let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
-    let spaces = spaces(&mut memory, page_table);
+    let spaces = memory.tasks(page_table).unwrap();
     assert_eq!(spaces.len(), 5);
 
     let mut secret = vec![hidden.clone()];
@@ -176,7 +143,7 @@ fn no_register_that_a_driver_reads_holds_a_physical_address() {
     let page_table = control.register("CR3").unwrap();
     let hidden = hidden_memory(control);
     let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
-    let spaces = spaces(&mut memory, page_table);
+    let spaces = memory.tasks(page_table).unwrap();
     let mut secret = vec![hidden.clone()];
     secret.extend(spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)));
     assert_eq!(secret.len(), 2, "rings and one region");

@@ -9,7 +9,7 @@ fn segment(address: u64, bytes: u64, access: Access) -> Segment {
 }
 
 fn program(segments: Vec<Segment>) -> Executable {
-    Executable { entry: CODE + 16, segments, needs: Vec::new() }
+    Executable { entry: CODE + 16, segments, needs: Vec::new(), stack_seen: None }
 }
 
 fn good() -> Executable {

@@ -24,7 +24,7 @@ pub fn task(name: Located<Name>, table: &mut Table<'_>) -> Option<Task> {
     Some(Task {
         program,
         priority,
-        stack: stack.map_or(Size::STACK_DEFAULT, |stack| stack.value),
+        stack: stack.unwrap_or(Located { value: Size::STACK_DEFAULT, span: name.span }),
         required: required.unwrap_or(true),
         settings,
         grants,

@@ -166,6 +166,8 @@ kinds! {
     UnusedEndpoint => "unused-endpoint",
     /// A limit that another one covers.
     RedundantLimit => "redundant-limit",
+    /// A stack that is not enough for what its program was seen to use.
+    StackTooSmall => "stack-too-small",
     /// Something that takes more bytes than the charter allows it.
     OverBudget => "over-budget",
 }

@@ -27,7 +27,7 @@ fn executable(start: u64) -> Executable {
         segment(start + 0x1000, Access::Read, b"what is only read"),
         segment(start + 0x2000, Access::ReadWrite, &[7; 40]),
     ];
-    Executable { entry: start + 16, segments, needs: Vec::new() }
+    Executable { entry: start + 16, segments, needs: Vec::new(), stack_seen: None }
 }
 
 /// A kernel.
@@ -37,20 +37,29 @@ pub fn kernel() -> Vec<u8> {
 
 /// A task's program that needs this.
 pub fn program(needs: &[Need<'_>]) -> Vec<u8> {
-    let mut file = strip(&executable(layout::PROGRAM_START));
     let records: Vec<u8> = needs.iter().flat_map(Need::encode).collect();
-    let names = [b"\0".as_slice(), needs::SECTION.as_bytes(), b"\0.shstrtab\0"].concat();
+    with_section(needs::SECTION, &records)
+}
+
+/// A program without needs that was seen to use so much of its stack.
+fn deep(stack: &[u8]) -> Vec<u8> {
+    with_section(needs::STACK_SECTION, stack)
+}
+
+fn with_section(section: &str, contents: &[u8]) -> Vec<u8> {
+    let mut file = strip(&executable(layout::PROGRAM_START));
+    let names = [b"\0".as_slice(), section.as_bytes(), b"\0.shstrtab\0"].concat();
     let records_at = file.len().next_multiple_of(8);
     file.resize(records_at, 0);
-    file.extend_from_slice(&records);
+    file.extend_from_slice(contents);
     let names_at = file.len();
     file.extend_from_slice(&names);
     let headers_at = file.len().next_multiple_of(8);
     file.resize(headers_at, 0);
     file.extend_from_slice(&[0; 64]);
     // SHT_PROGBITS and SHT_STRTAB.
-    file.extend_from_slice(&section_header(1, 1, records_at, records.len()));
-    file.extend_from_slice(&section_header(2 + needs::SECTION.len(), 3, names_at, names.len()));
+    file.extend_from_slice(&section_header(1, 1, records_at, contents.len()));
+    file.extend_from_slice(&section_header(2 + section.len(), 3, names_at, names.len()));
     file[40..48].copy_from_slice(&(headers_at as u64).to_le_bytes());
     for (at, value) in [(58, 64u16), (60, 3), (62, 2)] {
         file[at..at + 2].copy_from_slice(&value.to_le_bytes());
@@ -138,6 +147,8 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
         ("quiet", program(&[])),
+        ("deep", deep(&60_000_u32.to_le_bytes())),
+        ("bad-stack", deep(&[1, 2, 3])),
         ("any", any()),
         ("busy", program(&INTERRUPTS.map(|name| need(name, Interrupt)))),
         ("chatty", program(&["log", "log2", "log3", "log4", "log5"].map(|name| need(name, Log)))),

@@ -6,6 +6,9 @@
 
 /// Name of the ELF section.
 pub const SECTION: &str = ".charter.needs";
+/// Name of the ELF section that says how many bytes of its stack a program was seen to use: a number in 4 bytes, low one
+/// first, or no section where that is not known.
+pub const STACK_SECTION: &str = ".charter.stack";
 /// Bytes of one record.
 pub const NEED_BYTES: usize = 32;
 /// Longest name of a need, in bytes of ASCII.
