@@ -22,12 +22,14 @@
 //! | what may each task do, and what changed? | [`authority`], [`difference`] |
 //! | is it signed, is it newer? | [`signature`], [`version`] |
 //!
-//! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine, and
+//! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine, whose
+//! [`capture`] a script of the Azure folder makes, and
 //! [`project`] makes a project of the user's own.
 #![forbid(unsafe_code)]
 
 pub mod authority;
 pub mod azure;
+pub mod capture;
 pub mod charter;
 pub mod check;
 pub mod classify;

@@ -11,8 +11,10 @@
 //! class = "01/08/02"
 //! ```
 //!
-//! or a serial log: every line of the kernel's with `address=`, `pci_vendor=`, `pci_device_id=`, `class=`, `subclass=`
-//! and `prog_if=` is a function. A boot logs the functions that were granted, not yet all that it saw.
+//! or a serial log. A boot logs the functions that were granted (`charter: device found …`); the console's `devices`
+//! lists all that the kernel saw (`> 0000:00:04.0 vendor=…`), also a kernel or task that logs `device: found address=…`
+//! does. Such a line has the function's address, and `vendor=` or `pci_vendor=`, `device=` or `pci_device_id=`, `class=`,
+//! `subclass=` and `prog_if=`. What is told of one address twice is one function.
 
 use std::fmt;
 
@@ -67,14 +69,15 @@ impl Function {
     }
 
     fn of_log_line(line: &str) -> Option<Self> {
-        let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let rest = ["charter: ", "device: ", "> "].iter().find_map(|start| line.trim_start().strip_prefix(start))?;
+        let value = |key: &str| rest.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         let number = |key: &str| u16::from_str_radix(value(key)?.strip_prefix("0x")?, 16).ok();
         let byte = |key: &str| u8::try_from(number(key)?).ok();
-        line.starts_with("charter: ").then_some(())?;
+        let address = value("address").or_else(|| rest.split_whitespace().next())?;
         Some(Self {
-            address: PciAddress::new(value("address")?).ok()?,
-            vendor: number("pci_vendor")?,
-            device: number("pci_device_id")?,
+            address: PciAddress::new(address).ok()?,
+            vendor: number("pci_vendor").or_else(|| number("vendor"))?,
+            device: number("pci_device_id").or_else(|| number("device"))?,
             class: Class(byte("class")?, byte("subclass")?, byte("prog_if")?),
         })
     }
@@ -82,7 +85,12 @@ impl Function {
 
 /// Reads a recording; mistakes of a TOML list go to `problems`.
 pub fn recording(text: &str, problems: &Problems) -> Vec<Function> {
-    let of_log: Vec<_> = text.lines().filter_map(Function::of_log_line).collect();
+    let mut of_log: Vec<Function> = Vec::new();
+    for function in text.lines().filter_map(Function::of_log_line) {
+        if !of_log.iter().any(|known| known.address == function.address) {
+            of_log.push(function);
+        }
+    }
     if !of_log.is_empty() {
         return of_log;
     }
@@ -164,5 +172,35 @@ impl fmt::Display for Pick {
             None => write!(f, "✗ device `{}` is absent: nothing is left that matches", self.device)?,
         }
         self.others.iter().try_for_each(|other| write!(f, "\n    not {}: {}", other.function, other.because))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_log_tells_of_functions_in_each_of_its_forms_and_of_each_once() {
+        let log = "\
+BdsDxe: loading Boot0001 from PciRoot(0x0)
+charter: device found name=disk address=0000:00:01.0 pci_vendor=0x1b36 pci_device_id=0x0010 class=0x01 subclass=0x08 prog_if=0x02
+nvme: controller bound device=0000:00:09.0 pci_vendor=0x1b36 pci_device_id=0x0010 class=0x01 subclass=0x08 prog_if=0x02
+device: found address=0000:00:02.0 vendor=0x1414 device=0x00a9 class=0x01 subclass=0x08 prog_if=0x02
+> 0000:00:01.0 vendor=0x1b36 device=0x0010 class=0x01 subclass=0x08 prog_if=0x02 granted=disk
+> 0000:00:1f.2 vendor=0x8086 device=0x2922 class=0x01 subclass=0x06 prog_if=0x01 granted=no\r
+> help
+charter: device found address=0000:00:03.0 pci_vendor=0x1b36
+";
+        let problems = Problems::default();
+        let found: Vec<_> = recording(log, &problems).iter().map(Function::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "0000:00:01.0 vendor 0x1b36 device 0x0010 class 01/08/02",
+                "0000:00:02.0 vendor 0x1414 device 0x00a9 class 01/08/02",
+                "0000:00:1f.2 vendor 0x8086 device 0x2922 class 01/06/01",
+            ]
+        );
+        assert!(!problems.has_errors());
     }
 }

@@ -77,6 +77,69 @@ fn a_dry_run_prints_every_step_with_the_exact_bytes() {
     assert_eq!(run(folder.path(), "deploy.sh", &["--help"]).status.code(), Some(2));
 }
 
+/// What `az` would answer.
+const AZ: &str = "#!/bin/sh
+case \"$*\" in
+*get-boot-log*) cat \"$SERIAL_LOG\" ;;
+*'vm show'*) echo '{\"size\":\"Standard_D2as_v6\",\"controller\":\"NVMe\"}' ;;
+*) exit 1 ;;
+esac
+";
+
+#[test]
+fn a_capture_is_evidence_that_classify_accepts_and_a_changed_one_is_not() {
+    let folder = folder(&versioned(7), None);
+    let programs = tempfile::tempdir().unwrap();
+    std::fs::write(programs.path().join("az"), AZ).unwrap();
+    assert!(Command::new("chmod").arg("+x").arg(programs.path().join("az")).status().unwrap().success());
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("../servers/classify/tests/recordings/azure-remote.log");
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    let captured =
+        Command::new(folder.path().join("capture.sh")).env("PATH", path).env("SERIAL_LOG", &log).output().unwrap();
+    assert!(captured.status.success(), "{}", text(&captured.stderr));
+    // The recording is of the evidence alone.
+    assert!(text(&captured.stderr).contains("no line 'charter: boot complete'; kept all the same"));
+    let said = text(&captured.stdout);
+    let archive = said.trim().split("image-builder classify ").nth(1).unwrap();
+
+    let classify = |file: &Path, arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_image-builder")).arg("classify").arg(file).args(arguments).output().unwrap()
+    };
+    let archive = folder.path().join(archive);
+    let bundle = archive.to_str().unwrap().strip_suffix(".tar.gz").unwrap();
+    let (bundle, vhd) = (Path::new(bundle), std::fs::read(folder.path().join("charter.vhd")).unwrap());
+    let hash: String = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(vhd))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for file in [&*archive, bundle] {
+        let output = classify(file, &[]);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        for part in [
+            "capture: image_version=1.0.7",
+            &format!("capture: vhd_sha256={hash}"),
+            "capture: machine={\"controller\":\"NVMe\",\"size\":\"Standard_D2as_v6\"}",
+            "cloud: verdict provider=azure ",
+        ] {
+            assert!(said.contains(part), "no {part} in {said}");
+        }
+    }
+    let json: serde_json::Value = serde_json::from_slice(&classify(bundle, &["--format", "json"]).stdout).unwrap();
+    assert_eq!(json["capture"]["machine"]["size"], "Standard_D2as_v6");
+    assert!(json["lines"].as_array().unwrap().len() > 5);
+
+    let changed = text(&std::fs::read(bundle.join("serial.log")).unwrap()).replace("7783-7084", "7783-7085");
+    std::fs::write(bundle.join("serial.log"), changed).unwrap();
+    let refused = classify(bundle, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("serial.log is not what was captured: its SHA-256 is "));
+    std::fs::remove_file(bundle.join("machine.json")).unwrap();
+    assert_eq!(classify(bundle, &[]).status.code(), Some(2));
+    std::fs::write(&archive, "no archive").unwrap();
+    assert!(text(&classify(&archive, &[]).stderr).contains("is no archive of a capture"));
+}
+
 #[test]
 fn a_file_that_was_not_built_so_is_not_deployed() {
     let folder = folder(&common::example(), None);

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Keeps what a running machine said of itself as evidence. Written by `image-builder azure`.
 #
-#   ./capture.sh              writes capture-NAME-TIME/ and capture-NAME-TIME.tar.gz
+#   ./capture.sh              writes capture-NAME-TIME/ and capture-NAME-TIME.tar.gz, each of which
+#                             `image-builder classify` reads
 #   ./capture.sh --dry-run    print every step and do nothing
 #
-# serial.log     the serial port's log, as Azure gave it: what `image-builder classify serial.log` reads
+# serial.log     the serial port's log, as Azure gave it
 # machine.json   size, region, image, security and disks of the machine, as Azure describes it
 # capture.txt    the time, the VHD's hash, and hashes of the two files: NAME=VALUE, a line each
 # GROUP and NAME are those of deploy.sh.
@@ -47,4 +48,4 @@ hash() { sha256sum "$folder/$1" | cut -d ' ' -f 1; }
 tar -czf "$folder.tar.gz" "$folder"
 grep -q 'charter: boot complete' "$folder/serial.log" ||
     echo "capture.sh: the log has no line 'charter: boot complete'; kept all the same" >&2
-echo "capture.sh: wrote $folder.tar.gz; next: image-builder classify $folder/serial.log"
+echo "capture.sh: wrote $folder.tar.gz; next: image-builder classify $folder.tar.gz"

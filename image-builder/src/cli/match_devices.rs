@@ -20,8 +20,8 @@ use super::{Answer, Fault};
     vendor = 0x1b36\n  \
     device = 0x0010\n  \
     class = \"01/08/02\"\n\
-    or a serial log with lines of the kernel's that tell of a function (address=, pci_vendor=, pci_device_id=, class=,\n\
-    subclass=, prog_if=). Answers 1 if a device would be absent.")]
+    or a serial log: what a boot logs of granted functions, and all functions if somebody asked the console for its\n\
+    `devices`. Answers 1 if a device would be absent.")]
 pub struct Match {
     /// The charter
     manifest: PathBuf,
