@@ -4,6 +4,8 @@
 //! [`mod@crate::check`]. Tests hold its keys against those that [`crate::manifest`] reads and that `docs/charter.md`
 //! explains.
 
+pub mod reference;
+
 use abi::package::{InspectTopic, PowerAction};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +14,7 @@ use crate::charter::values::Broker;
 const NAME: &str = "^[a-z0-9-]{1,28}$";
 const SIZE: &str = "^(0|[0-9]+ *(B|KiB|MiB|GiB))$";
 const PCI_ADDRESS: &str = "^([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[0-7]$";
+const PROGRAM: &str = "^[a-z0-9_-]{1,64}$";
 const CLASS: &str = "^(nvme|[0-9a-fA-F]{2}/[0-9a-fA-F]{2}/[0-9a-fA-F]{2})$";
 const GUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
 const IDENTIFIER_MAX: u64 = 0xfffe;
@@ -25,9 +28,18 @@ fn number(least: u64, most: u64, about: &str) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most, "description": about })
 }
 
+/// With the value that holds where the charter says none.
+fn unless(default: Value, mut schema: Value) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("default".into(), default);
+    }
+    schema
+}
+
 fn system() -> Value {
-    let version = number(0, i32::MAX as u64, "The system's own version; a later one is larger, 0 is none");
-    let name = text(NAME, "The system's name, in its log");
+    let about = "the system's own version, carried in the image: a lower one than what runs is a downgrade; 0 is none";
+    let version = unless(json!(0), number(0, i32::MAX as u64, about));
+    let name = text(NAME, "the system's name, in the first line of its log; without `[system]` it is `charter`");
     table("The whole system", &["name"], [("name", name), ("version", version)])
 }
 
@@ -85,13 +97,13 @@ pub fn schema() -> Value {
 }
 
 fn budgets() -> Value {
-    let tasks = named("Program and stack of a task, by its name", abi::package::TASKS_MAX, text(SIZE, "At most"));
+    let tasks = named("program and stack of a task, by its name", abi::package::TASKS_MAX, text(SIZE, "at most"));
     table(
         "How many bytes things may take",
         &[],
         [
-            ("memory", text(SIZE, "Programs, stacks and DMA regions together")),
-            ("image", text(SIZE, "The EFI file")),
+            ("memory", text(SIZE, "programs, stacks and DMA regions together")),
+            ("image", text(SIZE, "the EFI file")),
             ("tasks", tasks),
         ],
     )
@@ -102,13 +114,19 @@ fn device() -> Value {
         "A PCI function: every key of class, vendor, device and pci that is given must match",
         &["broker"],
         [
-            ("class", text(CLASS, "Class, subclass and programming interface, or \"nvme\"")),
-            ("vendor", number(0, IDENTIFIER_MAX, "PCI vendor identifier")),
-            ("device", number(0, IDENTIFIER_MAX, "PCI device identifier")),
-            ("pci", text(PCI_ADDRESS, "Where the function is, as in 0000:00:04.0")),
+            (
+                "class",
+                text(
+                    CLASS,
+                    "class, subclass and programming interface; `\"nvme\"` is `\"01/08/02\"`; any, if left out",
+                ),
+            ),
+            ("vendor", number(0, IDENTIFIER_MAX, "PCI vendor identifier; any, if left out")),
+            ("device", number(0, IDENTIFIER_MAX, "PCI device identifier; any, if left out")),
+            ("pci", text(PCI_ADDRESS, "where the function is; anywhere, if left out")),
             (
                 "broker",
-                json!({ "enum": Broker::NAMES, "description": "The trusted half of the driver, which checks every command" }),
+                json!({ "enum": Broker::NAMES, "description": "the trusted half of the driver, which checks every command that the device sees" }),
             ),
         ],
     );
@@ -123,33 +141,34 @@ fn region() -> Value {
     table(
         "Memory that a device can be told to read or write",
         &["device", "size"],
-        [("device", text(NAME, "Whose memory it is")), ("size", text(SIZE, "4 KiB to 1 GiB, in pages of 4 KiB"))],
+        [("device", text(NAME, "whose memory it is: name of a device")), ("size", text(SIZE, "4 KiB to 1 GiB"))],
     )
 }
+
+const STACK: &str = "4 KiB to 1 MiB; unmapped memory lies below it, so an overflow stops the task; at least a quarter more \
+     than its program was seen to use, if the program says (`stack-seen` in `image-builder sizes`)";
 
 fn task() -> Value {
     let settings = json!({
         "type": "object",
-        "description": "Text that the program finds at its start, by key",
+        "description": "text that the program finds at its start, by key; keys have 1 to 28 characters of `a-z`, `0-9`, `-`, `_`; no control characters",
+        "default": {},
         "propertyNames": { "pattern": "^[a-z0-9_-]{1,28}$" },
         "maxProperties": abi::start::SETTINGS_MAX,
         "additionalProperties": { "type": "string" },
     });
-    let grants =
-        named("What the task may use, by the names that its program asks for", abi::start::GRANTS_MAX, grant());
+    let about = "what it may use, by the names that its program asks for, see below";
+    let grants = unless(json!({}), named(about, abi::start::GRANTS_MAX, grant()));
     table(
         "A task: one program in an address space of its own",
         &["program", "priority"],
         [
-            ("program", text("^[a-z0-9_-]{1,64}$", "File name of the program that it runs")),
-            ("priority", number(0, abi::package::PRIORITY_MAX.into(), "Higher runs first; equal ones take turns")),
-            (
-                "stack",
-                json!({ "type": "string", "pattern": SIZE, "default": "64 KiB", "description": "4 KiB to 1 MiB" }),
-            ),
+            ("program", text(PROGRAM, "the program that it runs; several tasks may run one")),
+            ("priority", number(0, abi::package::PRIORITY_MAX.into(), "higher runs first; equal ones take turns")),
+            ("stack", json!({ "type": "string", "pattern": SIZE, "default": "64 KiB", "description": STACK })),
             (
                 "required",
-                json!({ "type": "boolean", "default": true, "description": "Whether `boot complete` waits for it" }),
+                json!({ "type": "boolean", "default": true, "description": "whether `charter: boot complete` waits until this task says that it has started" }),
             ),
             ("settings", settings),
             ("grants", grants),
@@ -168,15 +187,15 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
         "What the device may be used for",
         &[],
         [
-            ("namespace", number(1, NAMESPACE_MAX, "Which namespace; every one, if left out")),
-            ("first_block", count(0, "First logical block")),
-            ("blocks", count(1, "How many; up to the end, if left out")),
-            ("access", access("In which direction")),
+            ("namespace", number(1, NAMESPACE_MAX, "which namespace; every one, if left out")),
+            ("first_block", unless(json!(0), count(0, "first logical block"))),
+            ("blocks", count(1, "how many blocks; up to the end, if left out")),
+            ("access", access("in which direction")),
         ],
     );
     let most = abi::package::LIMITS_MAX;
     let limits = json!({ "type": "array", "items": limit, "minItems": 1, "maxItems": most,
-        "description": "What the device may be used for, whatever the driver asks" });
+        "description": "what the device may be used for, whatever the driver asks; all of it, read-only, if left out" });
     vec![
         (
             "call",
@@ -184,40 +203,46 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 "Is a client; at a block server also of a disk",
                 &["call"],
                 [
-                    ("call", text(NAME, "Which endpoint")),
-                    ("namespace", number(1, NAMESPACE_MAX, "Which namespace of the controller")),
-                    ("lun", number(0, 63, "Which of Azure's data disks: namespace LUN + 2")),
+                    ("call", text(NAME, "which endpoint")),
+                    ("namespace", number(1, NAMESPACE_MAX, "which namespace of the controller; a disk is selected by this, `lun` or `disk`")),
+                    ("lun", number(0, 63, "Azure's data disk with this LUN: namespace LUN + 2")),
                     ("disk", json!({ "const": "os", "description": "Azure's system disk: namespace 1" })),
                     (
                         "partition",
                         json!({ "type": "string", "minLength": 1, "maxLength": 36,
-                        "description": "The partition of this name" }),
+                        "description": "its partition of this name; all of the namespace, if left out" }),
                     ),
-                    ("partition_type", text(GUID, "The partition of this type")),
-                    ("partition_guid", text(GUID, "The partition with this unique GUID")),
-                    ("first_block", count(0, "The client's block 0")),
-                    ("blocks", count(1, "How many; up to the end, if left out")),
-                    ("access", access("In which direction")),
-                    ("window", text(NAME, "The window grant of this task that data passes through")),
-                    ("queue_share", number(1, protocol::block::SHARE_MAX.into(), "Most requests at a time")),
+                    ("partition_type", text(GUID, "its partition of this type")),
+                    ("partition_guid", text(GUID, "its partition with this unique GUID")),
+                    ("first_block", unless(json!(0), count(0, "the client's block 0"))),
+                    ("blocks", count(1, "how many blocks; up to the end, if left out")),
+                    ("access", access("in which direction")),
+                    ("window", text(NAME, "which window grant of this task data passes through; a slot of the server's window, if left out")),
+                    (
+                        "queue_share",
+                        unless(
+                            json!(protocol::block::SHARE_DEFAULT),
+                            number(1, protocol::block::SHARE_MAX.into(), "most requests at the server at a time; all clients of one have 128"),
+                        ),
+                    ),
                     (
                         "shutdown",
                         json!({ "type": "boolean", "default": false,
-                        "description": "Whether it may shut all storage down" }),
+                        "description": "whether it may shut all storage down, before power goes; needs no disk" }),
                     ),
                 ],
             ),
         ),
-        ("receive", table("Is a server", &["receive"], [("receive", text(NAME, "The endpoint that this makes"))])),
-        ("signal", table("Wakes a task", &["signal"], [("signal", text(NAME, "Which task"))])),
+        ("receive", table("Is a server", &["receive"], [("receive", text(NAME, "the endpoint that this makes"))])),
+        ("signal", table("Wakes a task", &["signal"], [("signal", text(NAME, "which task"))])),
         (
             "registers",
             table(
                 "Drives a device",
                 &["registers"],
                 [
-                    ("registers", text(NAME, "Which device")),
-                    ("bar", number(0, 5, "Which base address register")),
+                    ("registers", text(NAME, "which device")),
+                    ("bar", unless(json!(0), number(0, 5, "the base address register that holds them"))),
                     ("limits", limits),
                 ],
             ),
@@ -228,36 +253,36 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 "Is told of an interrupt",
                 &["interrupt", "vector"],
                 [
-                    ("interrupt", text(NAME, "Of which device")),
-                    ("vector", number(0, 2047, "Which entry of its MSI-X table")),
+                    ("interrupt", text(NAME, "of which device")),
+                    ("vector", number(0, 2047, "which entry of its MSI-X table")),
                 ],
             ),
         ),
         (
             "information",
-            table("Asks what a device is", &["information"], [("information", text(NAME, "Which device"))]),
+            table("Asks what a device is", &["information"], [("information", text(NAME, "which device"))]),
         ),
-        ("dma", table("Owns a DMA region", &["dma"], [("dma", text(NAME, "Which region"))])),
+        ("dma", table("Owns a DMA region", &["dma"], [("dma", text(NAME, "which region"))])),
         (
             "window",
             table(
                 "Uses a part of another task's region",
                 &["window", "size"],
                 [
-                    ("window", text(NAME, "Which region")),
-                    ("offset", text(SIZE, "Where it begins in the region")),
-                    ("size", text(SIZE, "Its size")),
-                    ("access", access("What the task may do")),
+                    ("window", text(NAME, "which region")),
+                    ("offset", unless(json!("0"), text(SIZE, "where it begins in the region"))),
+                    ("size", text(SIZE, "how much of it")),
+                    ("access", access("what the task may do; the device is limited by its commands alone")),
                 ],
             ),
         ),
-        ("log", table("Writes to the log", &["log"], [("log", text(NAME, "Under which component name"))])),
+        ("log", table("Writes to the log", &["log"], [("log", text(NAME, "under which component name"))])),
         (
             "evidence",
             table(
                 "Reads what the machine tells of itself",
                 &["evidence"],
-                [("evidence", json!({ "const": "firmware", "description": "Who tells it" }))],
+                [("evidence", json!({ "const": "firmware", "description": "who tells it" }))],
             ),
         ),
         (

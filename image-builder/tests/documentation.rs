@@ -107,10 +107,51 @@ fn the_authority_graph_is_the_default_charters() {
     let new = format!("{before}```mermaid\n{}```{after}", graph.to_mermaid());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&page, &new).unwrap();
+        return;
     }
     assert_eq!(old, new, "docs/authority.md is not of this charter: UPDATE_DOCS=1");
     assert_eq!(graph.to_svg().matches("<rect").count(), graph.nodes.len() + 1);
     assert_eq!(graph.to_dot().matches(" -> ").count(), graph.edges.len());
+}
+
+/// The schema of every table that docs/charter.md has a list of keys for, by the name in the list's mark.
+fn tables() -> Vec<(String, serde_json::Value)> {
+    let schema = image_builder::schema::schema();
+    let table = |path: &str| schema.pointer(path).unwrap().clone();
+    let mut tables =
+        vec![("system".to_owned(), table("/properties/system")), ("budgets".to_owned(), table("/properties/budgets"))];
+    for name in ["devices", "regions", "tasks"] {
+        tables.push((name.to_owned(), table(&format!("/properties/{name}/additionalProperties"))));
+    }
+    for (kind, schema) in image_builder::schema::kinds() {
+        if kind == "registers" {
+            tables.push(("limit".to_owned(), schema.pointer("/properties/limits/items").unwrap().clone()));
+        }
+        // What a kind's own key is, its heading says.
+        if schema["properties"].as_object().unwrap().len() > 1 {
+            tables.push((kind.to_owned(), schema));
+        }
+    }
+    tables
+}
+
+#[test]
+fn the_reference_of_keys_is_the_schemas() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/charter.md");
+    let old = std::fs::read_to_string(&page).unwrap();
+    let mut new = old.clone();
+    for (name, schema) in tables() {
+        let (mark, end) = (format!("<!-- keys: {name} -->\n"), "<!-- end of keys -->\n");
+        let (before, rest) = new.split_once(&mark).unwrap_or_else(|| panic!("docs/charter.md has no {mark}"));
+        let (_, after) = rest.split_once(end).unwrap();
+        new = format!("{before}{mark}{}{end}{after}", image_builder::schema::reference::keys(&schema));
+    }
+    assert_eq!(old.matches("<!-- keys:").count(), tables().len(), "a mark for nothing");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, &new).unwrap();
+        return;
+    }
+    assert!(old == new, "docs/charter.md has other keys than the schema: UPDATE_DOCS=1");
 }
 
 #[test]
