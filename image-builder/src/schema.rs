@@ -290,7 +290,7 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
             table(
                 "Reads what is typed on the serial port and writes text there",
                 &["console"],
-                [("console", json!({ "const": "serial", "description": "Which console" }))],
+                [("console", json!({ "const": "serial", "description": "which console" }))],
             ),
         ),
         (
@@ -301,7 +301,7 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 [(
                     "inspect",
                     json!({ "enum": InspectTopic::ALL.iter().map(|topic| topic.name()).collect::<Vec<_>>(),
-                    "description": "About what" }),
+                    "description": "about what" }),
                 )],
             ),
         ),
@@ -313,7 +313,7 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 [(
                     "power",
                     json!({ "enum": PowerAction::ALL.iter().map(|action| action.name()).collect::<Vec<_>>(),
-                    "description": "Which of the two" }),
+                    "description": "which of the two" }),
                 )],
             ),
         ),
