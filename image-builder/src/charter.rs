@@ -181,6 +181,8 @@ pub struct Task {
     pub grants: Vec<Grant>,
     /// Names of all its grants, also of those too malformed for the model.
     pub declared_grants: Vec<String>,
+    /// Whether its grants are something else than a table, so that not even their names are known.
+    pub unread_grants: bool,
 }
 
 /// One grant of a task.

@@ -17,7 +17,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::charter::values::{Name, SystemVersion, ValueError};
-use crate::charter::{Charter, Declared, Located, Span};
+use crate::charter::{Charter, Declared, Located, Span, Task};
 use crate::problem::{Kind, Problem, Problems};
 
 /// The version of the charter's form that this builder reads.
@@ -41,8 +41,8 @@ pub fn read(text: &str, problems: &Problems) -> Option<Charter> {
     let devices = root.named_tables("devices", "device", &mut declared.devices, devices::device);
     let regions = root.named_tables("regions", "region", &mut declared.regions, devices::region);
     let tasks = root.named_tables("tasks", "task", &mut declared.tasks, tasks::task);
-    declared.unread_grants =
-        tasks.len() < declared.tasks.len() || tasks.iter().any(|task| task.grants.len() < task.declared_grants.len());
+    let is_unread = |task: &Task| task.unread_grants || task.grants.len() < task.declared_grants.len();
+    declared.unread_grants = tasks.len() < declared.tasks.len() || tasks.iter().any(is_unread);
     // What is no table at all was reported as that.
     if declared.tasks.is_empty() && (!root.has("tasks") || root.is_table("tasks")) {
         let problem =

@@ -26,7 +26,8 @@ pub fn check(charter: &Charter, problems: &Problems) {
         if (own.is_none() || disk.partition.is_some()) && servers.is_none() {
             no_server_window(server, grant, disk, problems);
         }
-        let drivers = drivers(charter, server);
+        // If not, that is what has to be told, not what follows from it.
+        let Some(drivers) = drivers(charter, server) else { continue };
         for (region, span) in own.into_iter().chain(servers) {
             data_passes(charter, (region, span), server, &drivers, problems);
         }
@@ -87,21 +88,22 @@ fn is_read(task: &Task, name: &str) -> bool {
     task.grants.iter().any(|grant| grant.name.as_str() == name)
 }
 
-/// The server, and every task that it reaches by calls, as far as they drive a device.
-fn drivers<'a>(charter: &'a Charter, server: &'a Task) -> Vec<&'a Task> {
+/// The server, and every task that it reaches by calls, as far as they drive a device; `None` if a call leads nowhere.
+fn drivers<'a>(charter: &'a Charter, server: &'a Task) -> Option<Vec<&'a Task>> {
     let mut reached = vec![server];
     let mut position = 0;
     while let Some(task) = reached.get(position).copied() {
         for grant in &task.grants {
             let GrantKind::Call { endpoint, .. } = &grant.kind else { continue };
-            if let Some((next, _)) = charter.receiver(endpoint).filter(|(next, _)| !is_among(next, &reached)) {
+            let (next, _) = charter.receiver(endpoint)?;
+            if !is_among(next, &reached) {
                 reached.push(next);
             }
         }
         position += 1;
     }
     reached.retain(|task| task.grants.iter().any(|grant| matches!(grant.kind, GrantKind::Registers { .. })));
-    reached
+    Some(reached)
 }
 
 fn owner<'a>(charter: &'a Charter, region: &Name) -> Option<&'a Task> {

@@ -12,7 +12,7 @@ use crate::problem::{Kind, Problem, Problems, closest};
 pub fn check(charter: &Charter, programs: &BTreeMap<ProgramName, Executable>, problems: &Problems) {
     for task in &charter.tasks {
         let program = task.program.as_ref().and_then(|name| programs.get(&name.value));
-        if let Some(program) = program {
+        if let Some(program) = program.filter(|_| !task.unread_grants) {
             granted(task, program, problems);
             needed(charter, task, program, problems);
         }

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::charter::values::{Name, ValueError};
+use crate::charter::values::{Bytes, Name, ValueError};
 use crate::charter::{Located, Span};
 use crate::problem::{Kind, Problem, Problems, closest};
 
@@ -246,13 +246,33 @@ impl<'t> Value<'t> {
     pub fn text<T>(self, make: impl FnOnce(&str) -> Result<T, ValueError>) -> Result<Located<T>, Problem> {
         match self.value.get_ref() {
             DeValue::String(text) => self.located(make(text)),
+            DeValue::Integer(integer) => {
+                let number = u64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(0);
+                let help = match make(&number.to_string()) {
+                    Err(error) if error.kind == Kind::MissingUnit => {
+                        format!("a size is text, with a unit: \"{}\"", Bytes(number))
+                    }
+                    _ => format!("text is in quotes: \"{number}\""),
+                };
+                Err(self.wrong("a string").help(help))
+            }
+            DeValue::Boolean(value) => Err(self.wrong("a string").help(format!("text is in quotes: \"{value}\""))),
             _ => Err(self.wrong("a string")),
         }
     }
 
     /// A whole number, not negative, that `make` takes.
     pub fn number<T>(self, make: impl FnOnce(u64) -> Result<T, ValueError>) -> Result<Located<T>, Problem> {
-        let DeValue::Integer(integer) = self.value.get_ref() else { return Err(self.wrong("a number")) };
+        let DeValue::Integer(integer) = self.value.get_ref() else {
+            let problem = self.wrong("a number");
+            return Err(match self.value.get_ref() {
+                DeValue::String(text) if text.parse::<u64>().is_ok() => {
+                    problem.help(format!("a number has no quotes: {text}"))
+                }
+                DeValue::Float(_) => problem.help("numbers are whole"),
+                _ => problem,
+            });
+        };
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| ValueError {
             kind: Kind::OutOfRange,
             message: "out of range".into(),
@@ -265,6 +285,7 @@ impl<'t> Value<'t> {
     pub fn boolean(self) -> Result<bool, Problem> {
         match self.value.get_ref() {
             DeValue::Boolean(value) => Ok(*value),
+            DeValue::String(_) => Err(self.wrong("true or false").help("`true` or `false`, without quotes")),
             _ => Err(self.wrong("true or false")),
         }
     }
@@ -273,6 +294,9 @@ impl<'t> Value<'t> {
     pub fn table(&self) -> Result<&'t DeTable<'t>, Problem> {
         match self.value.get_ref() {
             DeValue::Table(table) => Ok(table),
+            DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                Err(self.wrong("a table").help("a table is there once, in single brackets or in braces alone"))
+            }
             _ => Err(self.wrong("a table")),
         }
     }
@@ -280,6 +304,7 @@ impl<'t> Value<'t> {
     fn array(&self) -> Result<&'t DeArray<'t>, Problem> {
         match self.value.get_ref() {
             DeValue::Array(array) => Ok(array),
+            DeValue::Table(_) => Err(self.wrong("a list of tables").help("also a single one is in brackets: [{ … }]")),
             _ => Err(self.wrong("a list of tables")),
         }
     }

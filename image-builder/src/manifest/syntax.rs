@@ -10,7 +10,12 @@ pub fn report(text: &str, errors: Vec<toml::de::Error>, problems: &Problems) {
     for error in errors {
         let span = error.span().map_or(Span { start: 0, end: 0 }, |span| visible(text, span.into()));
         if !error.message().contains("duplicate key") {
-            problems.add(malformed(span, error.message()));
+            let problem = malformed(span, error.message());
+            problems.add(match text[span.start..line_at(text, span.start).end].contains(['“', '”', '„', '‘', '’'])
+            {
+                true => problem.help("text is in plain quotes: \"…\""),
+                false => problem,
+            });
             continue;
         }
         let own_table = header_before(text, span.start);

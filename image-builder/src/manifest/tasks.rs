@@ -21,6 +21,7 @@ pub fn task(name: Located<Name>, table: &mut Table<'_>) -> Option<Task> {
         table.set_subject(format!("grant `{}` of task `{}`", grant.value, name.value));
         grants::grant(grant, table)
     });
+    let unread_grants = table.has("grants") && !table.is_table("grants");
     Some(Task {
         program,
         priority,
@@ -29,6 +30,7 @@ pub fn task(name: Located<Name>, table: &mut Table<'_>) -> Option<Task> {
         settings,
         grants,
         declared_grants,
+        unread_grants,
         name,
     })
 }
