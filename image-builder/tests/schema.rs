@@ -38,6 +38,7 @@ fn to_json(text: &str) -> Value {
                 Ok(number) if number < 0 => json!(number as i64),
                 number => json!(number.unwrap() as u64),
             },
+            DeValue::Float(number) => json!(number.as_str().parse::<f64>().unwrap()),
             DeValue::Boolean(value) => json!(value),
             DeValue::Array(items) => items.iter().map(|item| value(item.get_ref())).collect(),
             DeValue::Table(own) => table(own),
