@@ -65,6 +65,23 @@ fn a_new_projects_charter_is_good_and_its_image_has_programs_of_both() {
 }
 
 #[test]
+fn another_place_for_charters_own_programs_is_honoured() {
+    let (folder, hello) = project();
+    std::fs::rename(folder.path().join("made-up-charter/target/bare"), folder.path().join("elsewhere")).unwrap();
+    let check = |place: &Path| {
+        Command::new(TOOL).arg("check").current_dir(&hello).env("BARE_TARGET_DIR", place).output().unwrap()
+    };
+    let found = check(&folder.path().join("elsewhere"));
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    // The project's own program is where it was; relative places are Charter's.
+    let not_found = text(&check(Path::new("elsewhere")).stderr);
+    assert!(not_found.contains("there is no program `nvme`") && !not_found.contains("`hello`"), "{not_found}");
+    let charter = folder.path().join("made-up-charter");
+    std::fs::rename(folder.path().join("elsewhere"), charter.join("elsewhere")).unwrap();
+    assert!(check(Path::new("elsewhere")).status.success());
+}
+
+#[test]
 fn a_mistake_in_its_charter_is_told_at_its_line() {
     let (_folder, hello) = project();
     let path = hello.join("system.toml");
