@@ -204,7 +204,14 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 &["call"],
                 [
                     ("call", text(NAME, "which endpoint")),
-                    ("namespace", number(1, NAMESPACE_MAX, "which namespace of the controller; a disk is selected by this, `lun` or `disk`")),
+                    (
+                        "namespace",
+                        number(
+                            1,
+                            NAMESPACE_MAX,
+                            "which namespace of the controller; a disk is selected by this, `lun` or `disk`",
+                        ),
+                    ),
                     ("lun", number(0, 63, "Azure's data disk with this LUN: namespace LUN + 2")),
                     ("disk", json!({ "const": "os", "description": "Azure's system disk: namespace 1" })),
                     (
@@ -217,12 +224,22 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                     ("first_block", unless(json!(0), count(0, "the client's block 0"))),
                     ("blocks", count(1, "how many blocks; up to the end, if left out")),
                     ("access", access("in which direction")),
-                    ("window", text(NAME, "which window grant of this task data passes through; a slot of the server's window, if left out")),
+                    (
+                        "window",
+                        text(
+                            NAME,
+                            "which window grant of this task data passes through; a slot of the server's window, if left out",
+                        ),
+                    ),
                     (
                         "queue_share",
                         unless(
                             json!(protocol::block::SHARE_DEFAULT),
-                            number(1, protocol::block::SHARE_MAX.into(), "most requests at the server at a time; all clients of one have 128"),
+                            number(
+                                1,
+                                protocol::block::SHARE_MAX.into(),
+                                "most requests at the server at a time; all clients of one have 128",
+                            ),
                         ),
                     ),
                     (

@@ -54,7 +54,9 @@ fn kind(schema: &Value) -> String {
             Some(CLASS) => "`\"nvme\"`, or `\"CC/SS/PP\"` in hexadecimal",
             Some(PROGRAM) => "file name of 1 to 64 characters `a-z`, `0-9`, `-`, `_`",
             Some(GUID) => "GUID",
-            _ if schema.get("maxLength").is_some() => return format!("{} to {} characters", schema["minLength"], schema["maxLength"]),
+            _ if schema.get("maxLength").is_some() => {
+                return format!("{} to {} characters", schema["minLength"], schema["maxLength"]);
+            }
             _ => "text",
         }
         .into(),
