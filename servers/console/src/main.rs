@@ -18,7 +18,7 @@ task::needs! {
     optional reboot: power,
 }
 task::main!(run);
-task::stack!(12_296);
+task::stack!(14_968);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let Grants { console, tasks, devices, history, disk, data, cloud, off, reboot } = Grants::find(&environment)?;

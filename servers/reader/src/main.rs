@@ -8,7 +8,7 @@ use task::{Deadline, Environment, Started, Stop};
 
 task::needs! { disk: call, data: window, log: log }
 task::main!(run);
-task::stack!(13_112);
+task::stack!(13_784);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
