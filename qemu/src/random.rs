@@ -53,17 +53,19 @@ impl Random {
 /// If `SEED` is no number.
 pub fn seed() -> u64 {
     match std::env::var("SEED") {
-        Ok(text) => {
-            let number = match text.strip_prefix("0x") {
-                Some(digits) => u64::from_str_radix(digits, 16),
-                None => text.parse(),
-            };
-            number.unwrap_or_else(|_| panic!("SEED={text} is no number"))
-        }
+        Ok(text) => number(&text).unwrap_or_else(|| panic!("SEED={text} is no number")),
         Err(_) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
             Random::new(now ^ (u64::from(std::process::id()) << 48)).number()
         }
+    }
+}
+
+/// A seed as it is printed or written: decimal or `0x…`.
+pub fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 

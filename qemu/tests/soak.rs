@@ -1,6 +1,6 @@
 //! The long run: scenarios one after the other, two at a time, for as long as `MINUTES` says. `make soak MINUTES=10`.
 //!
-//! Each scenario prints its seed. `SEED=…` repeats the choice of scenarios and their seeds.
+//! Each scenario prints its seed. `SEED=…` repeats the choice of scenarios and their seeds, `SCENARIO=…` one scenario.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
@@ -32,6 +32,11 @@ fn scenario(seed: u64) -> Tally {
 fn soak() {
     let minutes = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let seed = random::seed();
+    if let Ok(only) = std::env::var("SCENARIO") {
+        let only = random::number(&only).expect("SCENARIO is a number");
+        println!("{}", scenario(only));
+        return;
+    }
     println!("soak: {minutes} minutes, SEED={seed:#x}");
     let end = Instant::now() + Duration::from_secs(60 * minutes);
     let next = AtomicU64::new(0);
@@ -51,9 +56,10 @@ fn soak() {
         }
     });
     let failures = failures.into_inner().expect("both have ended");
-    println!("{}", total.into_inner().expect("both have ended"));
+    let total = total.into_inner().expect("both have ended");
+    println!("{total}");
     println!("scenarios begun            {}", next.into_inner());
     println!("scenarios that failed      {}", failures.len());
-    // Lost, duplicated or wrong requests and crashes that lost something fail their scenario, whose text says so above.
+    assert!(total.is_sound(), "see above");
     assert!(failures.is_empty(), "failed: {failures:#x?}");
 }

@@ -22,7 +22,7 @@ fn check(name: &'static str, namespace: u32, seed: u64) -> Check {
 /// One of two disks stands still under load for longer than the driver waits, as often as said.
 ///
 /// # Panics
-/// If the controller does not come back, a request is lost or fails otherwise, or a block is wrong.
+/// If the controller does not come back, or a request fails otherwise.
 pub fn run(seed: u64, times: u64) -> Tally {
     println!("stall: SEED={seed:#x} times={times}");
     let mut random = Random::new(seed);
