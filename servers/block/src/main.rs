@@ -7,7 +7,7 @@ use task::{Environment, Stop};
 
 task::needs! { requests: receive, driver: call, optional data: window, optional log: log }
 task::main!(run);
-task::stack!(55_240);
+task::stack!(60_760);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;

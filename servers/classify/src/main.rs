@@ -25,7 +25,7 @@ task::needs! {
     optional cloud: log,
 }
 task::main!(run);
-task::stack!(40_440);
+task::stack!(43_272);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;

@@ -18,7 +18,7 @@ task::needs! {
     optional reboot: power,
 }
 task::main!(run);
-task::stack!(14_968);
+task::stack!(17_240);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let Grants { console, tasks, devices, history, disk, data, cloud, off, reboot } = Grants::find(&environment)?;
