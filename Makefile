@@ -94,9 +94,12 @@ test-azure: setup
 
 # The schema, with the checker that editors use; needs pip, and the network once, to install it.
 TAPLO = $(CURDIR)/target/taplo
-.PHONY: test-taplo
-test-taplo:
+.PHONY: setup-taplo
+setup-taplo:
 	@[ -x $(TAPLO)/bin/taplo ] || python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target $(TAPLO) taplo==0.9.3
+
+.PHONY: test-taplo
+test-taplo: setup-taplo
 	@TAPLO=$(TAPLO)/bin/taplo $(CARGO) test -p image-builder --test taplo -- --ignored
 
 .PHONY: check-format
