@@ -174,6 +174,11 @@ impl Admin {
         }
     }
 
+    /// The event that came and has not been taken.
+    pub fn event(&self) -> Option<Event> {
+        self.event
+    }
+
     /// Takes the event that came.
     pub fn take_event(&mut self) -> Option<Event> {
         self.event.take()

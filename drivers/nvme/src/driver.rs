@@ -238,7 +238,7 @@ impl Driver {
         } else {
             accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
             if self.state == State::Running
-                && let Err(trouble) = self.io.pump(hardware)
+                && let Err(trouble) = self.pump(hardware)
             {
                 self.fail(hardware, trouble);
             }
@@ -281,7 +281,7 @@ impl Driver {
             self.attend(hardware)?;
         }
         if raised {
-            self.io.pump(hardware)?;
+            self.pump(hardware)?;
         }
         if self.io_wake() == u64::MAX {
             return Ok(());
@@ -329,11 +329,20 @@ impl Driver {
         self.bring_up.attend(hardware, event);
     }
 
+    /// Issues what can be issued. An event that came after namespaces were identified, and waits to be attended to, holds
+    /// it back: the broker knows of it already.
+    fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        if self.bring_up.admin().event().is_some_and(Event::changes_namespaces) {
+            self.io.hold(true);
+        }
+        self.io.pump(hardware)
+    }
+
     /// What an event asked for is done.
     fn rescanned(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
         self.io.hold(false);
         self.forget_impossible();
-        self.io.pump(hardware)
+        self.pump(hardware)
     }
 
     /// Fails transfers that no longer make sense, because their namespace has changed or gone.
@@ -428,7 +437,7 @@ impl Driver {
         // Clients whose transfers found no room meanwhile try again.
         self.news = true;
         // An event may have come during the bring-up already.
-        if let Err(trouble) = self.attend(hardware).and_then(|()| self.io.pump(hardware)) {
+        if let Err(trouble) = self.attend(hardware).and_then(|()| self.pump(hardware)) {
             self.fail(hardware, trouble);
         }
         self.try_shutdown(hardware);

@@ -76,6 +76,27 @@ fn transfers_wait_while_namespaces_are_looked_at_and_go_on_if_they_still_make_se
 }
 
 #[test]
+fn a_change_right_after_a_rescan_denies_nothing_that_waits() {
+    for later in 0..24 {
+        let default = Identity::default();
+        // Queues of two entries and a command for each block, so that most of them wait.
+        let mut machine = Machine::started(Identity {
+            capabilities: default.capabilities & !0xffff | 1,
+            namespaces: vec![Namespace { boundary: 1, ..Namespace::new(1, 1500, 9) }],
+            ..default
+        });
+        machine.submit(&[read(1, 1, 0, 100, 0)]);
+        machine.kernel.device.attach(Namespace::new(4, 1200, 9));
+        for _ in 0..later {
+            machine.step();
+        }
+        machine.kernel.device.detach(4);
+        machine.finish();
+        assert_eq!(machine.outcomes[&1], Ok(()), "second change after {later} steps");
+    }
+}
+
+#[test]
 fn changes_during_a_rescan_are_seen_as_well() {
     let mut machine = Machine::started(Identity { latency: SECOND, ..Identity::default() });
     machine.kernel.device.attach(Namespace::new(3, 300, 9));

@@ -16,7 +16,7 @@ impl Driver {
         }
         if !self.io.is_overdue(now) {
             self.grace = None;
-            return self.io.pump(hardware);
+            return self.pump(hardware);
         }
         match self.grace {
             Some(until) if now >= until => return self.reset(hardware, now, "timeout"),
@@ -28,12 +28,12 @@ impl Driver {
             }
         }
         self.abort_overdue(hardware, now)?;
-        self.io.pump(hardware)
+        self.pump(hardware)
     }
 
     /// Asks the controller to abort what is overdue, as many at a time as it takes.
     fn abort_overdue(&mut self, hardware: &mut impl Hardware, now: u64) -> Result<(), Trouble> {
-        self.bring_up.admin().drain(hardware)?;
+        self.attend(hardware)?;
         while self.bring_up.may_abort() {
             let Some((queue, identifier)) = self.io.next_to_abort(now) else { break };
             if let Err(trouble) = self.bring_up.admin().abort(hardware, queue, identifier) {
