@@ -53,7 +53,7 @@ fn a_new_projects_charter_is_good_and_its_image_has_programs_of_both() {
     let checked = run(&hello, &["check"]);
     let said = text(&checked.stdout) + &text(&checked.stderr);
     assert!(checked.status.success(), "{said}");
-    assert_eq!(said, "system.toml: good: 3 tasks, 13 grants, 1 devices\n", "no warnings");
+    assert_eq!(said, "system.toml: good: 3 tasks, 13 grants, 1 device\n", "no warnings");
     // From another folder the project is found around the charter.
     let built =
         run(Path::new("/"), &["build", hello.join("system.toml").to_str().unwrap(), "--out", hello.to_str().unwrap()]);

@@ -35,8 +35,10 @@ impl Check {
         report::problems(&report);
         let Some(checked) = checked else { return Ok(Answer::No) };
         let charter = checked.charter();
-        let (tasks, grants, devices) = (charter.tasks.len(), charter.grants().count(), charter.devices.len());
-        report::print(&format!("{name}: good: {tasks} tasks, {grants} grants, {devices} devices"))?;
+        let tasks = report::count(charter.tasks.len(), "task");
+        let grants = report::count(charter.grants().count(), "grant");
+        let devices = report::count(charter.devices.len(), "device");
+        report::print(&format!("{name}: good: {tasks}, {grants}, {devices}"))?;
         Ok(Answer::Yes)
     }
 }

@@ -38,6 +38,11 @@ pub fn json(value: &impl Serialize) -> Result<(), Fault> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// `1 task`, `2 tasks`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A charter's problems, to standard error.
 pub fn problems(report: &Report) {
     if report.problems().is_empty() {
@@ -46,6 +51,5 @@ pub fn problems(report: &Report) {
     eprint!("{}", report.render(colour(&io::stderr())));
     let errors = report.errors();
     let warnings = report.problems().len() - errors;
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     eprintln!("{}, {}", count(errors, "error"), count(warnings, "warning"));
 }
