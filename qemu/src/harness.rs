@@ -116,6 +116,21 @@ impl Bench {
     }
 }
 
+/// Boots `system.toml` with its data disk on a machine that `change` has changed: it reaches `charter: boot complete`, and
+/// everything that it read is right.
+///
+/// # Panics
+/// If it does not boot, or read that.
+pub fn boot_default(change: impl FnOnce(&mut Machine)) -> Log {
+    let bench = Bench::build(&root().join("system.toml"));
+    let disk = bench.disk("disk.img", 16 << 20);
+    let mut machine = bench.machine([Namespace::file(2, &disk)]);
+    change(&mut machine);
+    let log = bench.boot(&machine).complete();
+    assert_eq!(log.check_reads(&[(2, &disk)]), 5);
+    log
+}
+
 /// A machine without any disk.
 ///
 /// # Panics

@@ -5,21 +5,10 @@ use abi::layout::{EVIDENCE, START_INFO};
 use abi::start::StartInfo;
 use qemu::firmware::Style;
 use qemu::guest::GuestMemory;
-use qemu::harness::{Bench, Log, bare_machine, root};
-use qemu::machine::{BootBus, BootDisk, Machine};
+use qemu::harness::{Bench, Log, bare_machine, boot_default};
+use qemu::machine::{BootBus, BootDisk};
 use qemu::nvme::{Controller, Namespace, Place};
 use qemu::serial::Event;
-
-/// Boots `system.toml` on a machine that `change` has changed.
-fn boot(change: impl FnOnce(&mut Machine)) -> Log {
-    let bench = Bench::build(&root().join("system.toml"));
-    let disk = bench.disk("disk.img", 16 << 20);
-    let mut machine = bench.machine([Namespace::file(2, &disk)]);
-    change(&mut machine);
-    let log = bench.boot(&machine).complete();
-    assert_eq!(log.check_reads(&[(2, &disk)]), 5);
-    log
-}
 
 fn evidence<'a>(log: &'a Log, source: &'a str) -> impl Iterator<Item = &'a Event> {
     log.all("cloud", "evidence").filter(move |line| line.get("source") == Some(source))
@@ -47,7 +36,7 @@ fn check_replay(log: &Log) {
 
 #[test]
 fn qemu_is_qemu_and_its_controller_is_labelled() {
-    let log = boot(|_| {});
+    let log = boot_default(|_| {});
     let verdict = log.one("cloud", "verdict");
     assert_eq!(verdict.get("provider"), Some("qemu"), "{verdict}");
     assert_eq!(verdict.get("storage"), Some("qemu-nvme"), "{verdict}");
@@ -82,7 +71,7 @@ fn qemu_is_qemu_and_its_controller_is_labelled() {
 
 #[test]
 fn azures_smbios_values_on_qemu_are_a_contradiction_and_nothing_is_claimed() {
-    let log = boot(|machine| {
+    let log = boot_default(|machine| {
         machine.smbios = [
             "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine,uuid=5ad3c9e4-1b1f-4c3f-9a51-7d9c0e6f2b10",
             "type=3,manufacturer=Microsoft Corporation,asset=7783-7084-3265-9085-8269-3286-77",
@@ -113,7 +102,7 @@ fn azures_smbios_values_on_qemu_are_a_contradiction_and_nothing_is_claimed() {
 
 #[test]
 fn another_clouds_smbios_values_on_qemu_are_a_contradiction_too() {
-    let log = boot(|machine| machine.smbios = vec!["type=1,manufacturer=Amazon EC2,product=m5.large".into()]);
+    let log = boot_default(|machine| machine.smbios = vec!["type=1,manufacturer=Amazon EC2,product=m5.large".into()]);
     let verdict = log.one("cloud", "verdict");
     assert_eq!((verdict.get("provider"), verdict.get("candidates")), (Some("unknown"), Some("aws,qemu")), "{verdict}");
     assert_eq!(claims(&log), ["not-claimed", "not-claimed"]);
@@ -123,28 +112,40 @@ fn another_clouds_smbios_values_on_qemu_are_a_contradiction_too() {
 #[test]
 fn a_value_cannot_forge_a_line() {
     let forged = "x\" provider=azure\ncloud: verdict provider=azure";
-    let log = boot(|machine| machine.smbios = vec![format!("type=1,product={forged}")]);
+    let log = boot_default(|machine| machine.smbios = vec![format!("type=1,product={forged}")]);
     assert_eq!(smbios(&log, "system-product"), Some("x\" provider=azure?cloud: verdict provider=azure"));
     assert_eq!(log.one("cloud", "verdict").get("provider"), Some("qemu"));
     check_replay(&log);
 }
 
-#[test]
-fn a_controller_that_is_not_granted_is_known_from_firmware_only_and_others_can_ask() {
-    let bench = Bench::new("cloud");
+/// Where the controllers of [`boot_with_two_controllers`] are.
+const TWO_CONTROLLERS: (&str, &str) = ("0000:00:08.0", "0000:00:09.0");
+
+/// The system's controller, and another one with a disk of its own behind it.
+fn boot_with_two_controllers(bench: &Bench) -> Log {
     let disk = bench.disk("second.img", 16 << 20);
     let mut machine = bench.machine([]);
     machine.controllers[0].place = Place::Slot(8);
     let mut other = Controller { place: Place::Slot(9), ..Controller::new("charter-1") };
     other.namespaces.push(Namespace::file(2, &disk));
     machine.controllers.push(other);
-    let log = bench.boot(&machine).complete();
+    bench.boot(&machine).complete()
+}
 
-    let lines: Vec<_> = log
-        .all("nvme", "cloud shape classification")
+/// What the classification lines say: device, cloud, whether it is bound, and who saw it.
+fn classifications(log: &Log) -> Vec<[&str; 4]> {
+    log.all("nvme", "cloud shape classification")
         .map(|line| ["device", "cloud_shape", "bound", "source"].map(|key| line.text(key).unwrap()))
-        .collect();
-    let (first, second) = ("0000:00:08.0", "0000:00:09.0");
+        .collect()
+}
+
+#[test]
+fn a_controller_that_is_not_granted_is_known_from_firmware_only_and_others_can_ask() {
+    let bench = Bench::new("cloud");
+    let log = boot_with_two_controllers(&bench);
+
+    let lines = classifications(&log);
+    let (first, second) = TWO_CONTROLLERS;
     for cloud in ["azure-managed-disk", "aws-ebs-nvme"] {
         assert!(lines.contains(&[first, cloud, "false", "firmware"]), "{lines:?}");
         assert!(lines.contains(&[second, cloud, "true", "bus"]), "{lines:?}");
@@ -176,18 +177,9 @@ fn a_controller_that_is_not_granted_is_known_from_firmware_only_and_others_can_a
 #[test]
 fn each_granted_controller_has_its_lines() {
     let bench = Bench::new("cloud-two");
-    let disk = bench.disk("second.img", 16 << 20);
-    let mut machine = bench.machine([]);
-    machine.controllers[0].place = Place::Slot(8);
-    let mut other = Controller { place: Place::Slot(9), ..Controller::new("charter-1") };
-    other.namespaces.push(Namespace::file(2, &disk));
-    machine.controllers.push(other);
-    let log = bench.boot(&machine).complete();
-    let lines: Vec<_> = log
-        .all("nvme", "cloud shape classification")
-        .map(|line| ["device", "cloud_shape", "bound", "source"].map(|key| line.text(key).unwrap()))
-        .collect();
-    let (first, second) = ("0000:00:08.0", "0000:00:09.0");
+    let log = boot_with_two_controllers(&bench);
+    let lines = classifications(&log);
+    let (first, second) = TWO_CONTROLLERS;
     let clouds = ["azure-managed-disk", "aws-ebs-nvme"];
     let expected: Vec<_> =
         [first, second].iter().flat_map(|device| clouds.map(|cloud| [*device, cloud, "true", "bus"])).collect();

@@ -3,25 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qemu::harness::{Bench, Log, root};
-use qemu::machine::{Board, Machine};
+use qemu::harness::{Bench, Log, boot_default, root};
+use qemu::machine::Board;
 use qemu::nvme::Namespace;
 use qemu::serial::Event;
 use serde_json::json;
 
 /// Everything that QEMU 7.2 can leave out of its boards.
 const LEGACY: &str = "hpet=off,pit=off,pic=off,i8042=off,vmport=off,smbus=off";
-
-/// Boots `system.toml` on a machine that `change` has changed.
-fn boot(change: impl FnOnce(&mut Machine)) -> Log {
-    let bench = Bench::build(&root().join("system.toml"));
-    let disk = bench.disk("disk.img", 16 << 20);
-    let mut machine = bench.machine([Namespace::file(2, &disk)]);
-    change(&mut machine);
-    let log = bench.boot(&machine).complete();
-    assert_eq!(log.check_reads(&[(2, &disk)]), 5);
-    log
-}
 
 /// The clock's line: every frequency and where it comes from.
 fn check_clock(log: &Log) -> &Event {
@@ -39,7 +28,7 @@ fn check_clock(log: &Log) -> &Event {
 
 #[test]
 fn q35_without_timers_interrupt_controllers_and_keyboard() {
-    let log = boot(|machine| machine.further = vec!["-machine".into(), format!("{LEGACY},sata=off")]);
+    let log = boot_default(|machine| machine.further = vec!["-machine".into(), format!("{LEGACY},sata=off")]);
     let clock = check_clock(&log);
     assert_eq!((clock.get("apic"), clock.get("timer")), (Some("xapic"), Some("one-shot")), "TCG has no other: {clock}");
     assert_eq!(log.one("kernel", "console").get("input"), Some("interrupt"));
@@ -47,7 +36,7 @@ fn q35_without_timers_interrupt_controllers_and_keyboard() {
 
 #[test]
 fn pc_without_timers_interrupt_controllers_and_keyboard() {
-    let log = boot(|machine| {
+    let log = boot_default(|machine| {
         machine.board = Board::Pc;
         machine.further = vec!["-machine".into(), LEGACY.into()];
     });
@@ -104,7 +93,7 @@ fn without_a_serial_port_the_boot_goes_on() {
 
 #[test]
 fn what_collecting_evidence_takes_is_told() {
-    let log = boot(|_| {});
+    let log = boot_default(|_| {});
     let left = log.one("charter", "firmware left");
     let (all, evidence) = (left.number("application_us").unwrap(), left.number("evidence_us").unwrap());
     assert!(evidence > 0 && evidence < all, "{left}");

@@ -3,28 +3,17 @@
 use std::num::NonZeroU8;
 
 use qemu::firmware::Style;
-use qemu::harness::{Bench, Log, bare_machine, root};
-use qemu::machine::{Board, BootBus, BootDisk, Machine};
+use qemu::harness::{Bench, Log, bare_machine, boot_default, root};
+use qemu::machine::{Board, BootBus, BootDisk};
 use qemu::nvme::{Controller, Namespace, Place};
 
-/// Boots `system.toml` on a machine that `change` has changed, and checks what every boot shows.
-fn boot(change: impl FnOnce(&mut Machine)) -> Log {
-    let bench = Bench::build(&root().join("system.toml"));
-    let disk = bench.disk("disk.img", 16 << 20);
-    let mut machine = bench.machine([Namespace::file(2, &disk)]);
-    change(&mut machine);
-    let log = bench.boot(&machine).complete();
-    assert_eq!(log.check_reads(&[(2, &disk)]), 5);
-    log
-}
-
 fn with_controller(change: impl FnOnce(&mut Controller)) -> Log {
-    boot(|machine| change(&mut machine.controllers[0]))
+    boot_default(|machine| change(&mut machine.controllers[0]))
 }
 
 #[test]
 fn the_contract_lines_show_the_devices_real_values() {
-    let log = boot(|_| {});
+    let log = boot_default(|_| {});
     let dma = log.one("dma", "backend selection");
     assert_eq!(dma.get("backend"), Some("bounce-buffer"));
     assert_eq!(dma.get("iommu"), Some("absent"));
@@ -56,37 +45,37 @@ fn the_contract_lines_show_the_devices_real_values() {
 
 #[test]
 fn without_pci_express() {
-    boot(|machine| machine.board = Board::Pc);
+    boot_default(|machine| machine.board = Board::Pc);
 }
 
 #[test]
 fn four_processors() {
-    boot(|machine| machine.cpus = NonZeroU8::new(4).unwrap());
+    boot_default(|machine| machine.cpus = NonZeroU8::new(4).unwrap());
 }
 
 #[test]
 fn a_processor_without_the_newer_protections() {
-    boot(|machine| machine.cpu_model = "qemu64".into());
+    boot_default(|machine| machine.cpu_model = "qemu64".into());
 }
 
 #[test]
 fn little_memory() {
-    boot(|machine| machine.memory = "192M".parse().unwrap());
+    boot_default(|machine| machine.memory = "192M".parse().unwrap());
 }
 
 #[test]
 fn much_memory() {
-    boot(|machine| machine.memory = "8G".parse().unwrap());
+    boot_default(|machine| machine.memory = "8G".parse().unwrap());
 }
 
 #[test]
 fn firmware_as_a_pair_of_flash_chips() {
-    boot(|machine| machine.firmware = bare_machine(Style::Split).firmware);
+    boot_default(|machine| machine.firmware = bare_machine(Style::Split).firmware);
 }
 
 #[test]
 fn firmware_as_one_file() {
-    boot(|machine| machine.firmware = bare_machine(Style::Single).firmware);
+    boot_default(|machine| machine.firmware = bare_machine(Style::Single).firmware);
 }
 
 #[test]
@@ -113,7 +102,7 @@ fn behind_a_root_port() {
 #[test]
 fn one_queue_pair_and_two_interrupts() {
     for bus in [BootBus::Ide, BootBus::Virtio] {
-        boot(|machine| {
+        boot_default(|machine| {
             let image = match &machine.controllers[0].namespaces.remove(0).contents {
                 qemu::nvme::Contents::File { path, .. } => path.clone(),
                 qemu::nvme::Contents::Drive(_) => unreachable!("the system image is a file"),

@@ -11,6 +11,7 @@
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
+use crate::named::named;
 use crate::system_call::PciAddress;
 
 /// Bytes of evidence, whole pages.
@@ -169,36 +170,15 @@ pub enum SmbiosField {
     ChassisAssetTag,
 }
 
-macro_rules! names {
-    ($type:ident: $($value:ident $name:literal,)*) => {
-        impl $type {
-            /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$value,)*];
-
-            /// Its name in the log.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$value => $name,)*
-                }
-            }
-
-            /// The one of this name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.name() == name)
-            }
-        }
-    };
-}
-
-names! { SeenBy: Firmware "firmware", Bus "bus", }
-names! { Topic:
+named! { SeenBy: Firmware "firmware", Bus "bus", }
+named! { Topic:
     Processor "cpuid",
     Smbios "smbios",
     Acpi "acpi",
     Pci "pci",
     Identify "identify",
 }
-names! { SmbiosField:
+named! { SmbiosField:
     BiosVendor "bios-vendor",
     BiosVersion "bios-version",
     SystemManufacturer "system-manufacturer",

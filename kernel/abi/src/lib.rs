@@ -16,6 +16,7 @@ pub mod handoff;
 pub mod inspect;
 pub mod layout;
 pub mod mark;
+mod named;
 pub mod needs;
 pub mod package;
 pub mod start;

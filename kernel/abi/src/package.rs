@@ -8,6 +8,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::layout;
+use crate::named::named;
 use crate::system_call::PciAddress;
 
 /// First bytes of a boot package.
@@ -249,27 +250,6 @@ pub enum PowerAction {
     Off,
     /// Reset it.
     Reboot,
-}
-
-macro_rules! named {
-    ($type:ident: $($value:ident $name:literal,)*) => {
-        impl $type {
-            /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$value,)*];
-
-            /// Its name in the charter.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$value => $name,)*
-                }
-            }
-
-            /// The one of this name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.name() == name)
-            }
-        }
-    };
 }
 
 named! { InspectTopic: Tasks "tasks", Devices "devices", Log "log", }
