@@ -19,6 +19,7 @@ help:
 	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
 	@echo 'make test           every test: host, lint, system'
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
+	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
@@ -66,6 +67,11 @@ test: setup
 .PHONY: bench
 bench: build
 	@$(CARGO) test -q -p qemu --test bench -- --nocapture
+
+# Where a read's instructions go, by function.
+.PHONY: profile
+profile: build
+	@$(CARGO) test -q -p qemu --test bench profile -- --ignored --nocapture
 
 # Disks are written while something goes wrong, again and again; ends with the counts.
 MINUTES ?= 10

@@ -12,7 +12,9 @@
  *                vector to that one's first.
  *
  * Arguments: out=FILE, where the lines go; mark=BYTES, image=BYTES: where mark 01 lies in the UEFI application's
- * memory image, and how large that is.
+ * memory image, and how large that is; profile=on: after each row, a line `block` for each stretch of code that it ran,
+ * with its address, instructions, how often it ran, and its first bytes, which tell whose code it is (programs lie at the
+ * same addresses).
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +34,7 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(
 void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *, int, void *, uint64_t);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, void (*)(unsigned, uint32_t, uint64_t, void *), int,
                                       int, void *);
+void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, int, void *, uint64_t);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
@@ -60,6 +63,48 @@ static int entered_by; /* a vector, or one of these */
 static uint64_t entered_at, longest;
 static int longest_by;
 static struct { uint64_t times, total, least, most; } to_user[256];
+
+/* Stretches of code, for a profile; the newest first. */
+enum { CODE_BYTES = 32 };
+struct stretch {
+    struct stretch *next;
+    uint64_t address, times, at_begin;
+    unsigned instructions, bytes;
+    uint8_t code[CODE_BYTES];
+};
+static bool profile;
+static struct stretch *stretches;
+
+static void watch(struct qemu_plugin_tb *block) {
+    struct stretch *stretch = calloc(1, sizeof *stretch);
+    if (!stretch)
+        return;
+    stretch->address = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(block, 0));
+    stretch->instructions = qemu_plugin_tb_n_insns(block);
+    for (size_t index = 0; index < stretch->instructions; index++) {
+        const struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, index);
+        size_t size = qemu_plugin_insn_size(instruction);
+        if (stretch->bytes + size > CODE_BYTES)
+            break;
+        memcpy(stretch->code + stretch->bytes, qemu_plugin_insn_data(instruction), size);
+        stretch->bytes += size;
+    }
+    stretch->next = stretches;
+    stretches = stretch;
+    qemu_plugin_register_vcpu_tb_exec_inline(block, INLINE_ADD, &stretch->times, 1);
+}
+
+static void tell_profile(void) {
+    for (struct stretch *stretch = stretches; stretch; stretch = stretch->next) {
+        if (stretch->times == stretch->at_begin)
+            continue;
+        fprintf(out, "count: block row=%u address=%lu instructions=%u times=%lu code=", rows, stretch->address,
+                stretch->instructions, stretch->times - stretch->at_begin);
+        for (unsigned index = 0; index < stretch->bytes; index++)
+            fprintf(out, "%02x", stretch->code[index]);
+        fputc('\n', out);
+    }
+}
 
 static void leave(bool to_task) {
     uint64_t length = count[KERNEL] - entered_at;
@@ -126,6 +171,8 @@ static void mark(unsigned cpu, void *which) {
     switch ((intptr_t)which) {
     case 0x16:
         memcpy(at_begin, count, sizeof count);
+        for (struct stretch *stretch = stretches; stretch; stretch = stretch->next)
+            stretch->at_begin = stretch->times;
         break;
     case 0x17:
         fprintf(out, "count: row number=%u user=%lu kernel=%lu system_calls=%lu interrupts=%lu halts=%lu mmio_writes=%lu\n",
@@ -133,6 +180,8 @@ static void mark(unsigned cpu, void *which) {
                 count[SYSTEM_CALLS] - at_begin[SYSTEM_CALLS], count[INTERRUPTS] - at_begin[INTERRUPTS],
                 count[HALTS] - at_begin[HALTS], count[MMIO_WRITES] - at_begin[MMIO_WRITES]);
         tell_run();
+        if (profile)
+            tell_profile();
         break;
     case 0x01:
         memcpy(at_application, count, sizeof count);
@@ -181,6 +230,8 @@ static void translate(plugin_id id, struct qemu_plugin_tb *block) {
     size_t length = qemu_plugin_tb_n_insns(block);
     bool kernel = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(block, 0)) >> 63;
     booted |= kernel;
+    if (profile && booted)
+        watch(block);
     if (kernel)
         qemu_plugin_register_vcpu_tb_exec_cb(block, kernel_block, NO_REGISTERS, (void *)(intptr_t)entry_of(block));
     else if (booted)
@@ -216,6 +267,8 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *information, int argume
             mark_offset = strtoull(argument[index] + 5, NULL, 0);
         else if (!strncmp(argument[index], "image=", 6))
             image_bytes = strtoull(argument[index] + 6, NULL, 0);
+        else if (!strcmp(argument[index], "profile=on"))
+            profile = true;
         else
             return -1;
     }

@@ -26,6 +26,20 @@ pub struct Counted {
     pub boot: Option<Boot>,
     /// Interrupts that struck a task and after which another one ran.
     pub interrupts: Vec<Interrupt>,
+    /// What each measured loop ran, if a profile was asked for.
+    pub profiles: Vec<Vec<Stretch>>,
+}
+
+/// A stretch of code, and how often a loop ran it.
+pub struct Stretch {
+    /// Its address.
+    pub address: u64,
+    /// Its instructions.
+    pub instructions: u64,
+    /// How often it ran.
+    pub times: u64,
+    /// Its first bytes.
+    pub code: Vec<u8>,
 }
 
 /// Instructions from the UEFI application's first to the first block that was read.
@@ -110,11 +124,30 @@ impl Counter {
                 firmware: number(boot, "firmware"),
                 calibration: number(boot, "calibration"),
             }),
+            profiles: profiles(all("block"), all("row").count()),
             interrupts: all("interrupt")
                 .map(|row| Interrupt { vector: number(row, "vector"), most: number(row, "most") })
                 .collect(),
         }
     }
+}
+
+/// The stretches of each of these rows.
+fn profiles<'e>(blocks: impl Iterator<Item = &'e Event>, rows: usize) -> Vec<Vec<Stretch>> {
+    let mut profiles: Vec<Vec<Stretch>> = (0..rows).map(|_| Vec::new()).collect();
+    for block in blocks {
+        let number = |key| block.number(key).expect("a count is a number");
+        let code = block.get("code").expect("a stretch has its code").as_bytes();
+        let byte =
+            |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).expect("digits"), 16).expect("digits");
+        profiles[number("row") as usize - 1].push(Stretch {
+            address: number("address"),
+            instructions: number("instructions"),
+            times: number("times"),
+            code: code.chunks_exact(2).map(byte).collect(),
+        });
+    }
+    profiles
 }
 
 /// Where the UEFI application's mark lies in its image in memory, and how large that is (PE format, "Optional Header" and

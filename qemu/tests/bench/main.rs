@@ -6,6 +6,7 @@
 
 mod budgets;
 mod counter;
+mod profile;
 mod report;
 
 use std::fs;
@@ -13,6 +14,7 @@ use std::fs;
 use qemu::harness::{self, Bench, Log, root};
 use qemu::machine::{InstructionCount, Machine};
 use qemu::nvme::{Contents, Namespace};
+use qemu::serial::Event;
 
 use counter::{Counted, Counter};
 use report::{Report, Row};
@@ -55,6 +57,27 @@ fn a_minimal_image_is_small() {
     report.finish();
 }
 
+/// Shows which functions a read's instructions are spent in.
+#[test]
+#[ignore = "shows a profile, for people"]
+fn profile_of_reads() {
+    let bench = bench("reads");
+    let (counter, mut machine) = counted(&bench, bench.machine([nothing()]));
+    machine.further.last_mut().expect("the plugin's arguments").push_str(",profile=on");
+    let log = bench.boot(&machine).complete();
+    let counted = counter.counted();
+    let rows: Vec<_> = log.all("bench", "row").collect();
+    let number = |row: &Event, key| row.number(key).expect("a row is complete") as usize;
+    let names = rows.iter().map(|row| row.get("name").expect("a row has a name"));
+    // The last repetition of each.
+    let last = |(index, row): (usize, &&Event)| &counted.profiles[(index + 1) * number(row, "repetitions") - 1][..];
+    let profiles = rows.iter().enumerate().map(last);
+    let iterations = rows.iter().map(|row| number(row, "iterations") as f64);
+    let rows: Vec<_> =
+        names.zip(iterations).zip(profiles).map(|((name, each), profile)| (name, each, profile)).collect();
+    profile::show(&["kernel", "nvme", "block", "bench-reads"], &rows);
+}
+
 /// A namespace that moves no data, and answers so late that the processor is halted by then: so it does not depend on
 /// this computer's speed what a read finds.
 fn nothing() -> Namespace {
@@ -84,11 +107,17 @@ fn measure(name: &str, bench: &Bench, machine: Machine, exact: bool) {
     report.finish();
 }
 
-/// Boots a charter and counts.
-fn run(bench: &Bench, mut machine: Machine) -> (Counted, Log) {
+/// A machine whose instructions are counted.
+fn counted(bench: &Bench, mut machine: Machine) -> (Counter, Machine) {
     let counter = Counter::build(bench.path("count"));
     machine.instruction_count = Some(InstructionCount { shift: 6, sleep: true });
     machine.further.extend(counter.arguments());
+    (counter, machine)
+}
+
+/// Boots a charter and counts.
+fn run(bench: &Bench, machine: Machine) -> (Counted, Log) {
+    let (counter, machine) = counted(bench, machine);
     let log = bench.boot(&machine).complete();
     (counter.counted(), log)
 }
