@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 
+use abi::start::CLIENTS_MAX;
 use heapless::Vec;
 use nvme_spec::admin::Event;
 use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Request, Transfer};
@@ -86,6 +87,8 @@ pub struct Driver {
     draining: bool,
     /// What came of it.
     shut: Option<Result<(), Failure>>,
+    /// Clients that have begun.
+    begun: Vec<u32, CLIENTS_MAX>,
 }
 
 impl Driver {
@@ -105,6 +108,7 @@ impl Driver {
             edition: 0,
             draining: false,
             shut: None,
+            begun: Vec::new(),
         }
     }
 
@@ -122,6 +126,8 @@ impl Driver {
             Ok(_) => hardware.log(format_args!("controller absent")),
             Err(error) => hardware.log(format_args!("controller absent error=\"{error}\"")),
         }
+        // Its client may wait for this driver since an earlier life of it.
+        self.news = self.state == State::Gone;
     }
 
     /// Where it stands.
@@ -201,14 +207,24 @@ impl Driver {
     /// wait for it.
     pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Answer {
         match request {
+            Request::Exchange(_) if !self.begun.contains(&badge) => Answer::NotBegun,
             Request::Exchange(transfers) => self.exchange(hardware, badge, transfers),
             Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
+            Request::Begin if self.begin(badge) => Answer::Begun,
+            Request::Begin => Answer::NotBegun,
             _ if self.state == State::Gone => Answer::NoController,
             Request::Controller => Answer::Controller(self.controller()),
             Request::Namespaces => {
                 Answer::Namespaces(self.bring_up.namespaces().iter().map(|known| known.told).collect())
             }
         }
+    }
+
+    /// A client begins, or begins anew. Whether nothing of its earlier life is in flight: else it is to come again.
+    pub fn begin(&mut self, badge: u32) -> bool {
+        self.begun.retain(|own| *own != badge);
+        // There is room for every client that the charter names.
+        self.io.transfers.orphan(badge) && self.begun.push(badge).is_ok()
     }
 
     fn controller(&self) -> Controller {

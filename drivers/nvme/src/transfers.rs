@@ -88,6 +88,8 @@ struct Entry {
     in_flight: u16,
     /// Whether it stands in the queue of transfers with parts left.
     queued: bool,
+    /// Its client has begun anew: nobody takes the outcome.
+    orphaned: bool,
     outcome: Result<(), Failure>,
 }
 
@@ -219,6 +221,7 @@ impl Transfers {
             overlapped: false,
             in_flight: 0,
             queued: false,
+            orphaned: false,
             outcome: Ok(()),
         };
         self.entries[usize::from(number)] = Some(entry);
@@ -326,8 +329,7 @@ impl Transfers {
             match self.entries.get(usize::from(number)).copied().flatten() {
                 Some(entry) if entry.badge == badge => {
                     let _ = completions.push(Completion { tag: entry.transfer.tag, outcome: entry.outcome });
-                    self.entries[usize::from(number)] = None;
-                    let _ = self.free.push_back(number);
+                    self.release(number);
                 }
                 Some(_) => {
                     let _ = self.ended.push_back(number);
@@ -335,6 +337,41 @@ impl Transfers {
                 None => {}
             }
         }
+    }
+
+    /// A client begins anew: it is told of nothing that it gave before, and of that nothing more is issued. Whether
+    /// nothing of it is in flight.
+    pub fn orphan(&mut self, badge: u32) -> bool {
+        for _ in 0..self.waiting.len() {
+            let Some(number) = self.waiting.pop_front() else { break };
+            match self.entry(number) {
+                Some(entry) if entry.badge == badge => entry.queued = false,
+                _ => drop(self.waiting.push_back(number)),
+            }
+        }
+        for _ in 0..self.ended.len() {
+            let Some(number) = self.ended.pop_front() else { break };
+            match self.entry(number) {
+                Some(entry) if entry.badge == badge => self.release(number),
+                _ => drop(self.ended.push_back(number)),
+            }
+        }
+        for number in 0..self.unused {
+            if let Some(entry) = self.entry(number)
+                && entry.badge == badge
+            {
+                entry.orphaned = true;
+                // A part that was in flight at a reset is not issued again either.
+                self.fail(number, Failure::Aborted);
+                self.settle(number);
+            }
+        }
+        !self.entries.iter().flatten().any(|entry| entry.badge == badge)
+    }
+
+    fn release(&mut self, number: u16) {
+        self.entries[usize::from(number)] = None;
+        let _ = self.free.push_back(number);
     }
 
     fn entry(&mut self, number: u16) -> Option<&mut Entry> {
@@ -353,10 +390,15 @@ impl Transfers {
         let Some(entry) = self.entry(number) else { return };
         if entry.state == State::Open && entry.left == 0 && entry.in_flight == 0 && !entry.queued {
             entry.state = State::Ended;
+            let orphaned = entry.orphaned;
             self.changing &= !(1 << number);
             self.open = self.open.saturating_sub(1);
-            let _ = self.ended.push_back(number);
             self.news = true;
+            if orphaned {
+                self.release(number);
+            } else {
+                let _ = self.ended.push_back(number);
+            }
         }
     }
 }

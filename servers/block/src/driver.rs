@@ -34,6 +34,12 @@ pub struct Exchanged {
 
 /// Moves blocks. What it answers is not trusted to make sense.
 pub trait Driver {
+    /// Begins: the driver knows this server afterwards, and nothing that an earlier life of it gave is under way.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] while something still is; why the driver does not answer.
+    fn begin(&mut self) -> Result<(), Failure>;
+
     /// The active namespaces.
     ///
     /// # Errors
@@ -66,6 +72,7 @@ enum Request<'a> {
     Namespaces,
     Exchange(&'a [Transfer]),
     Shutdown,
+    Begin,
 }
 
 /// The NVMe driver task.
@@ -125,6 +132,14 @@ const EXCHANGED: u32 = 3;
 const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
 
 impl Driver for NvmeDriver {
+    fn begin(&mut self) -> Result<(), Failure> {
+        match self.ask(&Request::Begin, START)? {
+            Answer::Begun => Ok(()),
+            Answer::NotBegun => Err(Failure::Busy),
+            _ => Err(Failure::DeadPeer),
+        }
+    }
+
     fn namespaces(&mut self) -> Result<Namespaces, Failure> {
         match self.ask(&Request::Namespaces, START)? {
             Answer::Namespaces(namespaces) => Ok(namespaces),
@@ -194,6 +209,7 @@ mod tests {
             (Request::Namespaces, nvme::Request::Namespaces),
             (Request::Exchange(&transfers), nvme::Request::Exchange(Vec::from_slice(&transfers).unwrap())),
             (Request::Shutdown, nvme::Request::Shutdown),
+            (Request::Begin, nvme::Request::Begin),
         ] {
             let (mut one, mut other) = ([0; 256], [0; 256]);
             let one = postcard::to_slice(&own, &mut one).unwrap();

@@ -3,6 +3,10 @@
 //! Requests are asynchronous: [`Request::Exchange`] hands over a batch and takes what has completed since, and returns
 //! at once. The driver signals its client when there is more to take.
 //!
+//! A client begins with [`Request::Begin`]. A driver that has restarted knows none of its clients, and answers an
+//! exchange with [`Answer::NotBegun`]: so a client cannot take it for the one to which it gave transfers, and these are
+//! of unknown fate. A client that has restarted begins anew, and hears nothing of what it gave in its earlier life.
+//!
 //! Transfers are carried out in no particular order. A client for which the order of two matters waits for the end of
 //! the first before it hands over the second; [`Operation::Flush`] makes durable what had ended before it was handed
 //! over.
@@ -29,6 +33,10 @@ pub enum Request {
     /// flight ends, and the controller makes everything durable (base 2.0, 3.6.1). Answered with [`Answer::Shutdown`]
     /// when it has; the driver goes on answering others meanwhile. Only clients that may transfer may ask.
     Shutdown,
+    /// The client begins: nobody is told of transfers of an earlier life of it, and what of them the device has not been
+    /// told is not done. Answered with [`Answer::Begun`], or with [`Answer::NotBegun`] while the device has some of them;
+    /// the driver signals when it has not any more.
+    Begin,
 }
 
 /// What the driver answers.
@@ -54,6 +62,11 @@ pub enum Answer {
     },
     /// To [`Request::Shutdown`]: whether the controller says that it has shut down.
     Shutdown(Result<(), Failure>),
+    /// To [`Request::Begin`]: nothing that this client gave before is under way.
+    Begun,
+    /// To [`Request::Begin`]: not yet. To [`Request::Exchange`]: nothing was taken, because the client has not begun
+    /// since the driver started.
+    NotBegun,
 }
 
 /// The controller, as Identify Controller tells it (NVMe base 2.0, figure 275), text without its trailing spaces and

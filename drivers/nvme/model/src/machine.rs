@@ -63,10 +63,12 @@ impl Machine {
         let region_bytes = 4 << 20;
         let wished = queues.iter().copied().collect();
         let settings = Settings { region: 0, region_bytes, vectors: wished, timeout: 30_000_000_000 };
+        let mut driver = Driver::new();
+        driver.begin(BADGE);
         Self {
             kernel: Kernel::new(identity, region_bytes, vectors, limits),
             vectors: queues.to_vec(),
-            driver: Driver::new(),
+            driver,
             settings,
             outcomes: BTreeMap::new(),
             signals: 0,

@@ -3,7 +3,7 @@
 use abi::package::Limit;
 use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, flush, read};
 use nvme_spec::Status;
-use protocol::nvme::{Answer, BATCH_MAX, Failure, Request};
+use protocol::nvme::{Answer, BATCH_MAX, Failure, Request, Transfer};
 
 const MIB: u32 = 1 << 20;
 
@@ -229,6 +229,9 @@ fn the_outcome_is_the_first_of_several_errors() {
 fn an_answer_holds_no_more_than_a_batch_and_the_client_is_signalled_for_the_rest() {
     let mut machine = Machine::started(Identity::default());
     let all: heapless::Vec<_, BATCH_MAX> = (0..32).map(|tag| read(tag, 9, 0, 1, 0)).collect();
+    for badge in [1, 2] {
+        assert!(machine.driver.begin(badge));
+    }
     for badge in [1, 1, 2] {
         let answer = machine.driver.answer(&mut machine.kernel, badge, &Request::Exchange(all.clone()));
         let Answer::Exchanged { accepted, completions, .. } = answer else { panic!("{answer:?}") };
@@ -242,6 +245,10 @@ fn a_client_gets_its_own_completions_only() {
     let one = Request::Exchange([read(1, 1, 0, 1, 0)].into_iter().collect());
     let none = Request::Exchange(heapless::Vec::new());
     let ask = |machine: &mut Machine, badge, request| machine.driver.answer(&mut machine.kernel, badge, request);
+    for badge in [100, 200] {
+        assert_eq!(ask(&mut machine, badge, &one), Answer::NotBegun);
+        assert_eq!(ask(&mut machine, badge, &Request::Begin), Answer::Begun);
+    }
     ask(&mut machine, 100, &one);
     while machine.step() {}
     let answer = ask(&mut machine, 200, &none);
@@ -266,4 +273,41 @@ fn when_there_is_no_room_fewer_are_accepted_and_none_is_lost() {
     assert_eq!(accepted_in_all, nvme::transfers::TRANSFERS_MAX);
     machine.finish();
     assert_eq!(machine.outcomes.len(), accepted_in_all);
+}
+
+#[test]
+fn a_client_that_begins_anew_hears_nothing_of_its_earlier_life_and_waits_for_its_end() {
+    let mut machine = Machine::started(Identity { latency: 1000, ..Identity::default() });
+    let ask =
+        |machine: &mut Machine, badge, request: &Request| machine.driver.answer(&mut machine.kernel, badge, request);
+    let exchange = |transfers: &[Transfer]| Request::Exchange(transfers.iter().copied().collect());
+    ask(&mut machine, 100, &Request::Begin);
+    ask(&mut machine, 200, &Request::Begin);
+    // More than the device takes at a time, and one that has ended already.
+    let all: Vec<_> = (0..32).map(|tag| read(tag, 1, 0, 2000, 0)).collect();
+    ask(&mut machine, 100, &exchange(&all));
+    ask(&mut machine, 100, &exchange(&[read(77, 9, 0, 1, 0)]));
+    ask(&mut machine, 200, &exchange(&[read(5, 1, 0, 1, 0)]));
+    assert_eq!(ask(&mut machine, 100, &Request::Begin), Answer::NotBegun, "the device has some of them");
+    assert_eq!(ask(&mut machine, 100, &exchange(&[])), Answer::NotBegun);
+    let mut steps = 0;
+    while ask(&mut machine, 100, &Request::Begin) == Answer::NotBegun {
+        assert!(machine.step(), "they never end");
+        steps += 1;
+    }
+    assert!(steps > 0);
+    let told = |machine: &mut Machine, badge| match ask(machine, badge, &exchange(&[])) {
+        Answer::Exchanged { completions, .. } => completions.iter().map(|own| own.tag).collect::<Vec<_>>(),
+        answer => panic!("{answer:?}"),
+    };
+    assert_eq!(told(&mut machine, 100), []);
+    while machine.step() {}
+    assert_eq!(told(&mut machine, 100), []);
+    assert_eq!(told(&mut machine, 200), [5], "another client's are its own");
+    // There is as much room as before.
+    let batch: Vec<_> = (0..32).map(|tag| read(tag, 1, 0, 1, 0)).collect();
+    for _ in 0..nvme::transfers::TRANSFERS_MAX / 32 {
+        let answer = ask(&mut machine, 100, &exchange(&batch));
+        assert!(matches!(answer, Answer::Exchanged { accepted: 32, .. }), "{answer:?}");
+    }
 }

@@ -79,6 +79,7 @@ impl World {
                 self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
                 nvme::Answer::Exchanged { accepted: transfers.len() as u8, completions, namespaces: 0 }
             }
+            nvme::Request::Begin => nvme::Answer::Begun,
             nvme::Request::Controller | nvme::Request::Shutdown => nvme::Answer::NoController,
         }
     }

@@ -16,7 +16,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// Asks the driver for its namespaces; if it has none to tell of, the server serves all the same and says so to
     /// everyone.
     pub fn begin(&mut self) {
-        match self.driver.namespaces() {
+        match self.driver.begin().and_then(|()| self.driver.namespaces()) {
             Ok(namespaces) => self.namespaces = namespaces,
             Err(failure) => {
                 self.lost = Some(failure);

@@ -53,6 +53,10 @@ impl Model {
 pub struct Shared(pub Rc<RefCell<Model>>);
 
 impl Driver for Shared {
+    fn begin(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn namespaces(&mut self) -> Result<Namespaces, Failure> {
         let model = self.0.borrow();
         model.no_namespaces.map_or_else(|| Ok(model.namespaces.iter().copied().collect()), Err)

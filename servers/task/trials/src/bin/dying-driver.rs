@@ -56,6 +56,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
             Err(error) => return Err(error.into()),
         };
         let said = match message.decode()? {
+            Request::Begin => Answer::Begun,
             Request::Shutdown => Answer::Shutdown(Ok(())),
             Request::Controller => Answer::Controller(controller()),
             Request::Namespaces => {

@@ -49,6 +49,9 @@ fn run(environment: Environment) -> Result<(), Stop> {
         namespace.volatile_cache
     );
     task::ready(Started::Well);
+    if trial.ask(&Request::Begin)? != Answer::Begun {
+        return Err(Stop::new(format_args!("the driver does not let this client begin")));
+    }
     trial.commands()?;
     // Whatever happens meanwhile, the driver tells of.
     let _ = task::wait(Deadline::after(before_shutdown));
