@@ -8,7 +8,7 @@ use core::time::Duration;
 use abi::start::CLIENTS_MAX;
 use heapless::Vec;
 use nvme_spec::admin::Event;
-use protocol::nvme::{Answer, BATCH_MAX, Completion, Controller, Failure, Request, Transfer};
+use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Failure, Namespace, Request, Transfer};
 
 use crate::bring_up::{BringUp, Progress};
 use crate::check::{check, cut};
@@ -64,6 +64,37 @@ pub enum State {
     Stopping,
     /// There is no controller, or it no longer works.
     Gone,
+}
+
+/// Room for what answers tell many of.
+#[derive(Debug)]
+pub struct AnswerRoom {
+    completions: BatchRoom<Completion>,
+    namespaces: BatchRoom<Namespace>,
+}
+
+impl AnswerRoom {
+    /// Room.
+    pub const fn new() -> Self {
+        Self { completions: BatchRoom::new(), namespaces: BatchRoom::new() }
+    }
+
+    /// The answer to a client that may not transfer.
+    pub fn deny(&mut self, transfers: Batch<'_, Transfer>) -> Answer<'_> {
+        self.completions.clear();
+        for transfer in transfers {
+            // No message has more than there is room for.
+            let _ = self.completions.push(&Completion { tag: transfer.tag, outcome: Err(Failure::Denied) });
+        }
+        let completions = self.completions.batch();
+        Answer::Exchanged { accepted: completions.len() as u8, completions, namespaces: 0 }
+    }
+}
+
+impl Default for AnswerRoom {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The driver of one controller.
@@ -205,17 +236,23 @@ impl Driver {
 
     /// Answers a client. A shutdown whose outcome is yet to come is answered as stopped: [`Driver::shutdown`] is the way to
     /// wait for it.
-    pub fn answer(&mut self, hardware: &mut impl Hardware, badge: u32, request: &Request) -> Answer {
+    pub fn answer<'r>(
+        &mut self,
+        hardware: &mut impl Hardware,
+        badge: u32,
+        request: &Request<'_>,
+        room: &'r mut AnswerRoom,
+    ) -> Answer<'r> {
         match request {
-            Request::Exchange(_) if !self.begun.contains(&badge) => Answer::NotBegun,
-            Request::Exchange(transfers) => self.exchange(hardware, badge, transfers),
+            Request::Exchange(transfers) => self.exchange(hardware, badge, *transfers, &mut room.completions),
             Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
             Request::Begin if self.begin(badge) => Answer::Begun,
             Request::Begin => Answer::NotBegun,
             _ if self.state == State::Gone => Answer::NoController,
             Request::Controller => Answer::Controller(self.controller()),
             Request::Namespaces => {
-                Answer::Namespaces(self.bring_up.namespaces().iter().map(|known| known.told).collect())
+                room.namespaces = self.bring_up.namespaces().iter().map(|known| known.told).collect();
+                Answer::Namespaces(room.namespaces.batch())
             }
         }
     }
@@ -239,11 +276,21 @@ impl Driver {
         }
     }
 
-    fn exchange(&mut self, hardware: &mut impl Hardware, badge: u32, transfers: &[Transfer]) -> Answer {
+    #[inline]
+    fn exchange<'r>(
+        &mut self,
+        hardware: &mut impl Hardware,
+        badge: u32,
+        transfers: Batch<'_, Transfer>,
+        completions: &'r mut BatchRoom<Completion>,
+    ) -> Answer<'r> {
+        if !self.begun.contains(&badge) {
+            return Answer::NotBegun;
+        }
         let mut accepted = 0;
-        let mut completions = Vec::<Completion, BATCH_MAX>::new();
+        completions.clear();
         if self.state == State::Gone || self.state == State::Stopping {
-            self.io.transfers.take_ended(badge, &mut completions);
+            self.io.transfers.take_ended(badge, completions);
             if self.state == State::Gone {
                 if completions.is_empty() {
                     return Answer::NoController;
@@ -253,18 +300,23 @@ impl Driver {
             }
         } else {
             accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
-            if self.state == State::Running
+            if accepted > 0
+                && self.state == State::Running
                 && let Err(trouble) = self.pump(hardware)
             {
                 self.fail(hardware, trouble);
             }
-            self.io.transfers.take_ended(badge, &mut completions);
+            self.io.transfers.take_ended(badge, completions);
         }
         // What ended just now went along. A signal is due for what did not fit, and for what ended of other clients: not
         // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
         let ended = self.io.transfers.take_news();
         self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
-        Answer::Exchanged { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
+        Answer::Exchanged {
+            accepted: accepted as u8,
+            completions: completions.batch(),
+            namespaces: self.bring_up.edition(),
+        }
     }
 
     /// Whether there was room for the transfer.

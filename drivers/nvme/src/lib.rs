@@ -31,5 +31,5 @@ pub mod slots;
 pub mod transfers;
 pub mod trouble;
 
-pub use driver::{Driver, Interrupts, Settings, State};
+pub use driver::{AnswerRoom, Driver, Interrupts, Settings, State};
 pub use hardware::{Hardware, Submission};

@@ -9,9 +9,9 @@ use abi::Error;
 use abi::system_call::DeviceInformation;
 use heapless::Vec;
 use nvme::io::QUEUES_MAX;
-use nvme::{Driver, Hardware, Interrupts, Settings, State, Submission};
+use nvme::{AnswerRoom, Driver, Hardware, Interrupts, Settings, State, Submission};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use protocol::nvme::{Answer, Completion, Failure, Request};
+use protocol::nvme::{Answer, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
 use task::{
     Completions, Deadline, Environment, Event, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop, log,
@@ -93,15 +93,21 @@ impl Hardware for Kernel {
 
 /// Which clients may exchange transfers.
 struct Clients {
-    environment: Environment,
+    /// Their badges.
+    transfer: Vec<u32, CLIENTS_MAX>,
 }
 
 impl Clients {
-    /// Whether this one may: the setting `transfers` names its task, or is not given.
+    /// Those whose tasks the setting `transfers` names; all, if it is not given.
+    fn new(environment: &Environment) -> Self {
+        let names = environment.setting("transfers");
+        let may = |task: &str| names.is_none_or(|names| names.split_whitespace().any(|name| name == task));
+        let clients = environment.clients().iter().filter(|client| may(client.task));
+        Self { transfer: clients.map(|client| client.badge).collect() }
+    }
+
     fn may_transfer(&self, badge: u32) -> bool {
-        let Some(names) = self.environment.setting("transfers") else { return true };
-        let client = self.environment.clients().iter().find(|client| client.badge == badge);
-        client.is_some_and(|client| names.split_whitespace().any(|name| name == client.task))
+        self.transfer.contains(&badge)
     }
 }
 
@@ -113,10 +119,11 @@ fn run(environment: Environment) -> Result<(), Stop> {
         vectors: vectors(&grants, queues(&environment, &grants)?),
         timeout: timeout(&environment)?,
     };
-    let clients = Clients { environment };
+    let clients = Clients::new(&environment);
     let mut kernel = Kernel { registers: grants.registers, log: grants.log, completions: Completions::new() };
     let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
     driver.start(&mut kernel, settings);
+    let raises = Raises::new(&grants);
     // Clients wait until there is something to answer.
     while driver.state() == State::Starting {
         let bits = match task::wait(Deadline::at(Instant::at(driver.deadline()))) {
@@ -124,19 +131,36 @@ fn run(environment: Environment) -> Result<(), Stop> {
             Err(Error::TimedOut) => 0,
             Err(error) => return Err(error.into()),
         };
-        driver.wake(&mut kernel, interrupts(&grants, bits));
+        driver.wake(&mut kernel, raises.interrupts(bits));
     }
     task::ready(if driver.state() == State::Gone { Started::Failed } else { Started::Well });
     serve(&grants, &clients, &mut kernel, driver)
 }
 
 fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut Driver) -> Result<(), Stop> {
-    let mut inbox = Inbox::new();
-    let mut answer: Option<(Reply, Answer)> = None;
+    let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::new());
+    let raises = Raises::new(grants);
     // Those who asked for a shutdown and wait for its end.
     let mut waiting = Vec::<Reply, CLIENTS_MAX>::new();
+    let mut event = None;
     loop {
-        if let Some(outcome) = driver.shutdown_outcome() {
+        // An answer stays where it is made: it goes along with the next wait.
+        let answer = match event.take() {
+            Some(Ok(Event::Message(message))) => respond(clients, kernel, driver, message, &mut waiting, &mut room),
+            Some(Ok(Event::Notification(bits))) => {
+                driver.wake(kernel, raises.interrupts(bits));
+                None
+            }
+            Some(Err(Error::TimedOut)) => {
+                driver.wake(kernel, Interrupts::default());
+                None
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => None,
+        };
+        if !waiting.is_empty()
+            && let Some(outcome) = driver.shutdown_outcome()
+        {
             for reply in waiting.drain(..) {
                 // One that has stopped waiting needs no answer.
                 let _ = reply.send(&Answer::Shutdown(outcome));
@@ -149,16 +173,10 @@ fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut D
             let _ = client.send();
         }
         let deadline = Deadline::at(Instant::at(driver.deadline()));
-        let event = match answer.take() {
+        event = Some(match answer {
             Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
             None => grants.requests.receive(deadline, &mut inbox),
-        };
-        match event {
-            Ok(Event::Message(message)) => answer = respond(clients, kernel, driver, message, &mut waiting),
-            Ok(Event::Notification(bits)) => driver.wake(kernel, interrupts(grants, bits)),
-            Err(Error::TimedOut) => driver.wake(kernel, Interrupts::default()),
-            Err(error) => return Err(error.into()),
-        }
+        });
     }
 }
 
@@ -172,31 +190,37 @@ fn vectors(grants: &Grants, queues: usize) -> Vec<u16, QUEUES_MAX> {
     completions(grants).cycle().map(|interrupt| interrupt.vector).take(queues).collect()
 }
 
-fn interrupts(grants: &Grants, bits: u64) -> Interrupts {
-    let mut io = [false; QUEUES_MAX];
-    for (raised, interrupt) in io.iter_mut().zip(completions(grants).cycle()) {
-        *raised = bits & interrupt.bits != 0;
+/// Which notification bits raise which interrupt.
+struct Raises {
+    admin: u64,
+    io: [u64; QUEUES_MAX],
+}
+
+impl Raises {
+    fn new(grants: &Grants) -> Self {
+        let mut io = [0; QUEUES_MAX];
+        for (bits, interrupt) in io.iter_mut().zip(completions(grants).cycle()) {
+            *bits = interrupt.bits;
+        }
+        Self { admin: grants.admin.bits, io }
     }
-    Interrupts { admin: bits & grants.admin.bits != 0, io }
+
+    fn interrupts(&self, bits: u64) -> Interrupts {
+        Interrupts { admin: bits & self.admin != 0, io: self.io.map(|raises| bits & raises != 0) }
+    }
 }
 
 /// What to answer to a message.
-fn respond(
+fn respond<'r>(
     clients: &Clients,
     kernel: &mut Kernel,
     driver: &mut Driver,
     message: Message<'_>,
     waiting: &mut Vec<Reply, CLIENTS_MAX>,
-) -> Option<(Reply, Answer)> {
-    let answer = match message.decode::<Request>() {
-        Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => Answer::Exchanged {
-            accepted: transfers.len() as u8,
-            completions: transfers
-                .iter()
-                .map(|transfer| Completion { tag: transfer.tag, outcome: Err(Failure::Denied) })
-                .collect(),
-            namespaces: 0,
-        },
+    room: &'r mut AnswerRoom,
+) -> Option<(Reply, Answer<'r>)> {
+    let answer = match message.decode::<Request<'_>>() {
+        Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => room.deny(transfers),
         Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
         Ok(Request::Shutdown) => match driver.shutdown(kernel) {
             Some(outcome) => Answer::Shutdown(outcome),
@@ -206,7 +230,7 @@ fn respond(
                 return None;
             }
         },
-        Ok(request) => driver.answer(kernel, message.badge, &request),
+        Ok(request) => driver.answer(kernel, message.badge, &request, room),
         Err(_) => {
             // An empty answer is none that a client expects: it learns that its request was malformed.
             let _ = message.reply.send(&());

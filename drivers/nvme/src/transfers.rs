@@ -5,8 +5,8 @@
 //! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: it leaves
 //! [`State::Open`] in one place, [`Transfers::settle`].
 
-use heapless::{Deque, Vec};
-use protocol::nvme::{BATCH_MAX, Completion, Failure, Operation, Transfer};
+use heapless::Deque;
+use protocol::nvme::{BatchRoom, Completion, Failure, Operation, Transfer};
 
 /// Most transfers accepted and not yet taken back, over all clients.
 pub const TRANSFERS_MAX: usize = 128;
@@ -320,7 +320,7 @@ impl Transfers {
     }
 
     /// Moves outcomes of this client's transfers into `completions`, as many as there is room for.
-    pub fn take_ended(&mut self, badge: u32, completions: &mut Vec<Completion, BATCH_MAX>) {
+    pub fn take_ended(&mut self, badge: u32, completions: &mut BatchRoom<Completion>) {
         for _ in 0..self.ended.len() {
             if completions.is_full() {
                 return;
@@ -328,7 +328,7 @@ impl Transfers {
             let Some(number) = self.ended.pop_front() else { return };
             match self.entries.get(usize::from(number)).copied().flatten() {
                 Some(entry) if entry.badge == badge => {
-                    let _ = completions.push(Completion { tag: entry.transfer.tag, outcome: entry.outcome });
+                    let _ = completions.push(&Completion { tag: entry.transfer.tag, outcome: entry.outcome });
                     self.release(number);
                 }
                 Some(_) => {

@@ -4,8 +4,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 use protocol::block::Failure;
-use protocol::nvme::{self, Answer, BATCH_MAX, Completion, NAMESPACES_MAX, Namespace, Transfer};
-use serde::{Deserialize, Serialize};
+use protocol::nvme::{self, Answer, BATCH_MAX, BatchRoom, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
 use task::{Call, CallError, Deadline, Inbox, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
@@ -64,31 +63,22 @@ pub trait Driver {
     fn shutdown(&mut self) -> Result<(), Failure>;
 }
 
-/// [`nvme::Request`], with transfers that stay where they are.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(Debug))]
-enum Request<'a> {
-    Controller,
-    Namespaces,
-    Exchange(&'a [Transfer]),
-    Shutdown,
-    Begin,
-}
-
 /// The NVMe driver task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct NvmeDriver {
     call: Call,
+    /// Those of an exchange, on their way.
+    transfers: BatchRoom<Transfer>,
 }
 
 impl NvmeDriver {
     /// The driver behind this endpoint.
     pub fn new(call: Call) -> Self {
-        Self { call }
+        Self { call, transfers: BatchRoom::new() }
     }
 
-    fn ask(&self, request: &Request<'_>, patience: Duration) -> Result<Answer, Failure> {
-        self.call.call(request, Deadline::after(patience)).map_err(lost)
+    fn ask<'i>(&self, request: &Request<'_>, patience: Duration, inbox: &'i mut Inbox) -> Result<Answer<'i>, Failure> {
+        self.call.call_borrowed(request, Deadline::after(patience), inbox).map_err(lost)
     }
 }
 
@@ -104,36 +94,12 @@ fn lost(error: CallError) -> Failure {
     }
 }
 
-/// Reads [`Answer::Exchanged`] without making one, which is a kilobyte that would be moved about. `None` if the bytes
-/// are another answer, or none.
-fn exchanged(bytes: &[u8], completions: &mut Completions) -> Option<Exchanged> {
-    fn take<'b, T: Deserialize<'b>>(bytes: &mut &'b [u8]) -> Option<T> {
-        let (item, rest) = postcard::take_from_bytes(bytes).ok()?;
-        *bytes = rest;
-        Some(item)
-    }
-    let mut bytes = bytes;
-    let bytes = &mut bytes;
-    if take::<u32>(bytes)? != EXCHANGED {
-        return None;
-    }
-    let accepted = take::<u8>(bytes)?.into();
-    for _ in 0..take::<u32>(bytes)? {
-        completions.push(take(bytes)?).ok()?;
-    }
-    let namespaces = take(bytes)?;
-    bytes.is_empty().then_some(Exchanged { accepted, namespaces })
-}
-
-/// The number of [`Answer::Exchanged`] in its messages.
-const EXCHANGED: u32 = 3;
-
 /// The model of Azure's controller of remote disks (docs/devices/azure-disk.md).
 const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
 
 impl Driver for NvmeDriver {
     fn begin(&mut self) -> Result<(), Failure> {
-        match self.ask(&Request::Begin, START)? {
+        match self.ask(&Request::Begin, START, &mut Inbox::new())? {
             Answer::Begun => Ok(()),
             Answer::NotBegun => Err(Failure::Busy),
             _ => Err(Failure::DeadPeer),
@@ -141,32 +107,37 @@ impl Driver for NvmeDriver {
     }
 
     fn namespaces(&mut self) -> Result<Namespaces, Failure> {
-        match self.ask(&Request::Namespaces, START)? {
-            Answer::Namespaces(namespaces) => Ok(namespaces),
+        match self.ask(&Request::Namespaces, START, &mut Inbox::new())? {
+            Answer::Namespaces(namespaces) => Ok(namespaces.iter().take(NAMESPACES_MAX).collect()),
             Answer::NoController => Err(Failure::NoDisk),
             _ => Err(Failure::DeadPeer),
         }
     }
 
     fn is_azure(&mut self) -> bool {
-        matches!(self.ask(&Request::Controller, ANSWER), Ok(Answer::Controller(own)) if own.model == AZURE_MODEL)
+        let mut inbox = Inbox::new();
+        matches!(self.ask(&Request::Controller, ANSWER, &mut inbox), Ok(Answer::Controller(own)) if own.model == AZURE_MODEL)
     }
 
     fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure> {
+        self.transfers.clear();
+        for transfer in transfers {
+            // As many as there is room for.
+            let _ = self.transfers.push(transfer);
+        }
         let mut inbox = Inbox::new();
-        let request = Request::Exchange(transfers);
-        let bytes = self.call.call_bytes(&request, Deadline::after(ANSWER), &mut inbox).map_err(lost)?;
-        match exchanged(bytes, completions) {
-            Some(exchanged) => Ok(exchanged),
-            None => match postcard::from_bytes(bytes) {
-                Ok(Answer::NoController) => Err(Failure::Gone),
-                _ => Err(Failure::DeadPeer),
-            },
+        match self.ask(&Request::Exchange(self.transfers.batch()), ANSWER, &mut inbox)? {
+            Answer::Exchanged { accepted, completions: told, namespaces } => {
+                completions.extend(told.iter().take(BATCH_MAX));
+                Ok(Exchanged { accepted: accepted.into(), namespaces })
+            }
+            Answer::NoController => Err(Failure::Gone),
+            _ => Err(Failure::DeadPeer),
         }
     }
 
     fn shutdown(&mut self) -> Result<(), Failure> {
-        match self.ask(&Request::Shutdown, SHUTDOWN)? {
+        match self.ask(&Request::Shutdown, SHUTDOWN, &mut Inbox::new())? {
             Answer::Shutdown(result) => result.map_err(failure),
             Answer::NoController => Err(Failure::Gone),
             _ => Err(Failure::DeadPeer),
@@ -186,59 +157,5 @@ pub fn failure(failure: nvme::Failure) -> Failure {
         nvme::Failure::Aborted => Failure::Interrupted,
         nvme::Failure::TimedOut => Failure::TimedOut,
         nvme::Failure::Gone => Failure::Gone,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_those_of_the_protocol() {
-        let transfer = Transfer {
-            tag: 300,
-            operation: nvme::Operation::Write { durable: true },
-            nsid: 2,
-            first_block: 1 << 33,
-            blocks: 8,
-            offset: 4096,
-        };
-        let transfers = [transfer; 3];
-        for (own, protocols) in [
-            (Request::Controller, nvme::Request::Controller),
-            (Request::Namespaces, nvme::Request::Namespaces),
-            (Request::Exchange(&transfers), nvme::Request::Exchange(Vec::from_slice(&transfers).unwrap())),
-            (Request::Shutdown, nvme::Request::Shutdown),
-            (Request::Begin, nvme::Request::Begin),
-        ] {
-            let (mut one, mut other) = ([0; 256], [0; 256]);
-            let one = postcard::to_slice(&own, &mut one).unwrap();
-            assert_eq!(one, postcard::to_slice(&protocols, &mut other).unwrap(), "{own:?}");
-        }
-    }
-
-    #[test]
-    fn an_exchanged_answer_is_read_as_the_protocol_writes_it() {
-        let told: Completions = [
-            Completion { tag: 1, outcome: Ok(()) },
-            Completion { tag: u32::MAX, outcome: Err(nvme::Failure::Device { kind: 2, code: 0x81 }) },
-        ]
-        .into_iter()
-        .chain((2..32).map(|tag| Completion { tag, outcome: Err(nvme::Failure::Gone) }))
-        .collect();
-        let answer = Answer::Exchanged { accepted: 32, completions: told.clone(), namespaces: 300 };
-        let mut room = [0; 512];
-        let bytes = postcard::to_slice(&answer, &mut room).unwrap();
-        let mut completions = Completions::new();
-        assert_eq!(exchanged(bytes, &mut completions), Some(Exchanged { accepted: 32, namespaces: 300 }));
-        assert_eq!(completions, told);
-        for length in 0..bytes.len() {
-            assert_eq!(exchanged(&bytes[..length], &mut Completions::new()), None, "cut at {length}");
-        }
-        let mut room = [0; 64];
-        for other in [Answer::NoController, Answer::Namespaces(Vec::new()), Answer::Shutdown(Ok(()))] {
-            let bytes = postcard::to_slice(&other, &mut room).unwrap();
-            assert_eq!(exchanged(bytes, &mut Completions::new()), None);
-        }
     }
 }

@@ -6,7 +6,7 @@ use abi::evidence::{ITEMS_MAX, Item, SeenBy, Topic, text};
 use abi::system_call::{DeviceInformation, PciAddress};
 use classify::controllers::NVME_CLASS;
 use protocol::nvme::{Answer, Controller, NAMESPACES_MAX, Request};
-use task::{Call, CallError, Deadline, Device, Evidence, Log, abi, log};
+use task::{Call, CallError, Deadline, Device, Evidence, Inbox, Log, abi, log};
 
 /// Everything that was seen: what was collected, then of each granted controller its function, itself and its namespaces.
 pub type Items = heapless::Vec<Item, { ITEMS_MAX + 2 * NAMESPACES_MAX + 16 }>;
@@ -89,7 +89,7 @@ pub fn controller(
 
 /// What the driver says of its controller.
 fn ask(driver: Call) -> Result<(Call, Controller), &'static str> {
-    match driver.call(&Request::Controller, Deadline::after(START)) {
+    match driver.call_borrowed(&Request::Controller, Deadline::after(START), &mut Inbox::new()) {
         Ok(Answer::Controller(controller)) => Ok((driver, controller)),
         Ok(Answer::NoController) => Err("no-controller"),
         Ok(_) | Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err("malformed"),
@@ -101,7 +101,7 @@ fn ask(driver: Call) -> Result<(Call, Controller), &'static str> {
 }
 
 fn namespaces(driver: Call, address: PciAddress, items: &mut Items) {
-    match driver.call(&Request::Namespaces, Deadline::after(START)) {
+    match driver.call_borrowed(&Request::Namespaces, Deadline::after(START), &mut Inbox::new()) {
         Ok(Answer::Namespaces(namespaces)) => {
             for namespace in namespaces {
                 let protocol::nvme::Namespace { nsid, blocks, block_bytes, .. } = namespace;

@@ -7,18 +7,18 @@
 //! Data lies in the client's window, and a message names a place in it. A client without a window has a slot of the
 //! server's own instead, reached by [`Request::Store`] and [`Request::Load`].
 
-mod batch;
 mod grant;
+mod record;
 
-pub use batch::{Batch, BatchRoom, Full, Items};
+pub use crate::batch::{Batch, BatchRoom, Full, Items};
 pub use grant::{ClientGrant, DiskGrant, Extent, Partition, Place};
 
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages. [`Request::Open`] and [`Answer::Version`] are the same in every version.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Most transfers in one message, either way.
-pub const BATCH_MAX: usize = 32;
+pub const BATCH_MAX: usize = crate::batch::ITEMS_MAX;
 /// Most bytes that [`Request::Load`] and [`Request::Store`] copy.
 pub const COPY_BYTES_MAX: usize = 3072;
 /// Most requests of all clients that the server holds at a time: the shares of the charter add up to no more.
@@ -71,7 +71,7 @@ pub enum Request<'a> {
 }
 
 /// What to do. Blocks are counted from the start of the client's own disk, bytes from the start of its window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Read blocks into the window.
     Read {
@@ -128,7 +128,7 @@ pub enum Operation {
 }
 
 /// One of several operations under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// The client's own number for it, returned in its completion.
     pub tag: u32,
@@ -137,7 +137,7 @@ pub struct Transfer {
 }
 
 /// A finished transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// Its tag.
     pub tag: u32,

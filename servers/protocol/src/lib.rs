@@ -4,6 +4,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod block;
 pub mod classify;
 pub mod nvme;
+
+pub use batch::{Batch, BatchRoom, Full, Items, Record};

@@ -11,24 +11,28 @@
 //! the first before it hands over the second; [`Operation::Flush`] makes durable what had ended before it was handed
 //! over.
 
-use heapless::{String, Vec};
+mod record;
+
+use heapless::String;
 use serde::{Deserialize, Serialize};
 
+pub use crate::batch::{Batch, BatchRoom};
+
 /// Most transfers in one exchange, either way.
-pub const BATCH_MAX: usize = 32;
+pub const BATCH_MAX: usize = crate::batch::ITEMS_MAX;
 /// Most namespaces told of.
-pub const NAMESPACES_MAX: usize = 32;
+pub const NAMESPACES_MAX: usize = crate::batch::ITEMS_MAX;
 
 /// What a client asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a message is encoded at once, never stored")]
-pub enum Request {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
     /// What controller is this? Answered with [`Answer::Controller`].
     Controller,
     /// Which namespaces does it have? Answered with [`Answer::Namespaces`].
     Namespaces,
     /// Take these transfers, and give what has completed. Answered with [`Answer::Exchanged`].
-    Exchange(Vec<Transfer, BATCH_MAX>),
+    #[serde(borrow)]
+    Exchange(Batch<'a, Transfer>),
     /// Shut the controller down: from now on no transfer is taken (they end with [`Failure::Stopped`]), what is in
     /// flight ends, and the controller makes everything durable (base 2.0, 3.6.1). Answered with [`Answer::Shutdown`]
     /// when it has; the driver goes on answering others meanwhile. Only clients that may transfer may ask.
@@ -42,20 +46,21 @@ pub enum Request {
 /// What the driver answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "a message is encoded at once, never stored")]
-pub enum Answer {
+pub enum Answer<'a> {
     /// There is no controller, it did not start, or it is gone.
     NoController,
     /// To [`Request::Controller`].
     Controller(Controller),
     /// To [`Request::Namespaces`].
-    Namespaces(Vec<Namespace, NAMESPACES_MAX>),
+    Namespaces(#[serde(borrow)] Batch<'a, Namespace>),
     /// To [`Request::Exchange`]: how many transfers were taken, from the first (fewer when the driver has no room for
     /// more), and what completed. Every transfer taken completes exactly once.
     Exchanged {
         /// Transfers taken.
         accepted: u8,
         /// Transfers finished, in no particular order.
-        completions: Vec<Completion, BATCH_MAX>,
+        #[serde(borrow)]
+        completions: Batch<'a, Completion>,
         /// A number that changes whenever the list of namespaces, or what is told of one, has changed: a client that
         /// sees a new one asks [`Request::Namespaces`] again.
         namespaces: u32,
@@ -88,7 +93,7 @@ pub struct Controller {
 }
 
 /// An active namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Its identifier.
     pub nsid: u32,
@@ -105,7 +110,7 @@ pub struct Namespace {
 
 /// Operations that the device offers on a namespace and the driver's grant allows on some of it. Whether the grant
 /// allows one for certain blocks shows when it is tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
     /// [`Operation::Write`]; false for a write-protected namespace and for a grant that is read-only.
     pub write: bool,
@@ -120,7 +125,7 @@ pub struct Operations {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Read blocks into memory.
     Read,
@@ -143,7 +148,7 @@ pub enum Operation {
 }
 
 /// One request to the device. It may be longer than one device command: the driver splits it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// The client's own number for it, returned in its completion. Unique among those in flight.
     pub tag: u32,
@@ -160,7 +165,7 @@ pub struct Transfer {
 }
 
 /// A finished transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// The transfer's tag.
     pub tag: u32,

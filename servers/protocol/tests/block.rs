@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use protocol::Record;
 use protocol::block::*;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ impl Held {
     }
 }
 
-fn batch<T: Serialize>(items: &[T]) -> BatchRoom<T> {
+fn batch<T: Record>(items: &[T]) -> BatchRoom<T> {
     let mut room = BatchRoom::new();
     items.iter().for_each(|item| room.push(item).unwrap());
     room
@@ -44,6 +45,23 @@ fn batch<T: Serialize>(items: &[T]) -> BatchRoom<T> {
 
 const READ: Operation = Operation::Read { first_block: 0x1_0000_0000, blocks: 8, offset: 4096 };
 const WRITE: Operation = Operation::Write { first_block: 2048, blocks: 256, offset: 0, durable: true };
+
+const FAILURES: [Failure; 14] = [
+    Failure::Denied,
+    Failure::Invalid,
+    Failure::DeadPeer,
+    Failure::TimedOut,
+    Failure::Busy,
+    Failure::NoDisk,
+    Failure::Device { kind: 2, code: 0x81 },
+    Failure::Unsupported,
+    Failure::Different,
+    Failure::Interrupted,
+    Failure::Gone,
+    Failure::Changed,
+    Failure::NotOpen,
+    Failure::Stopped,
+];
 
 #[test]
 fn requests() {
@@ -90,22 +108,7 @@ fn answers() {
         }),
     );
     held.against("answer-done", &Answer::Done);
-    for failure in [
-        Failure::Denied,
-        Failure::Invalid,
-        Failure::DeadPeer,
-        Failure::TimedOut,
-        Failure::Busy,
-        Failure::NoDisk,
-        Failure::Device { kind: 2, code: 0x81 },
-        Failure::Unsupported,
-        Failure::Different,
-        Failure::Interrupted,
-        Failure::Gone,
-        Failure::Changed,
-        Failure::NotOpen,
-        Failure::Stopped,
-    ] {
+    for failure in FAILURES {
         held.against(&format!("answer-failed-{}", failure.name()), &Answer::Failed(failure));
     }
     let room = batch(&[
@@ -145,11 +148,87 @@ fn a_full_batch_of_the_longest_transfers_has_room_and_fits_into_a_message() {
 }
 
 #[test]
-fn bytes_that_are_no_item_end_a_batch() {
-    let room = batch(&[Transfer { tag: 1, operation: Operation::Flush }]);
-    let mut bytes = postcard::to_stdvec(&room.batch()).unwrap();
-    bytes[0] += 2;
-    bytes.extend([5, 99]);
+fn what_is_no_item_ends_a_batch() {
+    let room = batch(&[Transfer { tag: 1, operation: Operation::Flush }; 2]);
+    let good = postcard::to_stdvec(&room.batch()).unwrap();
+    // A number of no operation, what a flush has none of, a tag beyond 32 bits; and half an item.
+    for place in [20, 0, 8, 16, 30] {
+        let mut bytes = good.clone();
+        bytes[1 + 32 + place] = 9;
+        let torn: Batch<'_, Transfer> = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(torn.iter().count(), 1, "byte {place}");
+    }
+    let mut bytes = good[..1 + 40].to_vec();
+    bytes[0] = 40;
     let torn: Batch<'_, Transfer> = postcard::from_bytes(&bytes).unwrap();
-    assert_eq!(torn.iter().count(), 1);
+    assert_eq!((torn.iter().count(), torn.len()), (1, 1));
+}
+
+#[test]
+fn a_room_takes_a_batch_and_no_more() {
+    let mut room = BatchRoom::new();
+    for tag in 0..BATCH_MAX as u32 {
+        assert!(!room.is_full());
+        assert_eq!(room.push(&Completion { tag, outcome: Ok(()) }), Ok(()));
+    }
+    assert!(room.is_full());
+    assert_eq!(room.push(&Completion { tag: 99, outcome: Ok(()) }), Err(Full));
+    assert_eq!(room.len(), BATCH_MAX);
+    room.clear();
+    assert!(room.is_empty() && room.batch().is_empty());
+}
+
+/// Each record is written as its bytes and read back.
+fn check<T: Record + PartialEq + Debug>(item: T) {
+    let room = batch(&[item]);
+    assert_eq!(room.batch().iter().collect::<Vec<_>>(), [item]);
+}
+
+#[test]
+fn every_completion_is_a_record() {
+    check(Completion { tag: u32::MAX, outcome: Ok(()) });
+    let mut bytes = BTreeMap::new();
+    for failure in FAILURES {
+        check(Completion { tag: 7, outcome: Err(failure) });
+        let encoded = postcard::to_stdvec(&batch(&[Completion { tag: 7, outcome: Err(failure) }]).batch()).unwrap();
+        assert_eq!(bytes.insert(encoded, failure), None, "{failure} has bytes of its own");
+    }
+    use protocol::nvme;
+    for failure in [
+        nvme::Failure::Invalid,
+        nvme::Failure::Denied,
+        nvme::Failure::Unsupported,
+        nvme::Failure::Stopped,
+        nvme::Failure::Different,
+        nvme::Failure::Device { kind: 2, code: 0x81 },
+        nvme::Failure::Aborted,
+        nvme::Failure::TimedOut,
+        nvme::Failure::Gone,
+    ] {
+        check(nvme::Completion { tag: 300, outcome: Err(failure) });
+    }
+    check(nvme::Completion { tag: 1, outcome: Ok(()) });
+}
+
+#[test]
+fn every_transfer_of_the_driver_and_every_namespace_is_a_record() {
+    use protocol::nvme::{Namespace, Operation, Operations, Transfer};
+    for operation in [
+        Operation::Read,
+        Operation::Write { durable: false },
+        Operation::Write { durable: true },
+        Operation::Flush,
+        Operation::Discard,
+        Operation::WriteZeroes,
+        Operation::Compare,
+        Operation::Verify,
+    ] {
+        check(Transfer { tag: 1, operation, nsid: 2, first_block: 1 << 40, blocks: 3, offset: 4096 });
+    }
+    for bits in 0..64 {
+        let has = |place: u32| bits & 1 << place != 0;
+        let supports =
+            Operations { write: has(0), discard: has(1), write_zeroes: has(2), compare: has(3), verify: has(4) };
+        check(Namespace { nsid: 9, blocks: 1 << 40, block_bytes: 4096, supports, volatile_cache: has(5) });
+    }
 }

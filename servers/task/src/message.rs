@@ -38,6 +38,23 @@ struct Encoder {
     length: usize,
 }
 
+impl Encoder {
+    /// Takes bytes of which some or all do not fit into words.
+    #[inline(never)]
+    fn spill(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > IPC_BUFFER_BYTES - self.length {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        let (head, tail) = bytes.split_at(bytes.len().min(MESSAGE_REGISTER_BYTES.saturating_sub(self.length)));
+        if !head.is_empty() {
+            self.head[self.length..self.length + head.len()].copy_from_slice(head);
+        }
+        buffer::write(self.length + head.len(), tail);
+        self.length += bytes.len();
+        Ok(())
+    }
+}
+
 impl Flavor for Encoder {
     type Output = Outgoing;
 
@@ -48,23 +65,28 @@ impl Flavor for Encoder {
             self.length += 1;
             Ok(())
         } else {
-            self.try_extend(&[byte])
+            self.spill(&[byte])
         }
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > IPC_BUFFER_BYTES - self.length {
-            return Err(postcard::Error::SerializeBufferFull);
+        match self.head.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len())) {
+            // A number: shorter than a call to copy it.
+            Some(place) if bytes.len() <= 5 => {
+                for (place, byte) in place.iter_mut().zip(bytes) {
+                    *place = *byte;
+                }
+                self.length += bytes.len();
+                Ok(())
+            }
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length += bytes.len();
+                Ok(())
+            }
+            None => self.spill(bytes),
         }
-        let (head, tail) = bytes.split_at(bytes.len().min(MESSAGE_REGISTER_BYTES.saturating_sub(self.length)));
-        if !head.is_empty() {
-            self.head[self.length..self.length + head.len()].copy_from_slice(head);
-        }
-        if !tail.is_empty() {
-            buffer::write(self.length + head.len(), tail);
-        }
-        self.length += bytes.len();
-        Ok(())
     }
 
     fn finalize(self) -> postcard::Result<Outgoing> {

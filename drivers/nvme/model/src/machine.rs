@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use abi::package::Limit;
 use broker::Device;
-use nvme::{Driver, Interrupts, Settings, State};
-use protocol::nvme::{Answer, BATCH_MAX, Failure, Operation, Request, Transfer};
+use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
+use protocol::nvme::{Answer, BATCH_MAX, BatchRoom, Failure, Operation, Request, Transfer};
 
 use crate::controller::Identity;
 use crate::kernel::Kernel;
@@ -45,6 +45,7 @@ pub struct Machine {
     asked: bool,
     /// What the client was answered that asked for a shutdown.
     pub shut: Option<Outcome>,
+    room: AnswerRoom,
 }
 
 impl Machine {
@@ -79,6 +80,7 @@ impl Machine {
             editions: Vec::new(),
             asked: false,
             shut: None,
+            room: AnswerRoom::new(),
         }
     }
 
@@ -181,8 +183,8 @@ impl Machine {
     }
 
     /// What the driver answers.
-    pub fn ask(&mut self, request: &Request) -> Answer {
-        self.driver.answer(&mut self.kernel, BADGE, request)
+    pub fn ask(&mut self, request: &Request<'_>) -> Answer<'_> {
+        self.driver.answer(&mut self.kernel, BADGE, request, &mut self.room)
     }
 
     /// What the client does when it is signalled. Whether it was.
@@ -200,23 +202,24 @@ impl Machine {
 
     fn exchange(&mut self) {
         loop {
-            let batch: heapless::Vec<Transfer, BATCH_MAX> = self.backlog.iter().copied().take(BATCH_MAX).collect();
+            let batch: BatchRoom<Transfer> = self.backlog.iter().copied().collect();
             let offered = batch.len();
-            match self.ask(&Request::Exchange(batch)) {
+            let mut room = AnswerRoom::new();
+            match self.driver.answer(&mut self.kernel, BADGE, &Request::Exchange(batch.batch()), &mut room) {
                 Answer::Exchanged { accepted, completions, namespaces } => {
                     if self.editions.last() != Some(&namespaces) {
                         self.editions.push(namespaces);
                     }
                     let taken = self.backlog.drain(..usize::from(accepted));
                     self.in_flight.extend(taken.map(|transfer| transfer.tag));
-                    for completion in &completions {
+                    for completion in completions {
                         let place = self.in_flight.iter().position(|tag| *tag == completion.tag);
                         let place = place.expect("a transfer ends that is not in flight");
                         self.in_flight.remove(place);
                         let before = self.outcomes.insert(completion.tag, completion.outcome);
                         assert_eq!(before, None, "transfer {} has ended twice", completion.tag);
                     }
-                    let more = completions.is_full() || usize::from(accepted) == offered && !self.backlog.is_empty();
+                    let more = completions.len() == BATCH_MAX || usize::from(accepted) == offered && !self.backlog.is_empty();
                     if !more {
                         return;
                     }

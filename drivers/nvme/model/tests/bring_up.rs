@@ -4,7 +4,7 @@ use abi::package::Limit;
 use nvme::State;
 use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, Registers};
 use nvme_spec::Status;
-use protocol::nvme::{Answer, NAMESPACES_MAX, Request};
+use protocol::nvme::{Answer, Batch, NAMESPACES_MAX, Request};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -80,7 +80,7 @@ fn no_controller_is_said_and_every_request_is_answered_so() {
     machine.start();
     assert_eq!(machine.driver.state(), State::Gone);
     assert_eq!(machine.kernel.log, ["controller absent"]);
-    for request in [Request::Controller, Request::Namespaces, Request::Exchange(heapless::Vec::new())] {
+    for request in [Request::Controller, Request::Namespaces, Request::Exchange(Batch::EMPTY)] {
         assert_eq!(machine.ask(&request), Answer::NoController);
     }
     assert_eq!(machine.driver.deadline(), u64::MAX);

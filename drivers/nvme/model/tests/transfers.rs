@@ -3,9 +3,21 @@
 use abi::package::Limit;
 use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, flush, read};
 use nvme_spec::Status;
-use protocol::nvme::{Answer, BATCH_MAX, Failure, Request, Transfer};
+use nvme::AnswerRoom;
+use protocol::nvme::{Answer, Batch, BatchRoom, Failure, Request, Transfer};
 
 const MIB: u32 = 1 << 20;
+
+/// What the driver answers to a client of this badge. The room stays for the rest of the test.
+fn ask(machine: &mut Machine, badge: u32, request: &Request<'_>) -> Answer<'static> {
+    machine.driver.answer(&mut machine.kernel, badge, request, Box::leak(Box::new(AnswerRoom::new())))
+}
+
+/// What the driver answers to an exchange.
+fn exchange(machine: &mut Machine, badge: u32, transfers: &[Transfer]) -> Answer<'static> {
+    let room: BatchRoom<Transfer> = transfers.iter().copied().collect();
+    ask(machine, badge, &Request::Exchange(room.batch()))
+}
 
 #[test]
 fn data_is_that_of_the_namespace_at_first_last_and_middle_blocks() {
@@ -228,12 +240,12 @@ fn the_outcome_is_the_first_of_several_errors() {
 #[test]
 fn an_answer_holds_no_more_than_a_batch_and_the_client_is_signalled_for_the_rest() {
     let mut machine = Machine::started(Identity::default());
-    let all: heapless::Vec<_, BATCH_MAX> = (0..32).map(|tag| read(tag, 9, 0, 1, 0)).collect();
+    let all: Vec<_> = (0..32).map(|tag| read(tag, 9, 0, 1, 0)).collect();
     for badge in [1, 2] {
         assert!(machine.driver.begin(badge));
     }
     for badge in [1, 1, 2] {
-        let answer = machine.driver.answer(&mut machine.kernel, badge, &Request::Exchange(all.clone()));
+        let answer = exchange(&mut machine, badge, &all);
         let Answer::Exchanged { accepted, completions, .. } = answer else { panic!("{answer:?}") };
         assert_eq!((accepted, completions.len()), (32, 32));
     }
@@ -242,20 +254,18 @@ fn an_answer_holds_no_more_than_a_batch_and_the_client_is_signalled_for_the_rest
 #[test]
 fn a_client_gets_its_own_completions_only() {
     let mut machine = Machine::started(Identity::default());
-    let one = Request::Exchange([read(1, 1, 0, 1, 0)].into_iter().collect());
-    let none = Request::Exchange(heapless::Vec::new());
-    let ask = |machine: &mut Machine, badge, request| machine.driver.answer(&mut machine.kernel, badge, request);
+    let one = [read(1, 1, 0, 1, 0)];
     for badge in [100, 200] {
-        assert_eq!(ask(&mut machine, badge, &one), Answer::NotBegun);
+        assert_eq!(exchange(&mut machine, badge, &one), Answer::NotBegun);
         assert_eq!(ask(&mut machine, badge, &Request::Begin), Answer::Begun);
     }
-    ask(&mut machine, 100, &one);
+    exchange(&mut machine, 100, &one);
     while machine.step() {}
-    let answer = ask(&mut machine, 200, &none);
-    assert_eq!(answer, Answer::Exchanged { accepted: 0, completions: heapless::Vec::new(), namespaces: 1 });
-    let answer = ask(&mut machine, 100, &none);
+    let answer = exchange(&mut machine, 200, &[]);
+    assert_eq!(answer, Answer::Exchanged { accepted: 0, completions: Batch::EMPTY, namespaces: 1 });
+    let answer = exchange(&mut machine, 100, &[]);
     let Answer::Exchanged { completions, .. } = answer else { panic!("{answer:?}") };
-    assert_eq!((completions[0].tag, completions[0].outcome), (1, Ok(())));
+    assert_eq!(completions.iter().map(|own| (own.tag, own.outcome)).collect::<Vec<_>>(), [(1, Ok(()))]);
 }
 
 #[test]
@@ -264,8 +274,8 @@ fn when_there_is_no_room_fewer_are_accepted_and_none_is_lost() {
     machine.start();
     let mut accepted_in_all = 0;
     for round in 0..6 {
-        let batch = (0..32).map(|tag| read(round * 32 + tag, 1, 0, 1, 0)).collect();
-        let answer = machine.ask(&Request::Exchange(batch));
+        let batch: BatchRoom<_> = (0..32).map(|tag| read(round * 32 + tag, 1, 0, 1, 0)).collect();
+        let answer = machine.ask(&Request::Exchange(batch.batch()));
         let Answer::Exchanged { accepted, .. } = answer else { panic!("{answer:?}") };
         accepted_in_all += usize::from(accepted);
         machine.in_flight.extend((0..u32::from(accepted)).map(|tag| round * 32 + tag));
@@ -278,25 +288,22 @@ fn when_there_is_no_room_fewer_are_accepted_and_none_is_lost() {
 #[test]
 fn a_client_that_begins_anew_hears_nothing_of_its_earlier_life_and_waits_for_its_end() {
     let mut machine = Machine::started(Identity { latency: 1000, ..Identity::default() });
-    let ask =
-        |machine: &mut Machine, badge, request: &Request| machine.driver.answer(&mut machine.kernel, badge, request);
-    let exchange = |transfers: &[Transfer]| Request::Exchange(transfers.iter().copied().collect());
     ask(&mut machine, 100, &Request::Begin);
     ask(&mut machine, 200, &Request::Begin);
     // More than the device takes at a time, and one that has ended already.
     let all: Vec<_> = (0..32).map(|tag| read(tag, 1, 0, 2000, 0)).collect();
-    ask(&mut machine, 100, &exchange(&all));
-    ask(&mut machine, 100, &exchange(&[read(77, 9, 0, 1, 0)]));
-    ask(&mut machine, 200, &exchange(&[read(5, 1, 0, 1, 0)]));
+    exchange(&mut machine, 100, &all);
+    exchange(&mut machine, 100, &[read(77, 9, 0, 1, 0)]);
+    exchange(&mut machine, 200, &[read(5, 1, 0, 1, 0)]);
     assert_eq!(ask(&mut machine, 100, &Request::Begin), Answer::NotBegun, "the device has some of them");
-    assert_eq!(ask(&mut machine, 100, &exchange(&[])), Answer::NotBegun);
+    assert_eq!(exchange(&mut machine, 100, &[]), Answer::NotBegun);
     let mut steps = 0;
     while ask(&mut machine, 100, &Request::Begin) == Answer::NotBegun {
         assert!(machine.step(), "they never end");
         steps += 1;
     }
     assert!(steps > 0);
-    let told = |machine: &mut Machine, badge| match ask(machine, badge, &exchange(&[])) {
+    let told = |machine: &mut Machine, badge| match exchange(machine, badge, &[]) {
         Answer::Exchanged { completions, .. } => completions.iter().map(|own| own.tag).collect::<Vec<_>>(),
         answer => panic!("{answer:?}"),
     };
@@ -307,7 +314,7 @@ fn a_client_that_begins_anew_hears_nothing_of_its_earlier_life_and_waits_for_its
     // There is as much room as before.
     let batch: Vec<_> = (0..32).map(|tag| read(tag, 1, 0, 1, 0)).collect();
     for _ in 0..nvme::transfers::TRANSFERS_MAX / 32 {
-        let answer = ask(&mut machine, 100, &exchange(&batch));
+        let answer = exchange(&mut machine, 100, &batch);
         assert!(matches!(answer, Answer::Exchanged { accepted: 32, .. }), "{answer:?}");
     }
 }

@@ -112,7 +112,10 @@ fn limits_that_are_not_reported_keep_verify_as_short_as_a_read() {
 /// What the driver says of namespace 1.
 fn supported(machine: &mut Machine) -> (Operations, bool) {
     match machine.ask(&Request::Namespaces) {
-        Answer::Namespaces(namespaces) => (namespaces[0].supports, namespaces[0].volatile_cache),
+        Answer::Namespaces(namespaces) => {
+            let first = namespaces.iter().next().unwrap();
+            (first.supports, first.volatile_cache)
+        }
         answer => panic!("{answer:?}"),
     }
 }

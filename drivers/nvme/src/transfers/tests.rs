@@ -14,9 +14,9 @@ fn read(tag: u32, blocks: u32) -> Transfer {
 }
 
 fn ended(transfers: &mut Transfers) -> List<Completion> {
-    let mut completions = Vec::new();
+    let mut completions = BatchRoom::new();
     transfers.take_ended(BADGE, &mut completions);
-    completions.into_iter().collect()
+    completions.batch().iter().collect()
 }
 
 #[test]

@@ -65,22 +65,26 @@ fn encode(message: &impl serde::Serialize) -> StdVec<u8> {
 }
 
 impl World {
-    fn driver(&mut self, request: nvme::Request) -> nvme::Answer {
+    /// The bytes of what the driver answers.
+    fn driver(&mut self, request: nvme::Request<'_>) -> StdVec<u8> {
         match request {
             nvme::Request::Namespaces => {
-                nvme::Answer::Namespaces([namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect())
+                let namespaces: nvme::BatchRoom<_> = [namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect();
+                encode(&nvme::Answer::Namespaces(namespaces.batch()))
             }
             nvme::Request::Exchange(transfers) => {
-                let completions = if transfers.is_empty() {
-                    self.in_flight.drain(..).map(|tag| Completion { tag, outcome: Ok(()) }).collect()
-                } else {
-                    heapless::Vec::new()
-                };
+                let mut completions = nvme::BatchRoom::new();
+                if transfers.is_empty() {
+                    for tag in self.in_flight.drain(..) {
+                        completions.push(&Completion { tag, outcome: Ok(()) }).unwrap();
+                    }
+                }
                 self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
-                nvme::Answer::Exchanged { accepted: transfers.len() as u8, completions, namespaces: 0 }
+                let accepted = transfers.len() as u8;
+                encode(&nvme::Answer::Exchanged { accepted, completions: completions.batch(), namespaces: 0 })
             }
-            nvme::Request::Begin => nvme::Answer::Begun,
-            nvme::Request::Controller | nvme::Request::Shutdown => nvme::Answer::NoController,
+            nvme::Request::Begin => encode(&nvme::Answer::Begun),
+            nvme::Request::Controller | nvme::Request::Shutdown => encode(&nvme::Answer::NoController),
         }
     }
 
@@ -107,8 +111,8 @@ impl World {
             Number::Call if self.driver_dead => host::fail(frame, abi::Error::DeadPeer),
             Number::Call => {
                 assert_ne!(frame.arguments[2], u64::MAX, "the driver is asked with a deadline");
-                let request = postcard::from_bytes(&take(frame, buffer)).expect("a request is a request");
-                let answer = encode(&self.driver(request));
+                let bytes = take(frame, buffer);
+                let answer = self.driver(postcard::from_bytes(&bytes).expect("a request is a request"));
                 give(frame, buffer, &answer);
             }
             Number::Reply => {

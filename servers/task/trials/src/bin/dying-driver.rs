@@ -3,9 +3,9 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-use heapless::{String, Vec};
-use protocol::nvme::{Answer, Completion, Controller, Namespace, Operations, Request};
-use task::{Deadline, Environment, Event, Inbox, Reply, Started, Stop, abi, log};
+use heapless::String;
+use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Namespace, Operations, Request};
+use task::{Deadline, Environment, Event, Inbox, Started, Stop, abi, log};
 use trials::{milliseconds, wrong_setting};
 
 task::needs! {
@@ -40,16 +40,12 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let after = milliseconds(&environment, "after_milliseconds", 500)?;
     task::ready(Started::Well);
 
+    let namespaces: BatchRoom<Namespace> = [1, 2].into_iter().map(namespace).collect();
     let mut inbox = Inbox::new();
     let mut death = Deadline::NEVER;
-    let mut answer: Option<(Reply, Answer)> = None;
-    let mut completions = Vec::new();
+    let mut completions = BatchRoom::new();
     loop {
-        let event = match answer.take() {
-            Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, death, &mut inbox),
-            None => grants.requests.receive(death, &mut inbox),
-        };
-        let message = match event {
+        let message = match grants.requests.receive(death, &mut inbox) {
             Ok(Event::Message(message)) => message,
             Ok(Event::Notification(_)) => continue,
             Err(abi::Error::TimedOut) => end(&grants, &environment),
@@ -63,7 +59,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
                 if die == Die::Idle {
                     death = Deadline::after(after);
                 }
-                Answer::Namespaces(namespaces())
+                Answer::Namespaces(namespaces.batch())
             }
             Request::Exchange(transfers) => {
                 if die == Die::MidCall && !transfers.is_empty() {
@@ -75,19 +71,24 @@ fn run(environment: Environment) -> Result<(), Stop> {
                     }
                 } else {
                     // Done at once, without any data. What completes now is told in the next exchange.
-                    for transfer in &transfers {
+                    for transfer in transfers {
                         // One client has never more under way than there is room for.
-                        let _ = completions.push(Completion { tag: transfer.tag, outcome: Ok(()) });
+                        let _ = completions.push(&Completion { tag: transfer.tag, outcome: Ok(()) });
                     }
                 }
-                let told = if transfers.is_empty() { core::mem::take(&mut completions) } else { Vec::new() };
+                let told = if transfers.is_empty() { completions.batch() } else { Batch::EMPTY };
                 if let (false, Some(client)) = (transfers.is_empty(), grants.client) {
                     client.send()?;
                 }
                 Answer::Exchanged { accepted: transfers.len() as u8, completions: told, namespaces: 0 }
             }
         };
-        answer = Some((message.reply, said));
+        let tells = matches!(said, Answer::Exchanged { completions, .. } if !completions.is_empty());
+        // A client that has stopped waiting needs no answer.
+        let _ = message.reply.send(&said);
+        if tells {
+            completions.clear();
+        }
     }
 }
 
@@ -114,13 +115,6 @@ fn controller() -> Controller {
     }
 }
 
-fn namespaces<const N: usize>() -> Vec<Namespace, N> {
-    let namespace = |nsid| Namespace {
-        nsid,
-        blocks: 1 << 17,
-        block_bytes: 512,
-        supports: Operations::default(),
-        volatile_cache: false,
-    };
-    [1, 2].into_iter().map(namespace).collect()
+fn namespace(nsid: u32) -> Namespace {
+    Namespace { nsid, blocks: 1 << 17, block_bytes: 512, supports: Operations::default(), volatile_cache: false }
 }

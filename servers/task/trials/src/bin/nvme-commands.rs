@@ -4,9 +4,8 @@
 
 use core::time::Duration;
 
-use heapless::Vec;
-use protocol::nvme::{Answer, BATCH_MAX, Completion, Failure, Namespace, Operation, Request, Transfer};
-use task::{Deadline, Environment, Started, Stop, Window, log};
+use protocol::nvme::{Answer, BatchRoom, Completion, Failure, Namespace, Operation, Request, Transfer};
+use task::{Deadline, Environment, Inbox, Started, Stop, Window, log};
 use trials::{milliseconds, number};
 
 task::needs! { driver: call, data: window, log: log }
@@ -49,13 +48,13 @@ fn run(environment: Environment) -> Result<(), Stop> {
         namespace.volatile_cache
     );
     task::ready(Started::Well);
-    if trial.ask(&Request::Begin)? != Answer::Begun {
+    if trial.ask(&Request::Begin, &mut Inbox::new())? != Answer::Begun {
         return Err(Stop::new(format_args!("the driver does not let this client begin")));
     }
     trial.commands()?;
     // Whatever happens meanwhile, the driver tells of.
     let _ = task::wait(Deadline::after(before_shutdown));
-    match trial.ask(&Request::Shutdown)? {
+    match trial.ask(&Request::Shutdown, &mut Inbox::new())? {
         Answer::Shutdown(outcome) => log!(grants.log, "shutdown outcome=\"{outcome:?}\""),
         answer => log!(grants.log, "shutdown answer=\"{answer:?}\""),
     }
@@ -64,11 +63,10 @@ fn run(environment: Environment) -> Result<(), Stop> {
 }
 
 fn namespace(grants: &Grants, nsid: u32) -> Result<Namespace, Stop> {
-    match grants.driver.call(&Request::Namespaces, Deadline::after(PATIENCE)) {
+    match grants.driver.call_borrowed(&Request::Namespaces, Deadline::after(PATIENCE), &mut Inbox::new()) {
         Ok(Answer::Namespaces(all)) => all
             .iter()
             .find(|namespace| namespace.nsid == nsid)
-            .copied()
             .ok_or_else(|| Stop::new(format_args!("no namespace {nsid}"))),
         _ => Err(Stop::new(format_args!("no namespaces"))),
     }
@@ -100,13 +98,15 @@ impl Trial {
     fn step(&mut self, name: &str, operation: Operation, first_block: u64, offset: u64) -> Result<(), Stop> {
         self.tag += 1;
         let transfer = Transfer { tag: self.tag, operation, nsid: self.nsid, first_block, blocks: BLOCKS, offset };
-        let mut batch = Vec::<Transfer, BATCH_MAX>::new();
-        let _ = batch.push(transfer);
+        let (mut batch, mut inbox) = (BatchRoom::new(), Inbox::new());
+        let _ = batch.push(&transfer);
         loop {
-            match self.ask(&Request::Exchange(core::mem::take(&mut batch)))? {
+            let answer = self.ask(&Request::Exchange(batch.batch()), &mut inbox)?;
+            batch.clear();
+            match answer {
                 Answer::Exchanged { completions, .. } => {
-                    if let Some(Completion { tag, outcome }) = completions.first() {
-                        log!(self.grants.log, "ended name={name} tag={tag} outcome={}", word(*outcome));
+                    if let Some(Completion { tag, outcome }) = completions.iter().next() {
+                        log!(self.grants.log, "ended name={name} tag={tag} outcome={}", word(outcome));
                         return Ok(());
                     }
                 }
@@ -120,8 +120,8 @@ impl Trial {
         }
     }
 
-    fn ask(&self, request: &Request) -> Result<Answer, Stop> {
-        let answer = self.grants.driver.call(request, Deadline::after(PATIENCE));
+    fn ask<'i>(&self, request: &Request<'_>, inbox: &'i mut Inbox) -> Result<Answer<'i>, Stop> {
+        let answer = self.grants.driver.call_borrowed(request, Deadline::after(PATIENCE), inbox);
         answer.map_err(|error| Stop::new(format_args!("the driver does not answer: {error}")))
     }
 

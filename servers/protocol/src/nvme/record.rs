@@ -1,0 +1,148 @@
+//! Transfers, completions and namespaces as records of fixed size: what a message has many of is read and written without a look
+//! at each byte.
+
+use super::{Completion, Failure, Namespace, Operation, Operations, Transfer};
+use crate::batch::{Record, field, put};
+
+/// Tag, namespace, first block, offset, blocks, operation; three bytes of zero.
+impl Record for Transfer {
+    const BYTES: usize = 32;
+
+    #[inline]
+    fn write(&self, to: &mut [u8]) {
+        let mut to = to;
+        let to = &mut to;
+        put(to, self.tag.to_le_bytes());
+        put(to, self.nsid.to_le_bytes());
+        put(to, self.first_block.to_le_bytes());
+        put(to, self.offset.to_le_bytes());
+        put(to, self.blocks.to_le_bytes());
+        put(to, u32::from(number(self.operation)).to_le_bytes());
+    }
+
+    #[inline]
+    fn read(from: &[u8]) -> Option<Self> {
+        let mut from = from;
+        let from = &mut from;
+        let tag = u32::from_le_bytes(field(from)?);
+        let nsid = u32::from_le_bytes(field(from)?);
+        let first_block = u64::from_le_bytes(field(from)?);
+        let offset = u64::from_le_bytes(field(from)?);
+        let blocks = u32::from_le_bytes(field(from)?);
+        let operation = operation(u32::from_le_bytes(field(from)?))?;
+        Some(Self { tag, operation, nsid, first_block, blocks, offset })
+    }
+}
+
+const fn number(operation: Operation) -> u8 {
+    match operation {
+        Operation::Read => 0,
+        Operation::Write { durable: false } => 1,
+        Operation::Write { durable: true } => 2,
+        Operation::Flush => 3,
+        Operation::Discard => 4,
+        Operation::WriteZeroes => 5,
+        Operation::Compare => 6,
+        Operation::Verify => 7,
+    }
+}
+
+const fn operation(number: u32) -> Option<Operation> {
+    Some(match number {
+        0 => Operation::Read,
+        1 => Operation::Write { durable: false },
+        2 => Operation::Write { durable: true },
+        3 => Operation::Flush,
+        4 => Operation::Discard,
+        5 => Operation::WriteZeroes,
+        6 => Operation::Compare,
+        7 => Operation::Verify,
+        _ => return None,
+    })
+}
+
+/// Tag, how it ended, and a device's status code type and status code, else zero; a byte of zero.
+impl Record for Completion {
+    const BYTES: usize = 8;
+
+    #[inline]
+    fn write(&self, to: &mut [u8]) {
+        let outcome = match self.outcome {
+            Ok(()) => [0; 4],
+            Err(failure) => outcome(failure),
+        };
+        let mut to = to;
+        put(&mut to, self.tag.to_le_bytes());
+        put(&mut to, outcome);
+    }
+
+    #[inline]
+    fn read(from: &[u8]) -> Option<Self> {
+        let mut from = from;
+        let tag = u32::from_le_bytes(field(&mut from)?);
+        let outcome = match field(&mut from)? {
+            [0, 0, 0, 0] => Ok(()),
+            other => Err(failure(other)?),
+        };
+        Some(Self { tag, outcome })
+    }
+}
+
+fn outcome(failure: Failure) -> [u8; 4] {
+    match failure {
+        Failure::Invalid => [1, 0, 0, 0],
+        Failure::Denied => [2, 0, 0, 0],
+        Failure::Unsupported => [3, 0, 0, 0],
+        Failure::Stopped => [4, 0, 0, 0],
+        Failure::Different => [5, 0, 0, 0],
+        Failure::Device { kind, code } => [6, kind, code, 0],
+        Failure::Aborted => [7, 0, 0, 0],
+        Failure::TimedOut => [8, 0, 0, 0],
+        Failure::Gone => [9, 0, 0, 0],
+    }
+}
+
+fn failure(outcome: [u8; 4]) -> Option<Failure> {
+    Some(match outcome {
+        [1, 0, 0, 0] => Failure::Invalid,
+        [2, 0, 0, 0] => Failure::Denied,
+        [3, 0, 0, 0] => Failure::Unsupported,
+        [4, 0, 0, 0] => Failure::Stopped,
+        [5, 0, 0, 0] => Failure::Different,
+        [6, kind, code, 0] => Failure::Device { kind, code },
+        [7, 0, 0, 0] => Failure::Aborted,
+        [8, 0, 0, 0] => Failure::TimedOut,
+        [9, 0, 0, 0] => Failure::Gone,
+        _ => return None,
+    })
+}
+
+/// Number, bytes in a block, blocks, and a bit for each thing that can be done with it and for a volatile cache.
+impl Record for Namespace {
+    const BYTES: usize = 20;
+
+    fn write(&self, to: &mut [u8]) {
+        let Operations { write, discard, write_zeroes, compare, verify } = self.supports;
+        let bits = [write, discard, write_zeroes, compare, verify, self.volatile_cache];
+        let bits = bits.into_iter().enumerate().fold(0, |bits, (place, set)| bits | u32::from(set) << place);
+        let mut to = to;
+        let to = &mut to;
+        put(to, self.nsid.to_le_bytes());
+        put(to, self.block_bytes.to_le_bytes());
+        put(to, self.blocks.to_le_bytes());
+        put(to, bits.to_le_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let mut from = from;
+        let from = &mut from;
+        let nsid = u32::from_le_bytes(field(from)?);
+        let block_bytes = u32::from_le_bytes(field(from)?);
+        let blocks = u64::from_le_bytes(field(from)?);
+        let bits = u32::from_le_bytes(field(from)?);
+        let has = |place: u32| bits & 1 << place != 0;
+        let supports =
+            Operations { write: has(0), discard: has(1), write_zeroes: has(2), compare: has(3), verify: has(4) };
+        (bits >> 6 == 0).then_some(Self { nsid, blocks, block_bytes, supports, volatile_cache: has(5) })
+    }
+}
