@@ -105,10 +105,8 @@ fn copy_out(window: &Registers, offset: u32, to: &mut [u8]) {
         at = at.saturating_add(1);
     }
     let (words, tail) = rest.as_chunks_mut::<8>();
-    for word in words {
-        *word = window.read_u64(at).to_le_bytes();
-        at = at.saturating_add(8);
-    }
+    window.read_words(at, words);
+    at = at.saturating_add(size_of_val(words) as u32);
     for byte in tail {
         *byte = window.read_u8(at);
         at = at.saturating_add(1);
@@ -124,10 +122,8 @@ fn copy_in(window: &mut Registers, offset: u32, from: &[u8]) {
         at = at.saturating_add(1);
     }
     let (words, tail) = rest.as_chunks::<8>();
-    for word in words {
-        window.write_u64(at, u64::from_le_bytes(*word));
-        at = at.saturating_add(8);
-    }
+    window.write_words(at, words);
+    at = at.saturating_add(size_of_val(words) as u32);
     for byte in tail {
         window.write_u8(at, *byte);
         at = at.saturating_add(1);

@@ -83,6 +83,34 @@ impl Registers {
             unsafe { register.write_volatile(value) }
         }
     }
+
+    /// The words of eight bytes from `offset` on, as many of `count` as are inside; none if it is not aligned.
+    fn words(&self, offset: u32, count: usize) -> (*mut [u8; 8], usize) {
+        match self.at::<u64>(offset) {
+            Some(first) => (first.as_ptr().cast(), count.min((self.bytes - offset) as usize / 8)),
+            None => (self.start.as_ptr().cast(), 0),
+        }
+    }
+
+    /// Reads words from `offset` on, each in one access; those outside read as all ones.
+    pub fn read_words(&self, offset: u32, to: &mut [[u8; 8]]) {
+        let (first, inside) = self.words(offset, to.len());
+        let (to, outside) = to.split_at_mut(inside);
+        for (index, word) in to.iter_mut().enumerate() {
+            // SAFETY: inside the window and aligned to eight, see `words`.
+            *word = unsafe { first.add(index).cast::<u64>().read_volatile() }.to_le_bytes();
+        }
+        outside.fill([u8::MAX; 8]);
+    }
+
+    /// Writes words from `offset` on, each in one access; those outside are dropped.
+    pub fn write_words(&mut self, offset: u32, from: &[[u8; 8]]) {
+        let (first, inside) = self.words(offset, from.len());
+        for (index, word) in from[..inside].iter().enumerate() {
+            // SAFETY: inside the window and aligned to eight, see `words`.
+            unsafe { first.add(index).cast::<u64>().write_volatile(u64::from_le_bytes(*word)) };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,5 +152,19 @@ pub(crate) mod tests {
         }
         window.write_u8(16, 1);
         assert_eq!((window.read_u64(0), window.read_u64(8)), (0, 0));
+    }
+
+    #[test]
+    fn words_are_those_inside() {
+        let mut window = memory(32);
+        window.write_words(16, &[[1; 8], [2; 8], [3; 8]]);
+        window.write_words(4, &[[9; 8]]);
+        window.write_words(32, &[[9; 8]]);
+        window.write_words(u32::MAX - 7, &[[9; 8]]);
+        let mut words = [[0; 8]; 6];
+        window.read_words(0, &mut words);
+        assert_eq!(words, [[0; 8], [0; 8], [1; 8], [2; 8], [0xff; 8], [0xff; 8]]);
+        window.read_words(12, &mut words[..1]);
+        assert_eq!(words[0], [0xff; 8]);
     }
 }
