@@ -45,7 +45,6 @@ pub enum Request<'a> {
 
 /// What the driver answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "a message is encoded at once, never stored")]
 pub enum Answer<'a> {
     /// There is no controller, it did not start, or it is gone.
     NoController,

@@ -219,7 +219,8 @@ impl Machine {
                         let before = self.outcomes.insert(completion.tag, completion.outcome);
                         assert_eq!(before, None, "transfer {} has ended twice", completion.tag);
                     }
-                    let more = completions.len() == BATCH_MAX || usize::from(accepted) == offered && !self.backlog.is_empty();
+                    let more =
+                        completions.len() == BATCH_MAX || usize::from(accepted) == offered && !self.backlog.is_empty();
                     if !more {
                         return;
                     }

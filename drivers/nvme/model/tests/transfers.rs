@@ -1,9 +1,9 @@
 //! Transfers: data, splitting, depth, interrupts, refusals.
 
 use abi::package::Limit;
+use nvme::AnswerRoom;
 use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, flush, read};
 use nvme_spec::Status;
-use nvme::AnswerRoom;
 use protocol::nvme::{Answer, Batch, BatchRoom, Failure, Request, Transfer};
 
 const MIB: u32 = 1 << 20;

@@ -69,7 +69,8 @@ impl World {
     fn driver(&mut self, request: nvme::Request<'_>) -> StdVec<u8> {
         match request {
             nvme::Request::Namespaces => {
-                let namespaces: nvme::BatchRoom<_> = [namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect();
+                let namespaces: nvme::BatchRoom<_> =
+                    [namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect();
                 encode(&nvme::Answer::Namespaces(namespaces.batch()))
             }
             nvme::Request::Exchange(transfers) => {
