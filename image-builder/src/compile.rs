@@ -99,11 +99,12 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// The boot package of a charter: header, stream, nothing after it.
+/// The boot package of a charter: header, stream, nothing after it. `symbols` is the SHA-256 of the
+/// [symbols](crate::symbols) that belong to it.
 ///
 /// # Errors
 /// Only if the package would be too large, or this builder is at fault.
-pub fn package(checked: &Checked) -> Result<Vec<u8>, CompileError> {
+pub fn package(checked: &Checked, symbols: [u8; 32]) -> Result<Vec<u8>, CompileError> {
     let charter = checked.charter();
     let numbers = Numbers::new(charter);
     let mut stream = postcard::to_stdvec(&Contents {
@@ -113,6 +114,7 @@ pub fn package(checked: &Checked) -> Result<Vec<u8>, CompileError> {
         devices: charter.devices.len() as u16,
         regions: charter.regions.len() as u16,
         tasks: charter.tasks.len() as u16,
+        symbols,
     })?;
     for item in &numbers.devices {
         append(&mut stream, &device(&numbers, item)?)?;

@@ -1,5 +1,5 @@
 //! A disk image that UEFI firmware boots: a GUID partition table with one EFI system partition, which holds
-//! `\EFI\BOOT\BOOTX64.EFI`.
+//! `\EFI\BOOT\BOOTX64.EFI`, and beside it the [symbols](crate::symbols), which nothing boots.
 //!
 //! The partition is FAT16. The UEFI specification (2.10, 13.3) wants firmware to read FAT12, FAT16 and FAT32; it names
 //! FAT32 for fixed disks, which cannot be smaller than 33 MiB, nine tenths of them empty here. FAT16 is the smallest
@@ -16,6 +16,8 @@ use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use crate::symbols;
 
 const SECTOR_BYTES: u64 = 512;
 const MIB: u64 = 1 << 20;
@@ -44,27 +46,28 @@ pub enum ImageError {
     TooLarge(usize),
 }
 
-/// An image, a multiple of 1 MiB long, that boots this EFI file.
+/// An image, a multiple of 1 MiB long, that boots this EFI file. Without symbols it has no file of them.
 ///
 /// # Errors
-/// If the file is too large for FAT16, about 1 GiB.
-pub fn image(efi: &[u8]) -> Result<Vec<u8>, ImageError> {
-    image_of_at_least(efi, 0)
+/// If the files are too large for FAT16, about 1 GiB.
+pub fn image(efi: &[u8], symbols: &[u8]) -> Result<Vec<u8>, ImageError> {
+    image_of_at_least(efi, symbols, 0)
 }
 
 /// The same, of at least so many bytes: the partition is the larger, the second partition table at the very end.
 ///
 /// # Errors
-/// If the file is, or so many bytes are, too large for FAT16.
-pub fn image_of_at_least(efi: &[u8], bytes: u64) -> Result<Vec<u8>, ImageError> {
+/// If the files are, or so many bytes are, too large for FAT16.
+pub fn image_of_at_least(efi: &[u8], symbols: &[u8], bytes: u64) -> Result<Vec<u8>, ImageError> {
     let digest: [u8; 32] = Sha256::digest(efi).into();
-    let needed = (efi.len() as u64 + OVERHEAD_BYTES).next_multiple_of(MIB).max(PARTITION_BYTES_MIN);
+    let needed =
+        (efi.len() as u64 + symbols.len() as u64 + OVERHEAD_BYTES).next_multiple_of(MIB).max(PARTITION_BYTES_MIN);
     let partition_bytes = needed.max(bytes.next_multiple_of(MIB).saturating_sub(2 * MARGIN_BYTES));
     let cluster = cluster_bytes(partition_bytes).ok_or(ImageError::TooLarge(efi.len()))?;
     let mut image = vec![0; (partition_bytes + 2 * MARGIN_BYTES) as usize];
     partition_table(&mut image, partition_bytes, &digest)?;
     let partition = MARGIN_BYTES as usize..(MARGIN_BYTES + partition_bytes) as usize;
-    file_system(&mut image[partition], cluster, efi, &digest)?;
+    file_system(&mut image[partition], cluster, efi, symbols, &digest)?;
     Ok(image)
 }
 
@@ -100,7 +103,13 @@ fn partition_table(image: &mut [u8], partition_bytes: u64, digest: &[u8; 32]) ->
     Ok(())
 }
 
-fn file_system(partition: &mut [u8], cluster: u32, efi: &[u8], digest: &[u8; 32]) -> Result<(), ImageError> {
+fn file_system(
+    partition: &mut [u8],
+    cluster: u32,
+    efi: &[u8],
+    symbols: &[u8],
+    digest: &[u8; 32],
+) -> Result<(), ImageError> {
     let volume = u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat16)
@@ -112,14 +121,19 @@ fn file_system(partition: &mut [u8], cluster: u32, efi: &[u8], digest: &[u8; 32]
     let file_system = FileSystem::new(&mut device, FsOptions::new().update_accessed_date(false))?;
     {
         let folder = file_system.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
-        let mut file = folder.create_file("BOOTX64.EFI")?;
-        file.truncate()?;
-        file.write_all(efi)?;
-        file.flush()?;
+        write(folder.create_file("BOOTX64.EFI")?, efi)?;
+        if !symbols.is_empty() {
+            write(file_system.root_dir().create_file(symbols::FILE_NAME)?, symbols)?;
+        }
     }
     file_system.unmount()?;
     hidden_sectors(&mut device)?;
     Ok(())
+}
+
+fn write(mut file: impl Write, contents: &[u8]) -> std::io::Result<()> {
+    file.write_all(contents)?;
+    file.flush()
 }
 
 /// Tells the boot sector where the partition begins, which the formatter does not know (FAT specification 1.03,

@@ -17,6 +17,7 @@ use crate::charter::values::Bytes;
 use crate::efi::CHARTER_SECTION;
 use crate::problem::Problems;
 use crate::signature::{self, Signature};
+use crate::symbols;
 
 /// Where firmware looks for the EFI file.
 const EFI_PATH: &str = "EFI/BOOT/BOOTX64.EFI";
@@ -118,6 +119,22 @@ pub fn efi_file(image: &[u8]) -> Result<Vec<u8>, InspectError> {
     if image.starts_with(b"MZ") {
         return Ok(image.to_vec());
     }
+    file(image, EFI_PATH)?.map_err(InspectError::NoFile)
+}
+
+/// The file of symbols in an image; `None` if there is none, as in an EFI file alone.
+///
+/// # Errors
+/// If the image has no partition to look in.
+pub fn symbols_file(image: &[u8]) -> Result<Option<Vec<u8>>, InspectError> {
+    if image.starts_with(b"MZ") {
+        return Ok(None);
+    }
+    Ok(file(image, symbols::FILE_NAME)?.ok())
+}
+
+/// A file in the EFI system partition of a disk image.
+fn file(image: &[u8], path: &str) -> Result<std::io::Result<Vec<u8>>, InspectError> {
     // A fixed VHD is a raw image and one more sector.
     let mut disk = image[..image.len() - image.len() % MIB].to_vec();
     let (start, end) = {
@@ -131,13 +148,9 @@ pub fn efi_file(image: &[u8]) -> Result<Vec<u8>, InspectError> {
     let partition = partition.and_then(|(start, end)| disk.get_mut(start..end)).ok_or(InspectError::NoPartition)?;
     let system = fatfs::FileSystem::new(Cursor::new(partition), fatfs::FsOptions::new().update_accessed_date(false))
         .map_err(InspectError::NoFile)?;
-    let mut efi = Vec::new();
-    system
-        .root_dir()
-        .open_file(EFI_PATH)
-        .and_then(|mut file| file.read_to_end(&mut efi))
-        .map_err(InspectError::NoFile)?;
-    Ok(efi)
+    let mut contents = Vec::new();
+    let read = system.root_dir().open_file(path).and_then(|mut file| file.read_to_end(&mut contents));
+    Ok(read.map(|_| contents))
 }
 
 /// An image's EFI file, whose sections can be read.

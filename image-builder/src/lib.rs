@@ -8,6 +8,7 @@
 //! | the text becomes a typed model, malformed parts are pointed at | [`manifest`], [`charter`] |
 //! | the parts are held against each other and against the programs | [`mod@check`], [`executable`] |
 //! | names become numbers, the boot package is written and read back | [`compile`] |
+//! | what programs are called inside is kept beside it | [`symbols`] |
 //! | UEFI application, kernel and package become one EFI file | [`efi`] |
 //! | the EFI file is signed, if that is asked for | [`signing`] |
 //! | the EFI file becomes a disk image | [`image`], [`vhd`] |
@@ -21,6 +22,7 @@
 //! | what is in this image? | [`mod@inspect`] |
 //! | what may each task do, and what changed? | [`authority`], [`difference`] |
 //! | is it signed, is it newer? | [`signature`], [`version`] |
+//! | where in the source did a task of it crash? | [`explain`] |
 //!
 //! The same inputs give the same bytes. Beside that, [`classify`](mod@classify) replays a recorded machine, whose
 //! [`capture`] a script of the Azure folder makes, and
@@ -37,6 +39,7 @@ pub mod compile;
 pub mod difference;
 pub mod efi;
 pub mod executable;
+pub mod explain;
 pub mod graph;
 pub mod image;
 pub mod inputs;
@@ -51,6 +54,7 @@ pub mod schema;
 pub mod signature;
 pub mod signing;
 pub mod sizes;
+pub mod symbols;
 pub mod version;
 pub mod vhd;
 
@@ -91,6 +95,9 @@ pub enum BuildError {
     /// The package could not be made.
     #[error(transparent)]
     Package(#[from] compile::CompileError),
+    /// The symbols could not be written.
+    #[error(transparent)]
+    Symbols(#[from] symbols::SymbolsError),
     /// The image could not be made.
     #[error(transparent)]
     Image(#[from] image::ImageError),
@@ -118,7 +125,9 @@ pub struct Build {
     pub package: Vec<u8>,
     /// The unified EFI file, with the package in it.
     pub efi: Vec<u8>,
-    /// The disk image, with the EFI file in it.
+    /// The symbols of everything in it, for [`explain`].
+    pub symbols: Vec<u8>,
+    /// The disk image, with the EFI file and the symbols in it.
     pub image: Vec<u8>,
     /// What the charter could do better.
     pub warnings: Report,
@@ -131,7 +140,7 @@ impl Build {
     /// If it cannot be signed.
     pub fn signed(self, signer: &signing::Signer) -> Result<Self, BuildError> {
         let efi = signing::sign(&self.efi, signer)?;
-        let image = image::image(&efi)?;
+        let image = image::image(&efi, &self.symbols)?;
         Ok(Self { efi, image, ..self })
     }
 
@@ -140,7 +149,7 @@ impl Build {
     /// # Errors
     /// If the EFI file is too large for any.
     pub fn vhd(&self) -> Result<Vec<u8>, BuildError> {
-        Ok(vhd::vhd(image::image_of_at_least(&self.efi, vhd::DISK_BYTES_MIN)?)?)
+        Ok(vhd::vhd(image::image_of_at_least(&self.efi, &self.symbols, vhd::DISK_BYTES_MIN)?)?)
     }
 }
 
@@ -207,11 +216,17 @@ fn finish(
 /// # Errors
 /// The charter's mistakes, or what is wrong with one of the other inputs.
 pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildError> {
-    let (checked, warnings) = check(manifest, &inputs.programs)?;
+    let problems = Problems::default();
+    let charter = manifest::read(manifest.text, &problems);
+    let names = charter.iter().flat_map(|charter| &charter.tasks).filter_map(|task| task.program.as_ref());
+    let programs = Programs::find(names.map(|name| &name.value), &inputs.programs)?;
+    let (checked, warnings) = finish(manifest, charter, &programs, problems);
     let Some(checked) = checked else { return Err(BuildError::Charter(warnings)) };
-    let package = compile::package(&checked)?;
-    let kernel = executable::read(&inputs::read(&inputs.kernel)?, executable::Room::Kernel)
+    let kernel_file = inputs::read(&inputs.kernel)?;
+    let kernel = executable::read(&kernel_file, executable::Room::Kernel)
         .map_err(|source| BuildError::Kernel { path: inputs.kernel.clone(), source })?;
+    let symbols = symbols_of(&checked, &kernel_file, &programs).encode()?;
+    let package = compile::package(&checked, symbols::digest(&symbols))?;
     let kernel = executable::strip(&kernel);
     let efi = efi::unify(&inputs::read(&inputs.boot)?, &sections(&kernel, &package, manifest))
         .map_err(|source| BuildError::Boot { path: inputs.boot.clone(), source })?;
@@ -224,8 +239,26 @@ pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildErro
             return Err(BuildError::Charter(report));
         }
     }
-    let image = image::image(&efi)?;
-    Ok(Build { package, efi, image, warnings })
+    let image = image::image(&efi, &symbols)?;
+    Ok(Build { package, efi, symbols, image, warnings })
+}
+
+/// The symbols of the kernel and of every task's program.
+fn symbols_of(checked: &Checked, kernel: &[u8], files: &Programs) -> symbols::Symbols {
+    let mut all = symbols::Symbols { programs: vec![symbols::Program::read("kernel", kernel)], tasks: Vec::new() };
+    for task in &checked.charter().tasks {
+        let Some((name, (_, file))) = task.program.as_ref().and_then(|name| Some((name, files.get(name)?))) else {
+            continue;
+        };
+        // A program may be called `kernel` too.
+        let known = all.programs.iter().skip(1).position(|program| program.name == name.as_str());
+        let index = known.map_or(all.programs.len(), |known| known + 1);
+        if known.is_none() {
+            all.programs.push(symbols::Program::read(name.as_str(), file));
+        }
+        all.tasks.push((task.name.as_str().into(), index as u32));
+    }
+    all
 }
 
 /// What the UEFI application carries: what it starts, and the charter's text for those who ask what this is.

@@ -193,7 +193,7 @@ fn other_tools_accept_the_vhd() {
 fn a_large_efi_file_fits_too() {
     for mebibytes in [5, 40] {
         let efi: Vec<u8> = (0..mebibytes << 20).map(|index: u32| (index >> 9) as u8).collect();
-        let image = image_builder::image::image(&efi).unwrap();
+        let image = image_builder::image::image(&efi, &[]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let partition = folder.path().join("partition");
         std::fs::write(&partition, &image[1 << 20..image.len() - (1 << 20)]).unwrap();

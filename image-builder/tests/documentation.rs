@@ -9,6 +9,8 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use image_builder::Inputs;
+
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/image-builder.md")
 }
@@ -30,6 +32,28 @@ fn prepare(folder: &Path) {
     std::fs::write(folder.join("src/charter/Cargo.lock"), "").unwrap();
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../servers/classify/tests/recordings");
     std::fs::copy(recordings.join("azure-local.log"), folder.join("serial.log")).unwrap();
+    prepare_crash(&folder.join("crash"));
+}
+
+/// A charter of one task that crashed, its program, and the log.
+fn prepare_crash(folder: &Path) {
+    let material = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash");
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::copy(material.join("crash.elf"), folder.join("crash")).unwrap();
+    let charter = "version = 1\n[system]\nname = \"crash\"\n[tasks.victim]\nprogram = \"crash\"\npriority = 10\n";
+    std::fs::write(folder.join("system.toml"), charter).unwrap();
+    // Whatever BARE_TARGET_DIR of the environment says.
+    let built = folder.parent().unwrap().join("target/bare");
+    let inputs = Inputs {
+        kernel: built.join("x86_64-unknown-none/release/kernel"),
+        boot: built.join("x86_64-unknown-uefi/release/boot.efi"),
+        programs: vec![folder.to_owned()],
+    };
+    let build =
+        image_builder::build_file(&folder.join("system.toml"), &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let package = format!("{:#010x}", abi::package::identity(&build.package).unwrap());
+    let log = std::fs::read_to_string(material.join("serial.log")).unwrap();
+    std::fs::write(folder.join("serial.log"), log.replace("PACKAGE", &package)).unwrap();
 }
 
 /// What a command says on both streams, and its exit code if that is not 0.

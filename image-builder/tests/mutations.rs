@@ -122,7 +122,7 @@ fn try_out(text: &str) -> bool {
     assert_eq!(shown.is_empty(), report.problems().is_empty());
     assert!(!shown.contains("Failed to read"), "a place is outside the text: {shown}");
     let Some(checked) = checked else { return false };
-    let package = compile::package(&checked).unwrap_or_else(|error| panic!("{error}: {error:?}\n{text}"));
+    let package = compile::package(&checked, [0; 32]).unwrap_or_else(|error| panic!("{error}: {error:?}\n{text}"));
     assert_eq!(Package::open(&package).unwrap().tasks().count(), checked.charter().tasks.len());
     true
 }

@@ -7,6 +7,7 @@
 //! - [`devices`]: granted devices and their brokers;
 //! - [`memory`]: frames, page tables, address spaces; works at start-up only;
 //! - [`platform`]: the machine: ACPI, PCI, interrupt controller, clock, serial port;
+//! - [`crash`]: what is told of a task that stops;
 //! - [`log`]: the serial log; [`console`]: what is typed beside it;
 //! - [`start`]: from the UEFI application's hand-over to the first task.
 //!
@@ -14,6 +15,7 @@
 #![no_std]
 
 pub mod console;
+pub mod crash;
 pub mod devices;
 pub mod entry;
 pub mod log;

@@ -11,11 +11,11 @@ pub use bare::{halt_for_panic, start};
 #[cfg(any(target_os = "none", test))]
 mod record {
     use abi::layout::{STACK_TOP, START_INFO};
-    use abi::package::{CAPABILITIES_MAX, Capability, Task as Packed};
+    use abi::package::{Access, CAPABILITIES_MAX, Capability, Task as Packed};
     use heapless::Vec;
 
     use crate::objects::registers::Registers;
-    use crate::objects::task::Task;
+    use crate::objects::task::{NO_CALL, Task};
 
     /// A task's record as it is before it first runs; `memory` is what only it uses, in bytes.
     pub fn record(task: &Packed<'_>, address_space: u64, memory: u64) -> Task {
@@ -35,9 +35,19 @@ mod record {
             log_names: task.log_names.iter().filter_map(|name| (*name).try_into().ok()).collect::<Vec<_, _>>(),
             required: task.required,
             stack_bottom: STACK_TOP - task.stack_bytes,
+            code: code(task),
+            last_call: NO_CALL,
             memory,
             ..Task::empty()
         }
+    }
+
+    /// From the first to the last address of a task's code; empty if it has none.
+    fn code(task: &Packed<'_>) -> (u64, u64) {
+        let code = || task.segments.iter().filter(|segment| segment.access == Access::ReadExecute);
+        let start = code().map(|segment| segment.address).min().unwrap_or(0);
+        let end = code().map(|segment| segment.address.saturating_add(segment.bytes)).max().unwrap_or(0);
+        (start, end)
     }
 
     /// The endpoints that a task may call.
@@ -51,6 +61,7 @@ mod record {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use abi::package::Segment;
 
         #[test]
         fn a_task_starts_with_what_the_package_says_and_nothing_else() {
@@ -61,7 +72,11 @@ mod record {
                 entry: 0x40_1000,
                 stack_bytes: 0x3000,
                 log_names: Vec::from_slice(&["block"]).unwrap(),
-                segments: Vec::new(),
+                segments: Vec::from_slice(&[
+                    Segment { address: 0x40_0000, bytes: 0x1234, access: Access::ReadExecute, data: &[] },
+                    Segment { address: 0x40_2000, bytes: 0x10, access: Access::ReadWrite, data: &[] },
+                ])
+                .unwrap(),
                 windows: Vec::new(),
                 capabilities: Vec::from_slice(&[
                     Capability::Log { name: 0 },
@@ -81,6 +96,7 @@ mod record {
             assert_eq!(task.capability(1), Ok(packed.capabilities[0]));
             assert_eq!(task.capability(2), Ok(packed.capabilities[1]));
             assert!(task.capability(3).is_err() && task.capability(0).is_err());
+            assert_eq!((task.code, task.last_call), ((0x40_0000, 0x40_1234), NO_CALL));
             assert!(callable(&packed).eq([3]));
         }
     }
@@ -153,10 +169,11 @@ mod bare {
         let contents = package.contents();
         log!(
             "charter",
-            "starting system={} version={} tasks={}",
+            "starting system={} version={} tasks={} package={:#010x}",
             contents.name,
             env!("CARGO_PKG_VERSION"),
-            contents.tasks
+            contents.tasks,
+            abi::package::identity(bytes)?
         );
         log!("kernel", "processor {protection}");
         let mut platform = platform::start(&mut memory, handoff.acpi_root).ok_or(StartError::NoApic)?;
@@ -178,7 +195,7 @@ mod bare {
             handoff.loader_bytes,
             memory.frames.left()
         );
-        memory.finish(handoff.package_bytes);
+        kernel.memory = Some(memory.finish(handoff.package_bytes));
 
         platform.apic.stop_timer();
         take_input(kernel, &mut platform, &mut serial);

@@ -6,6 +6,7 @@ use abi::system_call::NO_DEADLINE;
 use crate::console::{BYTES_AT_ONCE, Input, LOOK_NANOSECONDS};
 use crate::devices::{Devices, END_VECTOR, FIRST_VECTOR};
 use crate::log;
+use crate::memory::task_memory::TaskMemory;
 use crate::objects::task::Started;
 use crate::objects::{Objects, TaskId};
 use crate::platform::apic::LocalApic;
@@ -48,6 +49,8 @@ pub struct Kernel {
     pub input: Input,
     /// The hardware; `None` until start-up has found it, and in host tests.
     pub machine: Option<Machine>,
+    /// Looks into tasks' memory; `None` until start-up is over, and in host tests.
+    pub memory: Option<TaskMemory>,
     /// For what the timer is set; `NO_DEADLINE` if it is not.
     pub armed: u64,
     /// How long the processor has been halted because nobody was ready, in counts of the time-stamp counter.
@@ -79,6 +82,7 @@ impl Kernel {
             interrupts: [None; INTERRUPTS],
             input: Input::new(),
             machine: None,
+            memory: None,
             armed: NO_DEADLINE,
             halted: 0,
             boot_told: false,

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use image_builder::explain::{Explained, Place, explain};
 use qemu::firmware::Style;
 use qemu::harness::{Bench, Log, System, bare_machine, root};
 use qemu::machine::{BootBus, BootDisk};
@@ -16,7 +17,7 @@ fn boot_without_disk(bench: &Bench) -> System {
 
 /// Boots with a driver that dies in this way, and waits until its clients were told, twice each: nobody hangs, and
 /// nobody else stops.
-fn with_death(die: &str, by: &str) -> Log {
+fn with_death(die: &str, by: &str) -> (Log, Vec<Explained>) {
     let text = fs::read_to_string(root().join("qemu/tests/charters/dying.toml")).unwrap();
     let bench =
         Bench::from_text(&text.replace("die = \"never\", by = \"exit\"", &format!("die = \"{die}\", by = \"{by}\"")));
@@ -33,18 +34,44 @@ fn with_death(die: &str, by: &str) -> Log {
     let log = system.end();
     assert_eq!(log.all("kernel", "task stopped").count(), 1);
     assert_eq!(log.all("charter", "boot incomplete").count(), 0);
-    log
+    let explained = explain(&log.lines().join("\n"), &fs::read(bench.image()).unwrap());
+    (log, explained.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The line of this text in a file of the repository.
+fn line_of(file: &str, text: &str) -> u32 {
+    let source = fs::read_to_string(root().join(file)).unwrap();
+    source.lines().position(|line| line.contains(text)).unwrap() as u32 + 1
 }
 
 #[test]
 fn a_driver_that_dies_idle_leaves_its_clients_an_answer() {
-    let log = with_death("idle", "exit");
-    assert_eq!(log.one("kernel", "task stopped").get("cause"), Some("exit"));
+    let (log, _) = with_death("idle", "exit");
+    let stopped = log.one("kernel", "task stopped");
+    assert_eq!((stopped.get("cause"), stopped.get("last_call")), (Some("exit"), Some("exit")));
 }
 
 #[test]
 fn a_driver_that_dies_with_requests_queued_leaves_its_clients_an_answer() {
-    with_death("queued", "panic");
+    let (_, explained) = with_death("queued", "panic");
+    a_panic_is_explained(&explained);
+}
+
+/// From the log and the image alone: who panicked, in which line, and who had called that.
+fn a_panic_is_explained(explained: &[Explained]) {
+    const FILE: &str = "servers/task/trials/src/bin/dying-driver.rs";
+    let [crash] = explained else { panic!("one crash: {explained:?}") };
+    assert_eq!((crash.crash.task.as_str(), crash.program.as_str()), ("nvme", "dying-driver"));
+    assert!(crash.is_of_this_image);
+    let frames = crash.frames.iter().filter(|frame| frame.is_certain);
+    let places: Vec<_> = frames.flat_map(|frame| &frame.places).collect();
+    let named =
+        |place: &Place, function: &str| place.function.iter().any(|name| name.split("::").any(|p| p == function));
+    let end = places.iter().position(|place| named(place, "end")).unwrap_or_else(|| panic!("no `end`: {crash}"));
+    assert_eq!(places[end].file.as_deref(), Some(FILE), "{crash}");
+    assert_eq!(places[end].line, Some(line_of(FILE, "panic!(\"as the charter says\")")), "{crash}");
+    // Which of its two calls it was, the compiler's code does not tell.
+    assert!(places[end..].iter().any(|place| named(place, "run")), "`run` called `end`: {crash}");
 }
 
 #[test]

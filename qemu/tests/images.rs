@@ -63,7 +63,7 @@ fn default_efi() -> Vec<u8> {
 /// Boots an EFI file with Secure Boot until it is up, or refused by firmware, in which case that line is returned.
 fn boot(efi: &[u8]) -> Result<Log, String> {
     let bench = Bench::build(&root().join("system.toml"));
-    fs::write(bench.image(), image_builder::image::image(efi).unwrap()).unwrap();
+    fs::write(bench.image(), image_builder::image::image(efi, &[]).unwrap()).unwrap();
     let disk = bench.disk("disk.img", 16 << 20);
     let mut machine = bench.machine([Namespace::file(2, &disk)]);
     with_secure_boot(&mut machine);

@@ -13,6 +13,7 @@ mod build;
 mod check;
 mod classify;
 mod diff;
+mod explain_crash;
 mod graph;
 mod inspect;
 mod match_devices;
@@ -68,6 +69,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Classify(classify::Classify),
+    ExplainCrash(explain_crash::ExplainCrash),
     Graph(graph::Graph),
     Sizes(sizes::Sizes),
     Match(match_devices::Match),
@@ -165,6 +167,7 @@ pub fn run() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Diff(command) => command.run(),
         Command::Classify(command) => command.run(),
+        Command::ExplainCrash(command) => command.run(),
         Command::Graph(command) => command.run(),
         Command::Sizes(command) => command.run(),
         Command::Match(command) => command.run(),

@@ -14,7 +14,7 @@ use crate::system_call::PciAddress;
 /// First bytes of a boot package.
 pub const MAGIC: [u8; 8] = *b"CHARTER\0";
 /// Version of the package's form.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before the postcard stream: magic, version (u32), length of the stream (u32), CRC-32 of the stream (u32), all
 /// little-endian, and four zeroes.
 pub const HEADER_BYTES: usize = 24;
@@ -61,6 +61,8 @@ pub struct Contents<'a> {
     pub regions: u16,
     /// Number of [`Task`]s.
     pub tasks: u16,
+    /// SHA-256 of the file of symbols that the image builder made with the package. The kernel has no use for it.
+    pub symbols: [u8; 32],
 }
 
 /// Which PCI function a device is: every part that is given must match. The lowest address that matches and that no
@@ -395,6 +397,15 @@ pub fn length(bytes: &[u8]) -> Result<usize, PackageError> {
     }
     let length = HEADER_BYTES.checked_add(word(header, 12) as usize).ok_or(PackageError::Short)?;
     if length > bytes.len() { Err(PackageError::Short) } else { Ok(length) }
+}
+
+/// By which number a log and an image are known to belong together: the checksum in the package's header.
+///
+/// # Errors
+/// As [`length`].
+pub fn identity(bytes: &[u8]) -> Result<u32, PackageError> {
+    length(bytes)?;
+    Ok(word(bytes.first_chunk().ok_or(PackageError::Short)?, 16))
 }
 
 /// The header for a postcard stream.

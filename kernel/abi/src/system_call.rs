@@ -16,6 +16,8 @@
 //!
 //! Deadlines are absolute, in nanoseconds of the [`Number::Clock`]; [`NO_DEADLINE`] never comes.
 
+use crate::named::named;
+
 /// Bytes of a message that travel in registers; longer ones go through the two tasks' IPC buffers.
 pub const MESSAGE_REGISTER_BYTES: usize = 48;
 /// Words of a message that travel in registers.
@@ -101,6 +103,30 @@ pub enum Number {
     /// there is a way, 1: does it, and does not return.
     /// → `rdi` = 1 if there is a way, 0 if there is none. Errors: denied (handle), invalid (`rsi`, or there is no way).
     Power = 19,
+}
+
+named! {
+    Number:
+    Null "null",
+    Call "call",
+    ReplyReceive "reply-receive",
+    Reply "reply",
+    Signal "signal",
+    Log "log",
+    Clock "clock",
+    Exit "exit",
+    Yield "yield",
+    Ready "ready",
+    DeviceInformation "device-information",
+    DeviceRead "device-read",
+    DeviceWrite "device-write",
+    DeviceSubmit "device-submit",
+    DeviceComplete "device-complete",
+    DeviceCollect "device-collect",
+    ConsoleRead "console-read",
+    ConsoleWrite "console-write",
+    Inspect "inspect",
+    Power "power",
 }
 
 impl Number {

@@ -27,6 +27,7 @@ mod running {
 
     use super::descriptors::{Cpu, Tables};
     use super::{exceptions, stubs};
+    use crate::crash;
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
     use crate::log;
     use crate::objects::TaskId;
@@ -220,8 +221,7 @@ mod running {
             let task = kernel.objects.task(current);
             exceptions::Cause::new(&task.registers, fault_address(), task.stack_bottom)
         };
-        let task = kernel.objects.task(current);
-        log!("kernel", "task stopped task={} {cause} instruction={:#x}", task.name, task.registers.rip);
+        crash::report(kernel, current, cause);
         kernel.stop(current);
     }
 

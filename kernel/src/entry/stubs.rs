@@ -17,6 +17,7 @@ use abi::system_call::Number;
 use super::descriptors::{Cpu, REGISTER_END};
 use super::running;
 use crate::objects::registers::{ENTERED_BY_SYSCALL, Registers};
+use crate::objects::task::Task;
 
 /// Bytes from one interrupt stub to the next.
 const STUB_BYTES: u64 = 16;
@@ -72,6 +73,8 @@ pub unsafe fn hand_over([first, bytes, third]: [u64; 3], to: &Registers, from: &
 }
 
 const _: () = assert!(size_of::<Registers>() == 22 * 8 && offset_of!(Registers, vector) == 15 * 8);
+// The entry code knows the record's end, and finds the rest of the task from there.
+const _: () = assert!(offset_of!(Task, registers) == 0 && offset_of!(Task, last_call) == size_of::<Registers>());
 
 global_asm!(
     ".macro push_general",
@@ -124,12 +127,12 @@ global_asm!(
     "swapgs",
     "mov gs:[{user_stack}], rsp",
     "mov rsp, gs:[{register_end}]",
-    // What is constant in a record (segments, error code) is in it already.
+    // What is constant in a record (segments, error code, vector) is in it already.
     "mov [rsp - {size} + {rip}], rcx",
     "mov rcx, gs:[{user_stack}]",
     "mov [rsp - {size} + {rflags}], r11",
     "mov [rsp - {size} + {rsp}], rcx",
-    "mov qword ptr [rsp - {size} + {vector}], {by_system_call}",
+    "mov [rsp - {size} + {last_call}], rax",
     "mov [rsp - {size} + {rax}], rax",
     "mov [rsp - {size} + {rbx}], rbx",
     "mov [rsp - {size} + {rdx}], rdx",
@@ -224,8 +227,10 @@ global_asm!(
     "mov r11, [rsp + 32]",
     "mov rsp, [rsp + 40]",
     "return_by_sysret",
+    // What an interrupt wrote over the vector of a SYSCALL is put right here, and not at each SYSCALL.
     "entry_resume_interrupted:",
     "pop_general",
+    "mov qword ptr [rsp], {by_system_call}",
     "add rsp, 16",
     "swapgs",
     "iretq",
@@ -322,6 +327,7 @@ global_asm!(
     kernel_stack = const offset_of!(Cpu, kernel_stack),
     register_end = const REGISTER_END,
     by_system_call = const ENTERED_BY_SYSCALL,
+    last_call = const offset_of!(Task, last_call),
     code_segment = const offset_of!(Registers, cs),
     vector = const offset_of!(Registers, vector),
     enter_by_call = sym running::enter_by_call,

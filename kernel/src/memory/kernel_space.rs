@@ -7,6 +7,7 @@ use abi::layout::PAGE_BYTES;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 use super::scratch::{FIRMWARE_SLOTS, TRANSIENT_SLOT};
+use super::task_memory::TaskMemory;
 use super::{Memory, MemoryError};
 use crate::platform::Mapper;
 
@@ -52,8 +53,9 @@ impl Memory {
         Ok((self.map_zeroed(physical, bytes)?, physical))
     }
 
-    /// Unmaps the boot package and everything that was mapped for the moment. Nobody may use them any more.
-    pub fn finish(&mut self, package_bytes: u64) {
+    /// Unmaps the boot package and everything that was mapped for the moment. Nobody may use them any more. What is left
+    /// looks into tasks' memory.
+    pub fn finish(mut self, package_bytes: u64) -> TaskMemory {
         for offset in (0..package_bytes).step_by(PAGE_BYTES as usize) {
             self.tables.unmap(self.kernel_root, PACKAGE + offset);
         }
@@ -62,6 +64,7 @@ impl Memory {
         }
         self.tables.scratch().unmap(TRANSIENT_SLOT);
         self.tables.forget();
+        TaskMemory::new(self.tables)
     }
 }
 

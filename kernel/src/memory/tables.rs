@@ -1,5 +1,7 @@
 //! Walks and extends page tables (Intel SDM volume 3, 4.5), each of them mapped for the moment.
 
+use core::ptr::NonNull;
+
 use abi::handoff::KERNEL_ENTRY;
 use abi::layout::{IPC_BUFFER_BYTES, PAGE_BYTES};
 use x86_64::structures::paging::{PageTable, PageTableFlags as Flags};
@@ -98,6 +100,24 @@ impl Tables {
         Ok(())
     }
 
+    /// The frame of the page in which a task's address lies; `None` unless it is mapped for users.
+    pub fn user_frame(&mut self, root: u64, address: u64) -> Option<u64> {
+        let mut table = root;
+        for level in [4, 3, 2, 1] {
+            let entry = &self.table(level, table)[index(address, level)];
+            if !entry.flags().contains(Flags::PRESENT | Flags::USER_ACCESSIBLE) {
+                return None;
+            }
+            table = entry.addr().as_u64();
+        }
+        Some(table)
+    }
+
+    /// Maps one frame for the moment, until the next one.
+    pub fn show(&mut self, physical: u64) -> NonNull<u8> {
+        self.scratch.map(PAGE_SLOT, physical, Flags::empty())
+    }
+
     /// Unmaps one page, if it is mapped.
     pub fn unmap(&mut self, root: u64, address: u64) {
         let mut table = root;
@@ -114,7 +134,7 @@ impl Tables {
 
     /// Fills a frame: `data`, at most a page of it, then zeroes.
     pub fn fill(&mut self, physical: u64, data: &[u8]) {
-        let page = self.scratch.map(PAGE_SLOT, physical, Flags::empty());
+        let page = self.show(physical);
         let length = data.len().min(PAGE_BYTES as usize);
         // SAFETY: the frame was mapped there just now for writing; `data` is not in it, because no frame that is being
         // filled is mapped anywhere else.

@@ -13,6 +13,9 @@ const _: () = assert!(CAPABILITIES_MAX.is_power_of_two());
 /// A name from the charter.
 pub type Name = String<NAME_BYTES_MAX>;
 
+/// No system call has this number.
+pub const NO_CALL: u64 = u64::MAX;
+
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -48,6 +51,9 @@ pub enum Started {
 pub struct Task {
     /// Its registers while it does not run.
     pub registers: Registers,
+    /// Number of the last system call that it made, as it was in its `rax`; [`NO_CALL`] before the first. The entry
+    /// code writes it.
+    pub last_call: u64,
     /// Physical address of its level 4 page table.
     pub address_space: u64,
     /// Bits signalled and not taken yet.
@@ -76,6 +82,8 @@ pub struct Task {
     pub started: Started,
     /// First address of its stack; the page below is never mapped.
     pub stack_bottom: u64,
+    /// First address of its code, and the first after it.
+    pub code: (u64, u64),
     /// Counts of the time-stamp counter while it had the processor.
     pub time: u64,
     /// Bytes of memory that only it uses.
@@ -100,6 +108,7 @@ impl Task {
     pub const fn empty() -> Self {
         Self {
             registers: Registers::ZERO,
+            last_call: 0,
             address_space: 0,
             notification: 0,
             deadline: 0,
@@ -114,6 +123,7 @@ impl Task {
             required: false,
             started: Started::Unknown,
             stack_bottom: 0,
+            code: (0, 0),
             time: 0,
             memory: 0,
         }

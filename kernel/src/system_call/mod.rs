@@ -13,7 +13,7 @@ use abi::Error;
 use abi::package::Capability;
 use abi::system_call::{MESSAGE_WORDS, NO_HANDLE, Number};
 
-use crate::log as write_log;
+use crate::crash;
 use crate::objects::direct::HandOver;
 use crate::objects::task::Started;
 use crate::objects::{EndpointId, TaskId};
@@ -156,13 +156,9 @@ fn ready(kernel: &mut Kernel, current: TaskId, failed: u64) -> Result<Results, E
 }
 
 fn exit(kernel: &mut Kernel, current: TaskId, code: u64, bytes: u64) {
-    let instruction = kernel.objects.task(current).registers.rip;
     let reason = log::Text::copy(&kernel.objects.buffer(current)[..], bytes).without_quotes();
-    write_log!(
-        "kernel",
-        "task stopped task={} cause=exit code={code} reason=\"{reason}\" address=none instruction={instruction:#x}",
-        kernel.objects.task(current).name
-    );
+    let cause = format_args!("cause=exit code={code} reason=\"{reason}\" address=none");
+    crash::report(kernel, current, cause);
     kernel.stop(current);
 }
 

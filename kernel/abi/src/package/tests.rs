@@ -52,6 +52,7 @@ fn build(devices: &[Device<'_>], regions: &[Region<'_>], tasks: &[Task<'_>]) -> 
         devices: devices.len() as u16,
         regions: regions.len() as u16,
         tasks: tasks.len() as u16,
+        symbols: [7; 32],
     };
     let mut buffer = std::vec![0; 1 << 16];
     let mut stream = StdVec::new();

@@ -1,0 +1,43 @@
+//! Tasks' memory as the kernel looks into it while tasks run: a page at a time, in a scratch page, found through the
+//! task's own page tables. No address of a task is ever used as a pointer.
+
+use abi::layout::{PAGE_BYTES, USER_END};
+
+use super::tables::Tables;
+
+/// Words of a page.
+pub const PAGE_WORDS: usize = PAGE_BYTES as usize / 8;
+
+/// Looks into tasks' memory.
+pub struct TaskMemory {
+    tables: Tables,
+}
+
+impl TaskMemory {
+    /// With what start-up built page tables with.
+    pub(super) fn new(tables: Tables) -> Self {
+        Self { tables }
+    }
+
+    /// Looks at the page of a task in which `address` lies; `None` if the task has none mapped there. `root` is the
+    /// task's level 4 page table.
+    pub fn page<T>(&mut self, root: u64, address: u64, look: impl FnOnce(&[u64; PAGE_WORDS]) -> T) -> Option<T> {
+        let page = self.map(root, address)?;
+        // SAFETY: the frame was mapped there just now; no task runs, and no device writes what is not in a window, so
+        // nobody writes it while it is looked at. Of a window each word is a number like any other.
+        Some(look(unsafe { &*page }))
+    }
+
+    fn map(&mut self, root: u64, address: u64) -> Option<*mut [u64; PAGE_WORDS]> {
+        if address >= USER_END {
+            return None;
+        }
+        let frame = self.tables.user_frame(root, address)?;
+        Some(self.tables.show(frame).as_ptr().cast())
+    }
+
+    /// Unmaps what was looked at.
+    pub fn forget(&mut self) {
+        self.tables.forget();
+    }
+}
