@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use heapless::Vec;
+use heapless::{String, Vec};
 use protocol::block::Failure;
 use protocol::nvme::{self, Answer, BATCH_MAX, BatchRoom, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
 use task::{Call, CallError, Deadline, Inbox, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
 /// controller may ask for is 127.5 s (NVMe base 2.0, CAP.TO).
-const START: Duration = Duration::from_secs(150);
+pub const START: Duration = Duration::from_secs(150);
 /// How long it may take to answer afterwards. It never waits for the device before it answers, so this is far more
 /// than it needs.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -22,6 +22,42 @@ pub type Completions = Vec<Completion, BATCH_MAX>;
 /// The namespaces of one controller.
 pub type Namespaces = Vec<Namespace, NAMESPACES_MAX>;
 
+/// The controller behind the driver: two of which this is the same are taken for one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its model.
+    pub model: String<40>,
+    /// Its serial number.
+    pub serial: String<20>,
+}
+
+impl Identity {
+    /// Whether it is one of Azure's remote disks, whose namespaces are the system disk and data disks by number
+    /// (docs/devices/azure-disk.md).
+    pub fn is_azure(&self) -> bool {
+        self.model == AZURE_MODEL
+    }
+}
+
+/// What the driver tells a server that begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// Whose namespaces these are.
+    pub controller: Identity,
+    /// The active ones.
+    pub namespaces: Namespaces,
+}
+
+/// Why the driver did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It has stopped, has started since, or does not answer: what it had may have been done or not, until
+    /// [`Driver::begin`] is answered, from when on nothing of it is under way.
+    Away(Failure),
+    /// It has no device, or this server may not call it.
+    Lost(Failure),
+}
+
 /// What came of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchanged {
@@ -33,34 +69,31 @@ pub struct Exchanged {
 
 /// Moves blocks. What it answers is not trusted to make sense.
 pub trait Driver {
-    /// Begins: the driver knows this server afterwards, and nothing that an earlier life of it gave is under way.
+    /// Begins: the driver knows this server afterwards, and nothing that it was given before is under way. Waits as long as
+    /// this for a driver that is starting.
     ///
     /// # Errors
-    /// [`Failure::Busy`] while something still is; why the driver does not answer.
-    fn begin(&mut self) -> Result<(), Failure>;
+    /// [`Trouble::Away`] with [`Failure::Busy`] while something still is under way.
+    fn begin(&mut self, patience: Duration) -> Result<Hello, Trouble>;
 
     /// The active namespaces.
     ///
     /// # Errors
-    /// Why there are none to be had, as a client is told.
-    fn namespaces(&mut self) -> Result<Namespaces, Failure>;
-
-    /// Whether the controller is one of Azure's remote disks, whose namespaces are the system disk and data disks by
-    /// number (docs/devices/azure-disk.md).
-    fn is_azure(&mut self) -> bool;
+    /// Why they are not told.
+    fn namespaces(&mut self) -> Result<Namespaces, Trouble>;
 
     /// Hands over at most [`BATCH_MAX`] transfers and adds what has completed since to the empty `completions`. Does
     /// not wait for the device.
     ///
     /// # Errors
-    /// The driver is lost, and everything it had with it.
-    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure>;
+    /// Nothing is known of what the driver had.
+    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble>;
 
-    /// Shuts the controller down, and waits for it.
+    /// Shuts the controller down, and waits for it. The inner error is that the controller did not say that it has.
     ///
     /// # Errors
-    /// The controller did not say that it has.
-    fn shutdown(&mut self) -> Result<(), Failure>;
+    /// The driver did not answer.
+    fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble>;
 }
 
 /// The NVMe driver task.
@@ -77,20 +110,29 @@ impl NvmeDriver {
         Self { call, transfers: BatchRoom::new() }
     }
 
-    fn ask<'i>(&self, request: &Request<'_>, patience: Duration, inbox: &'i mut Inbox) -> Result<Answer<'i>, Failure> {
-        self.call.call_borrowed(request, Deadline::after(patience), inbox).map_err(lost)
+    fn ask<'i>(&self, request: &Request<'_>, patience: Duration, inbox: &'i mut Inbox) -> Result<Answer<'i>, Trouble> {
+        self.call.call_borrowed(request, Deadline::after(patience), inbox).map_err(silent)
     }
 }
 
-/// What is told of a driver that does not answer.
-fn lost(error: CallError) -> Failure {
-    match error {
-        CallError::Kernel(abi::Error::Denied) => Failure::Denied,
+/// What is made of a driver that does not answer.
+fn silent(error: CallError) -> Trouble {
+    Trouble::Away(match error {
+        CallError::Kernel(abi::Error::Denied) => return Trouble::Lost(Failure::Denied),
         CallError::Kernel(abi::Error::TimedOut) => Failure::TimedOut,
         CallError::Kernel(abi::Error::Busy) => Failure::Busy,
         CallError::Kernel(abi::Error::DeadPeer) => Failure::DeadPeer,
         // Too long a request cannot be: a full batch has its room. What is left is a driver that talks nonsense.
         CallError::Kernel(abi::Error::Invalid) | CallError::Malformed(_) | CallError::TooLong(_) => Failure::DeadPeer,
+    })
+}
+
+/// What is made of an answer that is none to what was asked.
+fn other(answer: &Answer<'_>) -> Trouble {
+    match answer {
+        Answer::NoController => Trouble::Lost(Failure::Gone),
+        // It has started since, or talks nonsense.
+        _ => Trouble::Away(Failure::DeadPeer),
     }
 }
 
@@ -98,28 +140,28 @@ fn lost(error: CallError) -> Failure {
 const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
 
 impl Driver for NvmeDriver {
-    fn begin(&mut self) -> Result<(), Failure> {
-        match self.ask(&Request::Begin, START, &mut Inbox::new())? {
-            Answer::Begun => Ok(()),
-            Answer::NotBegun => Err(Failure::Busy),
-            _ => Err(Failure::DeadPeer),
-        }
-    }
-
-    fn namespaces(&mut self) -> Result<Namespaces, Failure> {
-        match self.ask(&Request::Namespaces, START, &mut Inbox::new())? {
-            Answer::Namespaces(namespaces) => Ok(namespaces.iter().take(NAMESPACES_MAX).collect()),
-            Answer::NoController => Err(Failure::NoDisk),
-            _ => Err(Failure::DeadPeer),
-        }
-    }
-
-    fn is_azure(&mut self) -> bool {
+    fn begin(&mut self, patience: Duration) -> Result<Hello, Trouble> {
         let mut inbox = Inbox::new();
-        matches!(self.ask(&Request::Controller, ANSWER, &mut inbox), Ok(Answer::Controller(own)) if own.model == AZURE_MODEL)
+        match self.ask(&Request::Begin, patience, &mut inbox)? {
+            Answer::Begun => {}
+            Answer::NotBegun => return Err(Trouble::Away(Failure::Busy)),
+            answer => return Err(other(&answer)),
+        }
+        let controller = match self.ask(&Request::Controller, ANSWER, &mut inbox)? {
+            Answer::Controller(nvme::Controller { model, serial, .. }) => Identity { model, serial },
+            answer => return Err(other(&answer)),
+        };
+        Ok(Hello { controller, namespaces: self.namespaces()? })
     }
 
-    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Failure> {
+    fn namespaces(&mut self) -> Result<Namespaces, Trouble> {
+        match self.ask(&Request::Namespaces, ANSWER, &mut Inbox::new())? {
+            Answer::Namespaces(namespaces) => Ok(namespaces.iter().take(NAMESPACES_MAX).collect()),
+            answer => Err(other(&answer)),
+        }
+    }
+
+    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble> {
         self.transfers.clear();
         for transfer in transfers {
             // As many as there is room for.
@@ -131,16 +173,15 @@ impl Driver for NvmeDriver {
                 completions.extend(told.iter().take(BATCH_MAX));
                 Ok(Exchanged { accepted: accepted.into(), namespaces })
             }
-            Answer::NoController => Err(Failure::Gone),
-            _ => Err(Failure::DeadPeer),
+            answer => Err(other(&answer)),
         }
     }
 
-    fn shutdown(&mut self) -> Result<(), Failure> {
+    fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble> {
         match self.ask(&Request::Shutdown, SHUTDOWN, &mut Inbox::new())? {
-            Answer::Shutdown(result) => result.map_err(failure),
-            Answer::NoController => Err(Failure::Gone),
-            _ => Err(Failure::DeadPeer),
+            Answer::Shutdown(result) => Ok(result.map_err(failure)),
+            Answer::NoController => Ok(Err(Failure::Gone)),
+            answer => Err(other(&answer)),
         }
     }
 }

@@ -66,6 +66,18 @@ pub enum Note<'g> {
         /// The namespace.
         nsid: u32,
     },
+    /// The driver has stopped, or does not answer: requests wait for it.
+    Away {
+        /// What was seen of it.
+        failure: Failure,
+        /// Requests that it had.
+        requests: usize,
+    },
+    /// The driver is there again, and is given what it had before once more.
+    Back {
+        /// Requests that it had.
+        requests: usize,
+    },
     /// The driver is lost.
     Lost(Failure),
     /// A client has asked for the end.
@@ -100,6 +112,8 @@ impl fmt::Display for Note<'_> {
             }
             Self::WriteProtected { client, nsid } => write!(f, "write protected nsid={nsid} client={client}"),
             Self::Changed { client, nsid } => write!(f, "disk changed nsid={nsid} client={client}"),
+            Self::Away { failure, requests } => write!(f, "driver away reason={failure} requests={requests}"),
+            Self::Back { requests } => write!(f, "driver back requests={requests}"),
             Self::Lost(failure) => write!(f, "driver lost reason={failure}"),
             Self::ShuttingDown { client } => write!(f, "shutting down client={client}"),
             Self::Down(Ok(())) => write!(f, "shut down"),

@@ -4,6 +4,13 @@
 //! A request leaves [`State::InFlight`] in one place, [`Requests::complete`], and only by the tag that it was handed over
 //! with: a completion that comes twice, late or out of nowhere ends nothing.
 //!
+//! # When the driver stops
+//! What it had is then *undecided*: the device may have done it or not. [`Requests::unsettle`] makes it wait again, before
+//! everything else, to be handed to the next driver a second time. That must not show. Doing the same change twice shows
+//! only if another change of the same blocks has come between: so of two changes that overlap the driver never has both,
+//! and nothing that overlaps an undecided change, not even a read, is handed over before that change has ended. A Compare
+//! is not repeated, because what it found the first time is lost: it ends as interrupted.
+//!
 //! # Who goes first
 //! A client has at most its share of requests here. Of those, the driver gets at most [`IN_FLIGHT_MAX`] at a time, of
 //! [`BYTES_IN_FLIGHT_MAX`] together, so that the device's queue never holds so much of one client that another one would
@@ -12,6 +19,7 @@
 //! deficit round robin over bytes (Shreedhar and Varghese, 1995): each client's turn is worth [`QUANTUM_BYTES`], so
 //! clients that always have more to do move the same number of bytes, whatever the sizes of their requests.
 
+mod changing;
 mod list;
 
 use heapless::Vec;
@@ -19,6 +27,7 @@ use protocol::block::{Failure, REQUESTS_MAX};
 use protocol::nvme::{BATCH_MAX, Operation, Transfer};
 use task::abi::start::CLIENTS_MAX;
 
+use changing::{Changing, changes};
 use list::List;
 
 /// Most transfers that the driver has at a time, but for those of clients with nothing else in flight.
@@ -65,6 +74,8 @@ struct Request<R> {
     transfer: Transfer,
     bytes: u64,
     state: State,
+    /// It was with a driver that has stopped, and has not ended since.
+    undecided: bool,
 }
 
 impl<R> Request<R> {
@@ -105,6 +116,8 @@ pub struct Requests<R> {
     /// Parties with requests that wait, one a bit.
     waiting_parties: u32,
     sequence: u32,
+    /// Those that change blocks and are with the driver, or undecided.
+    changing: Changing<REQUESTS>,
 }
 
 impl<R> Default for Requests<R> {
@@ -133,6 +146,7 @@ impl<R> Requests<R> {
             waiting: 0,
             waiting_parties: 0,
             sequence: 0,
+            changing: Changing::new(),
         }
     }
 
@@ -196,7 +210,8 @@ impl<R> Requests<R> {
         self.sequence = self.sequence.wrapping_add(1);
         transfer.tag = self.sequence << INDEX_BITS | index as u32;
         let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
-        self.entries[index] = Some(Request { party: party as u8, origin, transfer, bytes, state: State::Waiting });
+        let state = State::Waiting;
+        self.entries[index] = Some(Request { party: party as u8, origin, transfer, bytes, state, undecided: false });
         self.parties[party].held += 1;
         Ok(Some(index))
     }
@@ -212,7 +227,7 @@ impl<R> Requests<R> {
         while parties != 0 {
             let party = parties.trailing_zeros() as usize;
             parties &= parties - 1;
-            if self.parties[party].in_flight == 0 {
+            if self.parties[party].in_flight == 0 && !self.is_held_up(party) {
                 self.hand_over(party, batch);
             }
         }
@@ -232,6 +247,8 @@ impl<R> Requests<R> {
                     party.deficit += QUANTUM_BYTES;
                     passed_over = 0;
                 }
+                // What it overlaps is with the driver, and will end.
+                Some(request) if self.changing.holds_up(&request.transfer, request.undecided) => passed_over += 1,
                 // Its turn stays, so that smaller ones of others do not go before it for ever.
                 Some(request) if self.bytes_in_flight + request.weight() > BYTES_IN_FLIGHT_MAX => return,
                 Some(request) => {
@@ -245,6 +262,12 @@ impl<R> Requests<R> {
         }
     }
 
+    /// Whether the first of a party's requests that wait has to wait for another one's end.
+    fn is_held_up(&self, party: usize) -> bool {
+        let first = self.parties[party].waiting.first().and_then(|index| self.entries[index].as_ref());
+        first.is_some_and(|request| self.changing.holds_up(&request.transfer, request.undecided))
+    }
+
     fn hand_over(&mut self, party: usize, batch: &mut Vec<Transfer, BATCH_MAX>) {
         if batch.is_full() {
             return;
@@ -252,6 +275,9 @@ impl<R> Requests<R> {
         let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::InFlight;
+        if changes(request.transfer.operation) {
+            self.changing.add(index, &request.transfer);
+        }
         // There is room: it was looked at.
         let _ = batch.push(request.transfer);
         self.parties[party].in_flight += 1;
@@ -274,6 +300,9 @@ impl<R> Requests<R> {
             let index = (transfer.tag & ((1 << INDEX_BITS) - 1)) as usize;
             let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) else { continue };
             request.state = State::Waiting;
+            if !request.undecided {
+                self.changing.remove(index);
+            }
             let party = &mut self.parties[usize::from(request.party)];
             party.in_flight -= 1;
             self.in_flight -= 1;
@@ -300,6 +329,50 @@ impl<R> Requests<R> {
         Some(party)
     }
 
+    /// The driver has stopped: what it had is undecided, and waits before everything else, in its old order. What nobody
+    /// waits for any more is forgotten, a Compare ends as interrupted. Returns the parties that have to be told of that, one
+    /// a bit.
+    pub fn unsettle(&mut self) -> u32 {
+        let mut told = 0;
+        let mut old: Vec<(u32, u8), REQUESTS> = Vec::new();
+        for index in 0..REQUESTS {
+            let Some(request) = &mut self.entries[index] else { continue };
+            if request.state != State::InFlight {
+                continue;
+            }
+            let (party, tag) = (request.party, request.transfer.tag);
+            if matches!(request.origin, Origin::Nobody) || request.transfer.operation == Operation::Compare {
+                told |= self.complete(tag, Err(Failure::Interrupted)).map_or(0, |party| 1 << party);
+                continue;
+            }
+            request.undecided = true;
+            request.state = State::Waiting;
+            self.changing.unsettle(index);
+            self.in_flight -= 1;
+            self.bytes_in_flight -= request.weight();
+            self.waiting += 1;
+            self.waiting_parties |= 1 << party;
+            self.parties[usize::from(party)].in_flight -= 1;
+            // The sequence in a tag has the tag's upper bits, and goes round.
+            let age = self.sequence.wrapping_sub(tag >> INDEX_BITS) << INDEX_BITS;
+            // There is room for all.
+            let _ = old.push((age, index as u8));
+        }
+        old.sort_unstable();
+        for (_, index) in old {
+            let index = usize::from(index);
+            if let Some(request) = &self.entries[index] {
+                self.next.push_front(&mut self.parties[usize::from(request.party)].waiting, index);
+            }
+        }
+        told
+    }
+
+    /// Requests that are undecided.
+    pub fn undecided(&self) -> usize {
+        self.entries.iter().flatten().filter(|request| request.undecided).count()
+    }
+
     /// Ends what is here and has not ended, of all.
     pub fn fail_all(&mut self, failure: Failure) {
         for index in 0..REQUESTS {
@@ -314,7 +387,17 @@ impl<R> Requests<R> {
         }
     }
 
-    /// Ends what a client has here that the driver was not given.
+    /// The disk of a client is another one now: ends what it has here that no driver has. What is undecided is
+    /// interrupted, the rest was never done.
+    pub fn fail_changed(&mut self, party: usize) {
+        while let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) {
+            self.took_waiting(party);
+            let is_undecided = self.entries[index].as_ref().is_some_and(|request| request.undecided);
+            self.end(index, Err(if is_undecided { Failure::Interrupted } else { Failure::Changed }));
+        }
+    }
+
+    /// Ends what a client has here that no driver has.
     pub fn fail_waiting(&mut self, party: usize, failure: Failure) {
         while let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) {
             self.took_waiting(party);
@@ -339,6 +422,8 @@ impl<R> Requests<R> {
     fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::Ended(outcome);
+        request.undecided = false;
+        self.changing.remove(index);
         let party = usize::from(request.party);
         match request.origin {
             Origin::Call(_) => self.next.push_back(&mut self.answers, index),

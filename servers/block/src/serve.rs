@@ -5,7 +5,7 @@ use core::time::Duration;
 use heapless::Vec;
 use protocol::block::ClientGrant;
 use task::abi::start::{CLIENTS_MAX, Client};
-use task::{Deadline, Environment, Event, Inbox, Log, Receive, Reply, Signal, Stop, Window, abi, log};
+use task::{Deadline, Environment, Event, Inbox, Instant, Log, Receive, Reply, Signal, Stop, Window, abi, log};
 
 use crate::client::Named;
 use crate::driver::Driver;
@@ -14,6 +14,8 @@ use crate::server::{AnswerRoom, Due, Said, Server};
 
 /// How often to look whether something has completed although the driver has not signalled.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long requests wait for a driver that has stopped, if the charter does not say.
+const WAIT_SECONDS: u32 = 30;
 
 /// What the server uses besides its driver.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,9 @@ pub struct Means {
 /// Serves until the task is stopped.
 ///
 /// # Errors
-/// The kernel refuses to let this task receive.
+/// The charter's setting is wrong; the kernel refuses to let this task receive.
 pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> Result<(), Stop> {
+    let wait = wait(environment)?;
     let clients: Vec<Named<'_>, CLIENTS_MAX> = environment.clients().iter().map(named).collect();
     let signals: Vec<Option<Signal>, CLIENTS_MAX> = clients
         .iter()
@@ -45,6 +48,8 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
     let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::default());
     // When to look; asking the clock each time would cost more than looking once too early.
     let mut look = Deadline::NOW;
+    // Until when requests wait for a driver, while there is none.
+    let mut patience: Option<Instant> = None;
     loop {
         // All answers that are due but one go by themselves; that one goes along with the next wait.
         let mut last: Option<Due<Reply>> = server.take_due();
@@ -54,7 +59,11 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             }
         }
         signal(&mut server, &signals);
-        let deadline = if server.is_waiting() { look } else { Deadline::NEVER };
+        let deadline = match patience {
+            Some(until) => look.min(Deadline::at(until)),
+            None if server.is_waiting() => look,
+            None => Deadline::NEVER,
+        };
         let event = match last {
             None => means.requests.receive(deadline, &mut inbox),
             Some(Due { reply, said: said @ Said::Exchanged { .. } }) => {
@@ -86,7 +95,23 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             }
             Err(error) => return Err(error.into()),
         }
+        patience = server.is_away().then(|| patience.unwrap_or_else(|| Instant::now().plus(wait)));
+        if patience.is_some_and(|until| Instant::now() >= until) {
+            server.give_up();
+            patience = None;
+        }
         tell(&mut server, means.log);
+    }
+}
+
+/// How long requests wait for a driver that has stopped.
+fn wait(environment: &Environment) -> Result<Duration, Stop> {
+    let Some(setting) = environment.setting("driver_wait_seconds") else {
+        return Ok(Duration::from_secs(WAIT_SECONDS.into()));
+    };
+    match setting.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => Err(Stop::new(format_args!("driver_wait_seconds is \"{setting}\", not a number of seconds"))),
     }
 }
 

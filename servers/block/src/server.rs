@@ -8,6 +8,7 @@
 mod answers;
 mod disks;
 mod power;
+mod recovery;
 
 use heapless::{Deque, Vec};
 use protocol::block::{BATCH_MAX, Batch, COPY_BYTES_MAX, Failure, Operation, Request, Transfer, VERSION};
@@ -16,13 +17,14 @@ use task::abi::start::CLIENTS_MAX;
 
 use crate::client::{Client, Held, Named, Standing, State};
 use crate::disk::Unusable;
-use crate::driver::{Driver, Namespaces, failure};
+use crate::driver::{Driver, Identity, Namespaces, failure};
 use crate::memory::Memory;
 use crate::note::Note;
 use crate::requests::{Origin, Requests, SERVER};
 use crate::table::Reading;
 pub use answers::{AnswerRoom, Due, Said};
 use power::Power;
+use recovery::Link;
 
 /// Exchanges in one go, so that a driver which always has something to say does not keep the server from its clients.
 const ROUNDS: usize = 16;
@@ -38,12 +40,12 @@ pub struct Server<'g, D, R> {
     namespaces: Namespaces,
     /// The driver's number for them.
     namespaces_number: u32,
-    is_azure: bool,
+    /// The controller that they are on; `None` before the driver has told of any.
+    controller: Option<Identity>,
     /// The partition table that is being read.
     reading: Option<Reading<'g>>,
     power: Power<R>,
-    /// Why nothing can be done any more, once that is so.
-    lost: Option<Failure>,
+    link: Link,
     /// An answer that needs nothing else.
     immediate: Option<(R, Said)>,
     /// Positions of clients with something held, one a bit.
@@ -73,20 +75,15 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             memory,
             namespaces: Vec::new(),
             namespaces_number: 0,
-            is_azure: false,
+            controller: None,
             reading: None,
             power: Power::On,
-            lost: None,
+            link: Link::Away,
             immediate: None,
             holding: 0,
             signals: 0,
             notes: Deque::new(),
         }
-    }
-
-    /// Why nothing can be done, if so.
-    pub fn lost(&self) -> Option<Failure> {
-        self.lost
     }
 
     /// Whether something is awaited from the driver.
@@ -142,7 +139,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             Request::Open { .. } => self.requests.orphan(client),
             _ => {}
         }
-        if let Some(failure) = self.lost.or_else(|| self.power.refuses()) {
+        if let Some(failure) = self.lost().or_else(|| self.power.refuses()) {
             return match request {
                 // It still learns how its transfers ended; when it knows of all, that no more are taken.
                 Request::Exchange { wait, .. } if self.requests.held(client) > 0 => {
@@ -283,10 +280,10 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// As [`Self::exchange`], but asks the driver only if there is something to hand over, unless `look`.
     fn run(&mut self, mut look: bool) {
+        if self.link != Link::Up && !(look && self.recover()) {
+            return;
+        }
         for _ in 0..ROUNDS {
-            if self.lost.is_some() {
-                break;
-            }
             let (mut batch, mut completions) = (Vec::new(), Vec::new());
             self.requests.choose(&mut batch);
             if batch.is_empty() && !look {
@@ -294,9 +291,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             }
             let exchanged = match self.driver.exchange(&batch, &mut completions) {
                 Ok(exchanged) => exchanged,
-                Err(failure) => {
-                    self.lose(failure);
-                    break;
+                Err(trouble) => {
+                    self.part(trouble);
+                    // It may be there again by now.
+                    if !self.recover() {
+                        return;
+                    }
+                    look = true;
+                    continue;
                 }
             };
             if exchanged.accepted < batch.len() {
@@ -317,6 +319,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 self.own_ended();
             }
             self.advance_power();
+            if self.link != Link::Up {
+                return;
+            }
             // A full answer may not have been all. What the driver did not take waits for its signal.
             look = completions.is_full();
             if exchanged.accepted < batch.len() && !look {
@@ -339,20 +344,6 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 self.signals |= 1 << position;
             }
         }
-    }
-
-    /// The driver is lost: whoever waits is told, and whoever asks later.
-    pub fn lose(&mut self, failure: Failure) {
-        if self.lost.is_some() {
-            return;
-        }
-        self.lost = Some(failure);
-        self.note(Note::Lost(failure));
-        self.requests.fail_all(failure);
-        self.reading = None;
-        self.signal(!0);
-        self.own_ended();
-        self.advance_power();
     }
 
     /// Takes an answer that is due.
@@ -379,12 +370,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// Takes what a client is held for, if it can be answered now.
     fn take_held(&mut self, position: usize) -> Option<Due<R>> {
-        let refused = self.lost.or_else(|| self.power.refuses());
+        let refused = self.lost().or_else(|| self.power.refuses());
+        let is_up = self.link == Link::Up;
         let client = &mut self.clients[position];
         let is_due = match &client.held {
             None => true,
             Some(Held::Information { open, .. }) => {
-                refused.is_some() || client.state != State::Pending && !(*open && self.requests.under_way(position))
+                refused.is_some()
+                    || is_up && client.state != State::Pending && !(*open && self.requests.under_way(position))
             }
             Some(Held::Exchange { now, .. }) => {
                 *now || self.requests.has_ended(position)

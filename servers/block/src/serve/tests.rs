@@ -19,11 +19,21 @@ use crate::driver::NvmeDriver;
 
 /// What a receive brings, or what happens to the driver.
 enum Next {
-    Request { badge: u64, reply: u64, request: StdVec<u8> },
-    Malformed { badge: u64, reply: u64 },
+    Request {
+        badge: u64,
+        reply: u64,
+        request: StdVec<u8>,
+    },
+    Malformed {
+        badge: u64,
+        reply: u64,
+    },
     Signal(u64),
+    /// Nothing, until the deadline.
     TimedOut,
     DriverDies,
+    /// Another driver has started, and signals.
+    DriverComes,
 }
 
 /// Tasks around the block server, as the kernel shows them.
@@ -31,6 +41,10 @@ enum Next {
 struct World {
     next: VecDeque<Next>,
     driver_dead: bool,
+    /// Whether the server has begun with this driver.
+    begun: bool,
+    /// Nanoseconds.
+    clock: u64,
     in_flight: StdVec<u32>,
     answers: StdVec<(u64, Told)>,
     signals: StdVec<u64>,
@@ -73,6 +87,7 @@ impl World {
                     [namespace(1, 1000, 512), namespace(2, 50, 0)].into_iter().collect();
                 encode(&nvme::Answer::Namespaces(namespaces.batch()))
             }
+            nvme::Request::Exchange(_) if !self.begun => encode(&nvme::Answer::NotBegun),
             nvme::Request::Exchange(transfers) => {
                 let mut completions = nvme::BatchRoom::new();
                 if transfers.is_empty() {
@@ -84,8 +99,19 @@ impl World {
                 let accepted = transfers.len() as u8;
                 encode(&nvme::Answer::Exchanged { accepted, completions: completions.batch(), namespaces: 0 })
             }
-            nvme::Request::Begin => encode(&nvme::Answer::Begun),
-            nvme::Request::Controller | nvme::Request::Shutdown => encode(&nvme::Answer::NoController),
+            nvme::Request::Begin => {
+                self.begun = true;
+                encode(&nvme::Answer::Begun)
+            }
+            nvme::Request::Controller => encode(&nvme::Answer::Controller(nvme::Controller {
+                model: heapless::String::new(),
+                serial: heapless::String::new(),
+                firmware: heapless::String::new(),
+                version: 0,
+                namespaces: 2,
+                transfer_bytes_max: 4096,
+            })),
+            nvme::Request::Shutdown => encode(&nvme::Answer::NoController),
         }
     }
 
@@ -134,7 +160,7 @@ impl World {
             }
             Number::Signal => self.signals.push(frame.arguments[0]),
             Number::Ready => self.ready.push(frame.arguments[0]),
-            Number::Clock => frame.arguments[0] = 1_000_000,
+            Number::Clock => frame.arguments[0] = self.clock,
             other => panic!("{other:?}"),
         }
     }
@@ -147,9 +173,19 @@ impl World {
                 frame.arguments = [0, 0, bits, 0];
                 return;
             }
-            Some(Next::TimedOut) => return host::fail(frame, abi::Error::TimedOut),
+            Some(Next::TimedOut) => {
+                assert_ne!(frame.arguments[2], u64::MAX, "it waits for ever");
+                self.clock = self.clock.max(frame.arguments[2]);
+                return host::fail(frame, abi::Error::TimedOut);
+            }
+            Some(Next::DriverComes) => {
+                self.driver_dead = false;
+                frame.arguments = [0, 0, 1, 0];
+                return;
+            }
             Some(Next::DriverDies) => {
-                self.driver_dead = true;
+                (self.driver_dead, self.begun) = (true, false);
+                self.in_flight.clear();
                 frame.arguments = [0, 0, PEER_STOPPED, 0];
                 return;
             }
@@ -285,19 +321,54 @@ fn a_malformed_request_is_answered_and_forgotten() {
     assert_eq!(world.answers, [(71, Told::Failed(Failure::Invalid)), (72, Told::Done)]);
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 #[test]
-fn when_the_driver_dies_all_are_told_and_so_is_the_log() {
-    let world = after([read(1, 71), Next::DriverDies, read(2, 72)]);
+fn when_the_driver_dies_requests_wait_for_the_next_one() {
+    let next = [read(1, 71), Next::DriverDies, read(2, 72), Next::TimedOut, Next::DriverComes, Next::Signal(1)];
+    let world = after(next);
+    assert_eq!(world.answers, [(71, Told::Done), (72, Told::Done)]);
+    assert_eq!(world.lines[3..], ["driver away reason=dead-peer requests=1", "driver back requests=1"]);
+    assert_eq!(world.deadlines.last(), Some(&u64::MAX), "then it does not look any more");
+}
+
+#[test]
+fn a_driver_that_restarts_between_two_calls_is_noticed() {
+    let next = [read(1, 71), Next::DriverDies, Next::DriverComes, Next::Signal(1)];
+    assert_eq!(after(next).answers, [(71, Told::Done)]);
+}
+
+/// The times at which it looks for a driver, until it gives up.
+fn gives_up() -> impl Iterator<Item = Next> {
+    std::iter::repeat_with(|| Next::TimedOut).take(31)
+}
+
+#[test]
+fn when_no_driver_comes_in_time_all_are_told_and_so_is_the_log() {
+    let world = after([read(1, 71), Next::DriverDies, read(2, 72)].into_iter().chain(gives_up()).chain([read(2, 73)]));
     let dead = Told::Failed(Failure::DeadPeer);
-    assert_eq!(world.answers, [(71, dead.clone()), (72, dead)]);
+    assert_eq!(world.answers, [(71, dead.clone()), (72, dead.clone()), (73, dead)]);
     assert_eq!(world.lines.last().unwrap(), "driver lost reason=dead-peer");
+    assert_eq!(world.clock, 30 * SECOND);
+}
+
+#[test]
+fn a_driver_that_comes_after_all_is_used() {
+    let lost = [read(1, 71), Next::DriverDies].into_iter().chain(gives_up());
+    let world = after(lost.chain([Next::DriverComes, read(2, 72), Next::Signal(1)]));
+    assert_eq!(world.answers, [(71, Told::Failed(Failure::DeadPeer)), (72, Told::Done)]);
 }
 
 #[test]
 fn a_driver_that_is_dead_from_the_start_is_no_reason_not_to_serve() {
-    let world = run(World { next: [read(1, 71)].into(), driver_dead: true, ..World::default() });
-    assert_eq!(world.answers, [(71, Told::Failed(Failure::DeadPeer))]);
-    assert_eq!((world.lines, world.ready), (std::vec![String::from("no disk reason=dead-peer")], std::vec![0]));
+    let next = open().into_iter().take(1).chain([Next::TimedOut, Next::DriverComes, read(1, 71), Next::Signal(1)]);
+    let world = run(World { next: next.collect(), driver_dead: true, ..World::default() });
+    assert_eq!(world.answers, [(71, Told::Done)], "its client has waited");
+    assert_eq!(world.lines[0], "driver away reason=dead-peer requests=0");
+    assert_eq!(
+        (world.lines.last().unwrap().as_str(), world.ready),
+        ("ready nsid=1 blocks=1000 block_bytes=512", std::vec![0])
+    );
 }
 
 /// A namespace that can be read and flushed.

@@ -7,23 +7,15 @@ use protocol::nvme::{Operation, Transfer};
 use super::Server;
 use crate::client::{Standing, State};
 use crate::disk::{Disk, Terms, Unusable, namespace};
-use crate::driver::Driver;
+use crate::driver::{Driver, Identity, Namespaces};
 use crate::note::Note;
 use crate::requests::{Origin, SERVER};
 use crate::table::{Blocks, Copy, Found, Reading, SCRATCH_BYTES, Step, Wanted};
 
 impl<'g, D: Driver, R> Server<'g, D, R> {
-    /// Asks the driver for its namespaces; if it has none to tell of, the server serves all the same and says so to
-    /// everyone.
-    pub fn begin(&mut self) {
-        match self.driver.begin().and_then(|()| self.driver.namespaces()) {
-            Ok(namespaces) => self.namespaces = namespaces,
-            Err(failure) => {
-                self.lost = Some(failure);
-                return self.note(Note::NoDisk(failure));
-            }
-        }
-        self.is_azure = self.driver.is_azure();
+    /// The driver tells of its namespaces for the first time.
+    pub(super) fn settle_in(&mut self, namespaces: Namespaces) {
+        self.namespaces = namespaces;
         for position in 0..self.clients.len() {
             self.resolve(position);
         }
@@ -31,7 +23,6 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             self.tell_ready(namespace.nsid);
         }
         self.read_tables();
-        self.exchange();
     }
 
     /// Says that a namespace is served, if somebody's disk is on it.
@@ -40,17 +31,22 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             !matches!(client.state, State::Unusable(_)) && client.grant().is_some_and(|grant| grant.nsid == nsid)
         });
         if let (true, Ok(namespace)) = (is_granted, namespace(&self.namespaces, nsid)) {
-            let (blocks, block_bytes, is_azure) = (namespace.blocks, namespace.block_bytes, self.is_azure);
+            let (blocks, block_bytes) = (namespace.blocks, namespace.block_bytes);
+            let is_azure = self.controller.as_ref().is_some_and(Identity::is_azure);
             self.note(Note::Ready { nsid, blocks, block_bytes, is_azure });
         }
     }
 
     /// The driver's namespaces are no longer what they were.
     pub(super) fn refresh(&mut self) {
-        let namespaces = match self.driver.namespaces() {
-            Ok(namespaces) => namespaces,
-            Err(failure) => return self.lose(failure),
-        };
+        match self.driver.namespaces() {
+            Ok(namespaces) => self.replace(namespaces),
+            Err(trouble) => self.part(trouble),
+        }
+    }
+
+    /// These are the driver's namespaces now.
+    pub(super) fn replace(&mut self, namespaces: Namespaces) {
         let old = core::mem::replace(&mut self.namespaces, namespaces);
         let find = |all: &[_], nsid| namespace(all, nsid).ok().copied();
         let mut touched = 0;
@@ -79,7 +75,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return 0;
         }
         // What was checked against the old one, and is not with the driver yet, is checked no more.
-        self.requests.fail_waiting(position, protocol::block::Failure::Changed);
+        self.requests.fail_changed(position);
         if client.standing == Standing::Open {
             client.standing = Standing::Changed;
         }

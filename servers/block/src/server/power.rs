@@ -87,19 +87,31 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         self.power = match core::mem::replace(&mut self.power, Power::On) {
             Power::Draining { asker } => {
                 self.flush_everything();
-                Power::Flushing { asker, outcome: self.lost.map_or(Ok(()), Err) }
+                Power::Flushing { asker, outcome: self.lost().map_or(Ok(()), Err) }
             }
             other => other,
         };
-        if self.requests.is_waiting() {
+        if self.requests.is_waiting() || self.is_away() {
             return;
         }
         self.power = match core::mem::replace(&mut self.power, Power::On) {
             Power::Flushing { asker, outcome } => {
-                let down = if self.lost.is_some() { Ok(()) } else { self.driver.shutdown() };
-                let outcome = outcome.and(down);
-                self.note(Note::Down(outcome));
-                Power::Down(asker, outcome)
+                let down = match self.lost() {
+                    Some(_) => Ok(Ok(())),
+                    None => self.driver.shutdown(),
+                };
+                match down {
+                    Ok(down) => {
+                        let outcome = outcome.and(down);
+                        self.note(Note::Down(outcome));
+                        Power::Down(asker, outcome)
+                    }
+                    // The next driver is asked again.
+                    Err(trouble) => {
+                        self.power = Power::Flushing { asker, outcome };
+                        return self.part(trouble);
+                    }
+                }
             }
             other => other,
         };
@@ -107,7 +119,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// One flush for each namespace that somebody may have written and that has a volatile cache.
     fn flush_everything(&mut self) {
-        if self.lost.is_some() {
+        if self.lost().is_some() {
             return;
         }
         for namespace in &self.namespaces {

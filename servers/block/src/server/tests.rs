@@ -4,5 +4,6 @@ mod bench;
 mod copies;
 mod partitions;
 mod random;
+mod recovery;
 mod requests;
 mod shutdown;

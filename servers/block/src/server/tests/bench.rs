@@ -1,5 +1,6 @@
 //! A server, its driver and its clients.
 
+use core::time::Duration;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use protocol::nvme::{self, Namespace, Operations};
 use task::Window;
 
 use crate::client::Named;
-use crate::driver::{Completions, Driver, Exchanged, Namespaces};
+use crate::driver::{Completions, Driver, Exchanged, Hello, Identity, Namespaces, Trouble};
 use crate::memory::Memory;
 use crate::note::Note;
 use crate::server::{AnswerRoom, Said, Server};
@@ -24,10 +25,16 @@ pub struct Model {
     pub namespaces: Vec<Namespace>,
     pub number: u32,
     pub is_azure: bool,
-    /// Answers instead of namespaces.
-    pub no_namespaces: Option<Failure>,
-    /// Answers to every exchange.
-    pub dead: Option<Failure>,
+    /// The controller's serial number.
+    pub serial: &'static str,
+    /// Answers to who begins.
+    pub no_namespaces: Option<Trouble>,
+    /// Answers to everything.
+    pub dead: Option<Trouble>,
+    /// Whether the server has begun with this driver.
+    pub begun: bool,
+    pub begins: usize,
+    pub dies_at_shutdown: bool,
     /// Transfers that it still takes.
     pub room: usize,
     /// Transfers that it has.
@@ -41,6 +48,14 @@ pub struct Model {
 }
 
 impl Model {
+    /// The driver stops, and its device with it.
+    pub fn die(&mut self) {
+        self.dead = Some(Trouble::Away(Failure::DeadPeer));
+        self.taken.clear();
+        self.completions.clear();
+        self.begun = false;
+    }
+
     /// Finishes every transfer that was taken.
     pub fn finish(&mut self, outcome: Result<(), nvme::Failure>) {
         for transfer in self.taken.drain(..) {
@@ -53,24 +68,30 @@ impl Model {
 pub struct Shared(pub Rc<RefCell<Model>>);
 
 impl Driver for Shared {
-    fn begin(&mut self) -> Result<(), Failure> {
-        Ok(())
+    fn begin(&mut self, _: Duration) -> Result<Hello, Trouble> {
+        let mut model = self.0.borrow_mut();
+        model.begins += 1;
+        if let Some(trouble) = model.no_namespaces.or(model.dead) {
+            return Err(trouble);
+        }
+        model.begun = true;
+        let name = if model.is_azure { "MSFT NVMe Accelerator v1.0" } else { "model" };
+        let controller = Identity { model: name.try_into().unwrap(), serial: model.serial.try_into().unwrap() };
+        Ok(Hello { controller, namespaces: model.namespaces.iter().copied().collect() })
     }
 
-    fn namespaces(&mut self) -> Result<Namespaces, Failure> {
-        let model = self.0.borrow();
-        model.no_namespaces.map_or_else(|| Ok(model.namespaces.iter().copied().collect()), Err)
+    fn namespaces(&mut self) -> Result<Namespaces, Trouble> {
+        Ok(self.0.borrow().namespaces.iter().copied().collect())
     }
 
-    fn is_azure(&mut self) -> bool {
-        self.0.borrow().is_azure
-    }
-
-    fn exchange(&mut self, transfers: &[nvme::Transfer], completions: &mut Completions) -> Result<Exchanged, Failure> {
+    fn exchange(&mut self, transfers: &[nvme::Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble> {
         let mut model = self.0.borrow_mut();
         model.exchanges += 1;
-        if let Some(failure) = model.dead {
-            return Err(failure);
+        if let Some(trouble) = model.dead {
+            return Err(trouble);
+        }
+        if !model.begun {
+            return Err(Trouble::Away(Failure::DeadPeer));
         }
         let accepted = transfers.len().min(model.room);
         model.room -= accepted;
@@ -81,9 +102,13 @@ impl Driver for Shared {
         Ok(Exchanged { accepted, namespaces: model.number })
     }
 
-    fn shutdown(&mut self) -> Result<(), Failure> {
-        self.0.borrow_mut().shutdowns += 1;
-        Ok(())
+    fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble> {
+        let mut model = self.0.borrow_mut();
+        model.shutdowns += 1;
+        if core::mem::take(&mut model.dies_at_shutdown) {
+            model.die();
+        }
+        model.dead.map_or(Ok(Ok(())), Err)
     }
 }
 

@@ -4,6 +4,7 @@ use protocol::block::{Completion, Failure, Operation, Request, Transfer, VERSION
 use protocol::nvme;
 
 use super::bench::*;
+use crate::driver::Trouble;
 use crate::server::ROUNDS;
 
 #[test]
@@ -181,7 +182,7 @@ fn a_client_that_begins_anew_waits_for_its_earlier_life_and_hears_nothing_of_it(
 }
 
 #[test]
-fn when_the_driver_stops_everyone_is_told_now_and_later() {
+fn when_the_driver_is_lost_everyone_is_told_now_and_later() {
     let mut bench = Bench::opened();
     let (first, second) =
         (bench.transfer(1, read(0)), bench.exchange(2, &[Transfer { tag: 3, operation: read(0) }], true));
@@ -201,10 +202,10 @@ fn when_the_driver_stops_everyone_is_told_now_and_later() {
 }
 
 #[test]
-fn a_driver_that_dies_in_the_middle_of_a_call_is_lost_likewise() {
+fn a_device_that_is_gone_is_lost_likewise() {
     let mut bench = Bench::opened();
     let first = bench.transfer(1, read(0));
-    bench.model.borrow_mut().dead = Some(Failure::Gone);
+    bench.model.borrow_mut().dead = Some(Trouble::Lost(Failure::Gone));
     let second = bench.transfer(2, read(0));
     assert_eq!(bench.answers(), [(first, failed(Failure::Gone)), (second, failed(Failure::Gone))]);
     assert!(!bench.server.is_waiting());
@@ -213,7 +214,7 @@ fn a_driver_that_dies_in_the_middle_of_a_call_is_lost_likewise() {
 
 #[test]
 fn without_a_controller_there_is_no_disk() {
-    let model = Model { no_namespaces: Some(Failure::NoDisk), ..Model::default() };
+    let model = Model { no_namespaces: Some(Trouble::Lost(Failure::Gone)), ..Model::default() };
     let mut bench = Bench::new(model, 0, Bench::clients());
     assert_eq!(bench.open(1), failed(Failure::NoDisk));
     assert_eq!(bench.lines(), ["no disk reason=no-disk"]);
