@@ -7,3 +7,4 @@ mod random;
 mod recovery;
 mod requests;
 mod shutdown;
+mod survival;

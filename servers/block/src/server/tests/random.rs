@@ -1,11 +1,12 @@
 //! Random lives of a server: requests of every kind, clients that give up or begin anew, a driver that takes little,
-//! reorders, forges and repeats completions, namespaces that change, a device that goes.
+//! reorders, forges and repeats completions, that stops and comes back, namespaces that change, a device that goes.
 //!
 //! What must hold, whatever happens: every question is answered at most once, and once unless its client has gone on to
 //! another one; every transfer that was taken completes exactly once; nothing outside a client's range and direction
 //! ever reaches the driver; once everything has ended, no request is left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -30,6 +31,12 @@ enum Step {
     /// Namespace 1 has so many blocks now.
     Resize(u64),
     Gone,
+    /// The driver stops, with all that it has.
+    Die,
+    /// The next one has started.
+    Come,
+    /// Nobody waits for a driver any longer.
+    GiveUpDriver,
     /// The client stops waiting.
     GiveUp(u32),
 }
@@ -81,6 +88,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Repeat),
         1 => (1..1200_u64).prop_map(Step::Resize),
         1 => client.prop_map(Step::GiveUp),
+        2 => Just(Step::Die),
+        3 => Just(Step::Come),
+        1 => proptest::bool::weighted(0.1).prop_map(|yes| if yes { Step::GiveUpDriver } else { Step::Come }),
     ]
 }
 
@@ -240,6 +250,16 @@ fn live(steps: Vec<Step>) {
                 bench.server.exchange();
             }
             Step::Gone => bench.server.lose(Failure::Gone),
+            Step::Die => {
+                bench.model.borrow_mut().die();
+                last = None;
+                bench.server.exchange();
+            }
+            Step::Come => {
+                bench.model.borrow_mut().dead = None;
+                bench.server.exchange();
+            }
+            Step::GiveUpDriver => bench.server.give_up(),
             Step::GiveUp(client) => {
                 if let Some(old) = books.waiting.get(&client).copied()
                     && !books.offered.contains_key(&old)
@@ -252,6 +272,7 @@ fn live(steps: Vec<Step>) {
         check_history(&bench, checked);
     }
 
+    bench.model.borrow_mut().dead = None;
     // The driver ends what it has; everybody takes what is theirs.
     for _ in 0..40 {
         bench.model.borrow_mut().room = usize::MAX;
