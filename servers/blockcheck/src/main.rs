@@ -9,7 +9,7 @@ use blockcheck::expected::Content;
 use blockcheck::plan::Plan;
 use blockcheck::run::{Contents, Disk, Run};
 use blockcheck::settings::{BLOCKS_MAX, Settings};
-use protocol::block::{BatchRoom, Completion, Information, Transfer};
+use protocol::block::{BatchRoom, Completion, Failure, Information, Transfer};
 use task::{Environment, Inbox, Instant, Started, Stop, log};
 
 task::needs! { disk: call, data: window, log: log }
@@ -35,12 +35,20 @@ impl Contents for Table {
 
 struct Served {
     disk: block_client::Disk,
+    information: Information,
     inbox: Inbox,
 }
 
 impl Disk for Served {
     fn exchange(&mut self, transfers: &BatchRoom<Transfer>, each: &mut dyn FnMut(Completion)) -> Result<usize, Error> {
         self.disk.exchange(transfers, true, &mut self.inbox, each).map(|exchanged| exchanged.accepted)
+    }
+
+    fn resume(&mut self) -> Result<(), Error> {
+        match self.disk.resume()? {
+            information if information == self.information => Ok(()),
+            _ => Err(Error::Server(Failure::Changed)),
+        }
     }
 }
 
@@ -73,7 +81,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     task::ready(Started::Well);
     let mut tell = |line| log!(grants.log, "{line}");
     let begun = Instant::now();
-    let served = Served { disk, inbox: Inbox::new() };
+    let served = Served { disk, information, inbox: Inbox::new() };
     let run = Run::new(served, Table, &grants.data, plan, block_bytes, depth, &mut tell);
     match run.go(settings.requests) {
         Ok(tally) => {

@@ -28,6 +28,12 @@ pub trait Disk {
     /// # Errors
     /// The run cannot go on.
     fn exchange(&mut self, transfers: &BatchRoom<Transfer>, each: &mut dyn FnMut(Completion)) -> Result<usize, Error>;
+
+    /// Begins anew, after the block server has restarted.
+    ///
+    /// # Errors
+    /// The run cannot go on.
+    fn resume(&mut self) -> Result<(), Error>;
 }
 
 /// What is known of the disk's blocks.
@@ -181,11 +187,14 @@ impl<'r, D: Disk, C: Contents> Run<'r, D, C> {
             let _ = room.push(&transfer);
         }
         let slots = &mut self.slots;
-        let taken = self.disk.exchange(&room, &mut |Completion { tag, outcome }| {
+        let taken = match self.disk.exchange(&room, &mut |Completion { tag, outcome }| {
             if let Some(Some(own)) = slots.get_mut(tag as usize) {
                 own.completed = Some(outcome);
             }
-        })?;
+        }) {
+            Err(Error::Restarted) => return self.resume(),
+            taken => taken?,
+        };
         for _ in 0..taken {
             self.untaken.pop_front();
         }
@@ -194,6 +203,20 @@ impl<'r, D: Disk, C: Contents> Run<'r, D, C> {
                 self.ended(slot, &step, covers, outcome);
                 self.slots[slot] = None;
             }
+        }
+        Ok(())
+    }
+
+    /// The block server has restarted: what was under way may have been done or not, and is done once more before anything
+    /// else. Its data lies in the window still.
+    fn resume(&mut self) -> Result<(), Error> {
+        self.tally.restarts += 1;
+        (self.tell)(Line::Restarted { again: self.slots.iter().flatten().count() });
+        self.disk.resume()?;
+        self.untaken.clear();
+        for slot in (0..self.depth).filter(|slot| self.slots[*slot].is_some()) {
+            // There is room for each slot once.
+            let _ = self.untaken.push_back(slot as u8);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use abi::evidence::{ITEMS_MAX, Item, SeenBy, Topic, text};
 use abi::system_call::{DeviceInformation, PciAddress};
 use classify::controllers::NVME_CLASS;
 use protocol::nvme::{Answer, Controller, NAMESPACES_MAX, Request};
-use task::{Call, CallError, Deadline, Device, Evidence, Inbox, Log, abi, log};
+use task::{Call, CallError, Deadline, Device, Evidence, Inbox, Instant, Log, abi, log};
 
 /// Everything that was seen: what was collected, then of each granted controller its function, itself and its namespaces.
 pub type Items = heapless::Vec<Item, { ITEMS_MAX + 2 * NAMESPACES_MAX + 16 }>;
@@ -14,6 +14,10 @@ pub type Items = heapless::Vec<Item, { ITEMS_MAX + 2 * NAMESPACES_MAX + 16 }>;
 /// How long the driver may take to bring its controller up: the longest that a controller may ask for is 127.5 s (NVMe
 /// base 2.0, CAP.TO).
 const START: Duration = Duration::from_secs(150);
+
+/// How long to wait for a driver that has stopped, and how long between two looks for it.
+const RETURN: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Adds an item. Where there is no more room, the last one says so.
 fn add(items: &mut Items, item: Item) {
@@ -89,14 +93,23 @@ pub fn controller(
 
 /// What the driver says of its controller.
 fn ask(driver: Call) -> Result<(Call, Controller), &'static str> {
-    match driver.call_borrowed(&Request::Controller, Deadline::after(START), &mut Inbox::new()) {
-        Ok(Answer::Controller(controller)) => Ok((driver, controller)),
-        Ok(Answer::NoController) => Err("no-controller"),
-        Ok(_) | Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err("malformed"),
-        Err(CallError::Kernel(abi::Error::DeadPeer)) => Err("dead-peer"),
-        Err(CallError::Kernel(abi::Error::TimedOut)) => Err("timed-out"),
-        Err(CallError::Kernel(abi::Error::Denied)) => Err("denied"),
-        Err(CallError::Kernel(abi::Error::Invalid | abi::Error::Busy)) => Err("refused"),
+    let end = Instant::now().plus(RETURN);
+    loop {
+        return match driver.call_borrowed(&Request::Controller, Deadline::after(START), &mut Inbox::new()) {
+            // It may be started again.
+            Err(CallError::Kernel(abi::Error::DeadPeer)) if Instant::now() < end => {
+                // Whatever ends it, the driver is asked.
+                let _ = task::wait(Deadline::after(PAUSE));
+                continue;
+            }
+            Ok(Answer::Controller(controller)) => Ok((driver, controller)),
+            Ok(Answer::NoController) => Err("no-controller"),
+            Ok(_) | Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err("malformed"),
+            Err(CallError::Kernel(abi::Error::DeadPeer)) => Err("dead-peer"),
+            Err(CallError::Kernel(abi::Error::TimedOut)) => Err("timed-out"),
+            Err(CallError::Kernel(abi::Error::Denied)) => Err("denied"),
+            Err(CallError::Kernel(abi::Error::Invalid | abi::Error::Busy)) => Err("refused"),
+        };
     }
 }
 

@@ -14,6 +14,8 @@ use crate::terminal::Terminal;
 
 /// How long one request may take: longer than the device's own time limits.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long to wait for a block server that has stopped.
+const RETURN: Duration = Duration::from_secs(30);
 /// Bytes that are shown of what was read, and on a line.
 const SHOWN_BYTES: u64 = 64;
 const LINE_BYTES: usize = 16;
@@ -28,7 +30,10 @@ fn served(call: Call) -> Disk {
 /// # Errors
 /// Why there is none.
 pub fn information(disk: Call) -> Result<Information, Error> {
-    served(disk).open()
+    match served(disk).open() {
+        Err(Error::Restarted) => Disk::new(disk, RETURN).resume(),
+        result => result,
+    }
 }
 
 /// Reads blocks to the start of the window. [`information`] comes first.
@@ -46,7 +51,11 @@ pub fn read_blocks(disk: Call, first_block: u64, blocks: u32) -> Result<(), Erro
 /// Why it may not be.
 pub fn shut_down(disk: Call) -> Result<(), Error> {
     let disk = served(disk);
-    match disk.shut_down() {
+    let outcome = match disk.shut_down() {
+        Err(Error::Restarted) => disk.resume().and_then(|_| disk.shut_down()),
+        outcome => outcome,
+    };
+    match outcome {
         Err(Error::Server(Failure::Denied)) => disk.open().and_then(|_| disk.flush()),
         // Everything was made durable; the driver only has no notice to give to its device.
         Err(Error::Server(Failure::Unsupported)) => Ok(()),
@@ -74,6 +83,7 @@ fn each_part(
     block_bytes: u32,
     first: u64,
     count: u64,
+    terminal: &mut Terminal,
     mut each: impl FnMut(u64, u64),
 ) -> Result<(), (u64, Error)> {
     let room = data.bytes().checked_div(block_bytes.into()).unwrap_or(0);
@@ -83,7 +93,14 @@ fn each_part(
         if blocks == 0 {
             return Err((block, Error::Server(Failure::Invalid)));
         }
-        read_blocks(disk, block, blocks).map_err(|trouble| (block, trouble))?;
+        if let Err(trouble) = read_blocks(disk, block, blocks) {
+            if trouble != Error::Restarted {
+                return Err((block, trouble));
+            }
+            say!(terminal, "block server restarted lba={block}");
+            information(disk).map_err(|trouble| (block, trouble))?;
+            continue;
+        }
         each(block, u64::from(blocks) * u64::from(block_bytes));
         block = block.saturating_add(blocks.into());
         left -= u64::from(blocks);
@@ -114,7 +131,7 @@ pub fn read(disk: Call, data: &Window, nsid: u32, block: u64, blocks: u32, termi
     let mut hasher = Sha256::new();
     // The range is inside the window: a part is no longer.
     let hash = |_, bytes| data.for_each_chunk(0, bytes, |chunk| hasher.update(chunk)).unwrap_or(());
-    match each_part(disk, data, block_bytes, block, blocks.into(), hash) {
+    match each_part(disk, data, block_bytes, block, blocks.into(), terminal, hash) {
         Err((at, trouble)) => say!(terminal, "read failed nsid={nsid} lba={at} error={trouble}"),
         Ok(()) => {
             let sha256 = Hexadecimal(hasher.finalize().into());
@@ -192,7 +209,7 @@ pub fn verify(disk: Call, data: &Window, block: u64, blocks: Option<u64>, termin
         }
     };
     let start = Instant::now();
-    let read = each_part(disk, data, block_bytes, block, count, judge);
+    let read = each_part(disk, data, block_bytes, block, count, terminal, judge);
     let milliseconds = Instant::now().since(start).as_millis();
     let Patterns { whole, damaged, first_damaged } = patterns;
     match (read, first_damaged) {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use block_client::Error;
-use protocol::block::Information;
+use protocol::block::{Failure, Information};
 use sha2::{Digest, Sha256};
 use task::Window;
 
@@ -81,7 +81,18 @@ pub fn round(
         let first = read.first_block(information.blocks);
         let (nsid, lba) = (information.nsid, information.first_block.saturating_add(first));
         let (blocks, block_bytes) = (read.count, information.block_bytes);
-        match hash(disk, window, &information, read, settings.split) {
+        let mut outcome = hash(disk, window, &information, read, settings.split);
+        while outcome == Err(ReadError::NoData(Error::Restarted)) {
+            tell(format_args!("block server restarted nsid={nsid} lba={lba}"));
+            outcome = match disk.resume() {
+                Ok(own) if own == information => hash(disk, window, &information, read, settings.split),
+                Ok(_) => Err(ReadError::NoData(Error::Server(Failure::Changed))),
+                // It does not come back.
+                Err(Error::Restarted) => break,
+                Err(reason) => Err(ReadError::NoData(reason)),
+            };
+        }
+        match outcome {
             Ok(sha256) => {
                 tell(format_args!(
                     "read nsid={nsid} lba={lba} blocks={blocks} block_bytes={block_bytes} sha256={sha256}"
@@ -137,7 +148,7 @@ mod tests {
     use std::string::{String, ToString};
     use std::vec::Vec;
 
-    use protocol::block::{Failure, Supports, VERSION};
+    use protocol::block::{Supports, VERSION};
 
     use super::*;
 
@@ -147,13 +158,15 @@ mod tests {
         first_block: u64,
         blocks: u64,
         bad: Option<u64>,
+        /// Which requests the block server does not survive.
+        restarts: Vec<usize>,
         requests: Vec<(u64, u32)>,
     }
 
     impl Model {
         fn new(window_bytes: u64) -> Self {
             let window = Window::host(window_bytes, true);
-            Self { window, first_block: 1000, blocks: 100, bad: None, requests: Vec::new() }
+            Self { window, first_block: 1000, blocks: 100, bad: None, restarts: Vec::new(), requests: Vec::new() }
         }
 
         fn data(&self, first: u64, blocks: u32) -> Vec<u8> {
@@ -190,8 +203,15 @@ mod tests {
             })
         }
 
+        fn resume(&mut self) -> Result<Information, Error> {
+            self.information()
+        }
+
         fn read(&mut self, first_block: u64, blocks: u32, offset: u64) -> Result<(), Error> {
             self.requests.push((first_block, blocks));
+            if self.restarts.contains(&self.requests.len()) {
+                return Err(Error::Restarted);
+            }
             if self.bad.is_some_and(|bad| (first_block..first_block + u64::from(blocks)).contains(&bad)) {
                 return Err(Error::Server(Failure::Device { kind: 2, code: 0x81 }));
             }
@@ -220,6 +240,19 @@ mod tests {
         let (lines, _, requests) = model.run("first+5", "true");
         assert!(lines[0].ends_with(&expected.to_string()), "{lines:?}");
         assert_eq!(requests, [(0, 2), (2, 2), (4, 1)]);
+    }
+
+    #[test]
+    fn a_block_server_that_restarts_is_told_of_and_the_read_begins_anew() {
+        let mut model = Model::new(1024);
+        model.restarts = std::vec![2, 3];
+        let expected = Hash(Sha256::digest(model.data(0, 5)).into());
+        let (lines, tally, requests) = model.run("first+5", "true");
+        let restarted = "block server restarted nsid=2 lba=1000";
+        let read = std::format!("read nsid=2 lba=1000 blocks=5 block_bytes=512 sha256={expected}");
+        assert_eq!(lines, [restarted, restarted, &read]);
+        assert_eq!(tally, Tally { good: 1, failed: 0 });
+        assert_eq!(requests, [(0, 2), (2, 2), (0, 2), (0, 2), (2, 2), (4, 1)]);
     }
 
     #[test]

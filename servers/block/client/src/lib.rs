@@ -6,6 +6,19 @@
 //! disk.read(0, 8, 0)?;                                       // blocks 0 to 7 to the start of the window
 //! ```
 //!
+//! A block server that stops, and is started again, knows none of its clients. Whatever a client asks next ends as
+//! [`Error::Restarted`], once: what it had under way may have been done or not, in parts too. [`Disk::resume`] waits for
+//! the server and begins anew; nothing of before is under way any more when it returns, so what is asked again then is
+//! done after it:
+//!
+//! ```ignore
+//! while let Err(Error::Restarted) = disk.write(0, 8, 0) {
+//!     disk.resume()?;                                        // the window is as it was
+//! }
+//! ```
+//!
+//! A driver that stops shows only as a delay.
+//!
 //! `docs/block.md` says what may be relied on.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -19,7 +32,10 @@ use core::time::Duration;
 use protocol::block::{
     Answer, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Information, Operation, Request, Transfer, VERSION,
 };
-use task::{Call, CallError, Deadline, Inbox, abi};
+use task::{Call, CallError, Deadline, Inbox, Instant, abi};
+
+/// How long to wait between two looks for a server that has stopped.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why something was not done, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +47,9 @@ pub enum Error {
         /// The one that it speaks.
         supported: u16,
     },
+    /// The block server has stopped, or has started since it was last asked. What was under way may have been done or
+    /// not; [`Disk::resume`] is the way to go on.
+    Restarted,
     /// The kernel answered so: the block server itself did not.
     Kernel(abi::Error),
     /// The block server's answer is no answer to the request.
@@ -45,6 +64,7 @@ impl fmt::Display for Error {
         let name = match self {
             Self::Server(failure) => return write!(f, "{failure} by=server"),
             Self::Version { supported } => return write!(f, "version supported={supported} by=server"),
+            Self::Restarted => return write!(f, "restarted by=server"),
             Self::Malformed => return write!(f, "malformed by=server"),
             Self::Kernel(abi::Error::Denied) => "denied",
             Self::Kernel(abi::Error::Invalid) => "invalid",
@@ -57,9 +77,9 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// Whether [`Disk::open`] may help: the disk changed, or the server does not know this client.
+    /// Whether [`Disk::resume`] may help: the disk changed, or the server has restarted.
     pub fn is_cured_by_opening(&self) -> bool {
-        matches!(self, Self::Server(Failure::Changed | Failure::NotOpen))
+        matches!(self, Self::Server(Failure::Changed) | Self::Restarted)
     }
 }
 
@@ -89,6 +109,10 @@ impl Disk {
 
     fn ask<'i>(&self, request: &Request<'_>, inbox: &'i mut Inbox) -> Result<Answer<'i>, Error> {
         match self.call.call_borrowed(request, Deadline::after(self.patience), inbox) {
+            // It does not know this client, which has opened its disk before everything else.
+            Ok(Answer::Failed(Failure::NotOpen)) | Err(CallError::Kernel(abi::Error::DeadPeer)) => {
+                Err(Error::Restarted)
+            }
             Ok(Answer::Failed(failure)) => Err(Error::Server(failure)),
             Ok(Answer::Version { supported }) => Err(Error::Version { supported }),
             Ok(answer) => Ok(answer),
@@ -117,6 +141,24 @@ impl Disk {
     /// Why there is no disk.
     pub fn open(&self) -> Result<Information, Error> {
         self.learn(&Request::Open { version: VERSION })
+    }
+
+    /// Begins anew after [`Error::Restarted`], as soon as the server is there again, for as long as a call may take.
+    /// Notification bits that come meanwhile are lost: whoever waits for some looks at everything once afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`Error::Restarted`] if the server has not come back in time.
+    pub fn resume(&self) -> Result<Information, Error> {
+        let end = Instant::now().plus(self.patience);
+        loop {
+            match self.open() {
+                Err(Error::Restarted) if Instant::now() < end => {
+                    // Whatever ends it, the next look tells.
+                    let _ = task::wait(Deadline::after(PAUSE));
+                }
+                result => return result,
+            }
+        }
     }
 
     /// What disk it is now.

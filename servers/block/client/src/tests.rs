@@ -72,7 +72,7 @@ fn it_opens_with_its_version() {
     with(server, |disk| {
         assert_eq!(disk.open(), Ok(INFORMATION));
         let error = disk.flush().unwrap_err();
-        assert!(error == Error::Server(Failure::NotOpen) && error.is_cured_by_opening());
+        assert!(error == Error::Restarted && error.is_cured_by_opening(), "it does not know this client any more");
     });
     with(
         |_| answer(&Answer::Version { supported: 9 }),
@@ -141,5 +141,68 @@ fn completions_are_told_one_by_one() {
         assert_eq!((exchanged.accepted, exchanged.completed, tags), (2, 2, std::vec![7, 1000]));
         let exchanged = disk.exchange(&BatchRoom::new(), false, &mut inbox, |_| panic!()).unwrap();
         assert!(exchanged.changed);
+    });
+}
+
+#[test]
+fn a_server_that_restarts_is_told_once_and_waited_for() {
+    // It opens, is dead for three calls, then knows nobody.
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let (kept, mut clock, mut open) = (calls.clone(), 0, false);
+    let kernel = move |frame: &mut Frame, buffer: &mut [u8]| match abi::system_call::Number::new(frame.code) {
+        Some(abi::system_call::Number::Call) => {
+            let bytes = take(frame, buffer);
+            let is_open = matches!(postcard::from_bytes(&bytes), Ok(Request::Open { .. }));
+            let number = kept.borrow().len();
+            kept.borrow_mut().push(is_open);
+            match number {
+                1..4 => return host::fail(frame, abi::Error::DeadPeer),
+                4 => open = false,
+                _ => {}
+            }
+            open |= is_open;
+            let information = Answer::Information(INFORMATION);
+            let said = if is_open {
+                information
+            } else if open {
+                Answer::Done
+            } else {
+                Answer::Failed(Failure::NotOpen)
+            };
+            give(frame, buffer, &answer(&said));
+        }
+        Some(abi::system_call::Number::Clock) => frame.arguments[0] = clock,
+        _ => {
+            clock = frame.arguments[2];
+            host::fail(frame, abi::Error::TimedOut);
+        }
+    };
+    let granted = abi::start::Granted::Call { handle: 1 };
+    host::with(kernel, || {
+        let disk = Disk::new(task::Grant::from_granted(&granted).unwrap(), Duration::from_secs(1));
+        disk.open().unwrap();
+        assert_eq!(disk.flush(), Err(Error::Restarted));
+        assert_eq!(disk.resume(), Ok(INFORMATION));
+        assert_eq!(disk.flush(), Ok(()));
+    });
+    assert_eq!(*calls.borrow(), [true, false, true, true, true, false]);
+}
+
+#[test]
+fn a_server_that_does_not_come_back_is_not_waited_for_for_ever() {
+    let mut clock = 0;
+    let kernel = move |frame: &mut Frame, _: &mut [u8]| match abi::system_call::Number::new(frame.code) {
+        Some(abi::system_call::Number::Call) => host::fail(frame, abi::Error::DeadPeer),
+        Some(abi::system_call::Number::Clock) => frame.arguments[0] = clock,
+        _ => {
+            clock = frame.arguments[2];
+            host::fail(frame, abi::Error::TimedOut);
+        }
+    };
+    let granted = abi::start::Granted::Call { handle: 1 };
+    host::with(kernel, || {
+        let disk = Disk::new(task::Grant::from_granted(&granted).unwrap(), Duration::from_secs(1));
+        assert_eq!(disk.resume(), Err(Error::Restarted));
+        assert_eq!(Instant::now().nanoseconds(), 1_000_000_000);
     });
 }

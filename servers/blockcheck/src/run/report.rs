@@ -27,6 +27,11 @@ pub enum Line {
         /// What it is.
         seen: Seen,
     },
+    /// The block server has restarted.
+    Restarted {
+        /// Operations that were under way, and are asked for once more.
+        again: usize,
+    },
     /// An operation was not done.
     Failed {
         /// The operation.
@@ -41,6 +46,7 @@ impl fmt::Display for Line {
         match self {
             Self::Flushed { generation, issued } => write!(f, "flushed generation={generation} issued={issued}"),
             Self::Wrong { block, expected, seen } => write!(f, "wrong block={block} expected={expected} found={seen}"),
+            Self::Restarted { again } => write!(f, "block server restarted again={again}"),
             Self::Failed { step, failure } => write!(
                 f,
                 "request failed operation={} lba={} blocks={} generation={} error={failure}",
@@ -74,6 +80,8 @@ pub struct Tally {
     pub errors: u64,
     /// Operations that were not done.
     pub failed: u64,
+    /// How often the block server has restarted.
+    pub restarts: u64,
 }
 
 impl Tally {
@@ -95,11 +103,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, reads, writes, zeroes, flushes, bytes, verified, errors, failed } = self;
+        let Self { requests, reads, writes, zeroes, flushes, bytes, verified, errors, failed, restarts } = self;
         write!(
             f,
             "requests={requests} bytes={bytes} errors={errors} failed={failed} verified={verified} reads={reads} \
-             writes={writes} zeroes={zeroes} flushes={flushes}"
+             writes={writes} zeroes={zeroes} flushes={flushes} restarts={restarts}"
         )
     }
 }

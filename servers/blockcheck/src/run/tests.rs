@@ -25,6 +25,8 @@ enum Fault {
     Torn(u32),
     /// Every so many operations fails.
     Failed(u32),
+    /// The block server restarts every so many operations; some of what was under way was done, some in part.
+    Restarted(u32),
 }
 
 const BLOCK: usize = 512;
@@ -66,6 +68,21 @@ impl Model {
 
 impl Disk for Model {
     fn exchange(&mut self, transfers: &BatchRoom<Transfer>, each: &mut dyn FnMut(Completion)) -> Result<usize, Error> {
+        let has_restarted =
+            |own: &Self| matches!(own.fault, Fault::Restarted(period) if own.count.is_multiple_of(period));
+        if !self.pending.is_empty() && has_restarted(self) {
+            self.count += 1;
+            for (index, Transfer { operation, .. }) in core::mem::take(&mut self.pending).into_iter().enumerate() {
+                match operation {
+                    Operation::Write { first_block, offset, durable, .. } if index % 3 == 1 => {
+                        let _ = self.perform(&Operation::Write { first_block, blocks: 1, offset, durable });
+                    }
+                    operation if index % 3 == 2 => drop(self.perform(&operation)),
+                    _ => {}
+                }
+            }
+            return Err(Error::Restarted);
+        }
         let taken = transfers.batch().iter().take(self.room).inspect(|own| self.pending.push_back(*own)).count();
         // Half of what is there, the last first.
         for _ in 0..self.pending.len().div_ceil(2) {
@@ -74,6 +91,10 @@ impl Disk for Model {
             each(Completion { tag, outcome });
         }
         Ok(taken)
+    }
+
+    fn resume(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -142,4 +163,13 @@ fn a_failed_operation_is_told_and_its_blocks_are_not_judged() {
     let (tally, lines, _) = run(Fault::Failed(10), 32);
     assert!(tally.failed > 90 && tally.errors == 0, "{tally} {lines:?}");
     assert!(lines.iter().filter(|line| matches!(line, Line::Failed { .. })).count() == TOLD_MAX as usize);
+}
+
+#[test]
+fn after_a_restart_of_the_block_server_what_was_under_way_is_done_again() {
+    let (tally, lines, disk) = run(Fault::Restarted(13), 32);
+    assert_eq!((tally.errors, tally.failed), (0, 0), "{lines:?}");
+    assert!(tally.restarts > 20, "{tally}");
+    assert!(lines.iter().any(|line| matches!(line, Line::Restarted { again } if *again > 1)));
+    assert_eq!(Judge::new(PLAN, 1000, 1000).disk(&disk, BLOCK).next(), None);
 }

@@ -86,6 +86,20 @@ fn nothing_that_overlaps_an_undecided_change_goes_before_its_end() {
 }
 
 #[test]
+fn a_driver_without_room_for_an_undecided_change_is_not_given_what_overlaps_it() {
+    let mut bench = writers();
+    bench.exchange(1, &[Transfer { tag: 1, operation: write(500) }], false);
+    bench.answers();
+    bench.die();
+    bench.model.borrow_mut().room = 0;
+    bench.come_back();
+    bench.transfer(2, read(4));
+    bench.model.borrow_mut().room = 9;
+    bench.server.exchange();
+    assert_eq!(bench.has(), [500]);
+}
+
+#[test]
 fn a_driver_never_has_two_changes_that_overlap() {
     let mut bench = writers();
     let transfers = [write(0), write(8), write(4), read(0)].map(|operation| Transfer { tag: 0, operation });

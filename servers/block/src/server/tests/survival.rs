@@ -371,8 +371,9 @@ fn register(seen: &[Seen]) -> Result<(), &'static str> {
         let (first_end, last_begin) = zones.entry(own.value).or_insert((u64::MAX, 0));
         (*first_end, *last_begin) = (own.end.min(*first_end), own.begin.max(*last_begin));
     }
-    let forward = |zone: &(u64, u64)| zone.0 < zone.1;
-    let (forward, backward): (Vec<(u64, u64)>, Vec<(u64, u64)>) = zones.values().copied().partition(forward);
+    let is_forward = |zone: &(u64, u64)| zone.0 < zone.1;
+    let forward: Vec<_> = zones.values().copied().filter(is_forward).collect();
+    let backward: Vec<_> = zones.values().copied().filter(|zone| !is_forward(zone)).collect();
     for (index, one) in forward.iter().enumerate() {
         if forward[..index].iter().any(|other| one.0 < other.1 && other.0 < one.1) {
             return Err("two values, each seen before and after the other");
