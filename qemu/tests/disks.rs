@@ -178,7 +178,7 @@ fn what_is_written_is_on_the_disk_and_nothing_else_has_changed() {
         .collect();
     let expected = [
         ("version", "version"),
-        ("early", "not-open"),
+        ("early", "restarted"),
         ("write", "denied"),
         ("discard", "denied"),
         ("zeroes", "denied"),

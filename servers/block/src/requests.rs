@@ -27,7 +27,7 @@ use protocol::block::{Failure, REQUESTS_MAX};
 use protocol::nvme::{BATCH_MAX, Operation, Transfer};
 use task::abi::start::CLIENTS_MAX;
 
-use changing::{Changing, changes};
+use changing::Changing;
 use list::List;
 
 /// Most transfers that the driver has at a time, but for those of clients with nothing else in flight.
@@ -275,9 +275,7 @@ impl<R> Requests<R> {
         let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::InFlight;
-        if changes(request.transfer.operation) {
-            self.changing.add(index, &request.transfer);
-        }
+        self.changing.add(index, &request.transfer);
         // There is room: it was looked at.
         let _ = batch.push(request.transfer);
         self.parties[party].in_flight += 1;
@@ -300,9 +298,7 @@ impl<R> Requests<R> {
             let index = (transfer.tag & ((1 << INDEX_BITS) - 1)) as usize;
             let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) else { continue };
             request.state = State::Waiting;
-            if !request.undecided {
-                self.changing.remove(index);
-            }
+            self.changing.take_back(index);
             let party = &mut self.parties[usize::from(request.party)];
             party.in_flight -= 1;
             self.in_flight -= 1;
@@ -332,6 +328,7 @@ impl<R> Requests<R> {
     /// The driver has stopped: what it had is undecided, and waits before everything else, in its old order. What nobody
     /// waits for any more is forgotten, a Compare ends as interrupted. Returns the parties that have to be told of that, one
     /// a bit.
+    #[cold]
     pub fn unsettle(&mut self) -> u32 {
         let mut told = 0;
         let mut old: Vec<(u32, u8), REQUESTS> = Vec::new();
@@ -355,10 +352,11 @@ impl<R> Requests<R> {
             self.parties[usize::from(party)].in_flight -= 1;
             // The sequence in a tag has the tag's upper bits, and goes round.
             let age = self.sequence.wrapping_sub(tag >> INDEX_BITS) << INDEX_BITS;
+            let place = old.iter().position(|(other, _)| *other > age).unwrap_or(old.len());
             // There is room for all.
-            let _ = old.push((age, index as u8));
+            let _ = old.insert(place, (age, index as u8));
         }
-        old.sort_unstable();
+        // The youngest first, so that the oldest comes to stand before it.
         for (_, index) in old {
             let index = usize::from(index);
             if let Some(request) = &self.entries[index] {

@@ -258,7 +258,7 @@ impl Receive {
         };
         match reply_receive(frame) {
             // Nobody waited for the answer, and the kernel has not waited for the next call.
-            Err(Error::Invalid) => Err(ReplyError::Gone),
+            Err(Error::Invalid | Error::DeadPeer) => Err(ReplyError::Gone),
             result => Ok(result),
         }
     }
@@ -399,12 +399,19 @@ mod tests {
 
     #[test]
     fn a_client_that_is_gone_is_passed_over() {
+        // It waits for something else, or has stopped.
+        for error in [Error::Invalid, Error::DeadPeer] {
+            passed_over(error);
+        }
+    }
+
+    fn passed_over(error: Error) {
         let calls = Rc::new(RefCell::new(Vec::new()));
         let kept = calls.clone();
         let kernel = move |frame: &mut Frame, _: &mut [u8]| {
             kept.borrow_mut().push(frame.arguments[0]);
             if frame.arguments[0] == 0x77 {
-                host::fail(frame, Error::Invalid);
+                host::fail(frame, error);
             } else {
                 frame.arguments = [0, 0, 1, 0];
             }

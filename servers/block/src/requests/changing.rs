@@ -16,6 +16,8 @@ struct Range {
 }
 
 impl Range {
+    const NOTHING: Self = Self { nsid: 0, first_block: 0, blocks: 0 };
+
     fn of(transfer: &Transfer) -> Self {
         Self { nsid: transfer.nsid, first_block: transfer.first_block, blocks: transfer.blocks }
     }
@@ -26,8 +28,43 @@ impl Range {
     }
 }
 
-/// Numbers below `N`, packed.
-type Marks = [u64; 3];
+/// A mark for each number.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    words: [u64; 3],
+    count: usize,
+}
+
+impl Marks {
+    const NONE: Self = Self { words: [0; 3], count: 0 };
+
+    fn has(&self, index: usize) -> bool {
+        self.words[index / 64] & 1 << (index % 64) != 0
+    }
+
+    fn add(&mut self, index: usize) {
+        self.words[index / 64] |= 1 << (index % 64);
+        self.count += 1;
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.words[index / 64] &= !(1 << (index % 64));
+        self.count -= 1;
+    }
+
+    fn any(&self, matches: impl Fn(usize) -> bool) -> bool {
+        for (word, marks) in self.words.iter().enumerate() {
+            let mut left = *marks;
+            while left != 0 {
+                if matches(word * 64 + left.trailing_zeros() as usize) {
+                    return true;
+                }
+                left &= left - 1;
+            }
+        }
+        false
+    }
+}
 
 /// Changes, by the numbers of their requests, which are below `N`.
 #[derive(Debug)]
@@ -35,7 +72,7 @@ pub struct Changing<const N: usize> {
     ranges: [Range; N],
     /// Those that are here.
     all: Marks,
-    /// Those of them that are undecided.
+    /// Those of them that a driver had that has stopped.
     undecided: Marks,
 }
 
@@ -43,47 +80,55 @@ impl<const N: usize> Changing<N> {
     /// None.
     pub const fn new() -> Self {
         const { assert!(N <= 3 * 64, "each has a mark") };
-        let nothing = Range { nsid: 0, first_block: 0, blocks: 0 };
-        Self { ranges: [nothing; N], all: [0; 3], undecided: [0; 3] }
+        Self { ranges: [Range::NOTHING; N], all: Marks::NONE, undecided: Marks::NONE }
     }
 
-    /// A driver is given this change.
+    /// A driver is given this, which is here already if it is undecided.
+    #[inline]
     pub fn add(&mut self, index: usize, transfer: &Transfer) {
-        self.ranges[index] = Range::of(transfer);
-        self.all[index / 64] |= 1 << (index % 64);
+        if changes(transfer.operation) && !self.all.has(index) {
+            self.ranges[index] = Range::of(transfer);
+            self.all.add(index);
+        }
     }
 
     /// The driver has stopped that had this; nothing, if it is no change.
     pub fn unsettle(&mut self, index: usize) {
-        self.undecided[index / 64] |= self.all[index / 64] & 1 << (index % 64);
+        if self.all.has(index) && !self.undecided.has(index) {
+            self.undecided.add(index);
+        }
     }
 
-    /// It has ended, or was not taken.
+    /// It was not taken.
+    pub fn take_back(&mut self, index: usize) {
+        if !self.undecided.has(index) {
+            self.remove(index);
+        }
+    }
+
+    /// It has ended; nothing, if it is not here.
+    #[inline]
     pub fn remove(&mut self, index: usize) {
-        self.all[index / 64] &= !(1 << (index % 64));
-        self.undecided[index / 64] &= !(1 << (index % 64));
+        if self.all.count == 0 || !self.all.has(index) {
+            return;
+        }
+        self.all.remove(index);
+        if self.undecided.has(index) {
+            self.undecided.remove(index);
+        }
     }
 
     /// Whether this one has to wait: a change for all changes that it overlaps, anything else for those that are
     /// undecided; what is undecided itself for none, because the driver had all these at once before.
     #[inline]
     pub fn holds_up(&self, transfer: &Transfer, is_undecided: bool) -> bool {
-        let marks = if changes(transfer.operation) { &self.all } else { &self.undecided };
-        if is_undecided || *marks == [0; 3] || transfer.operation == Operation::Flush {
-            return false;
-        }
-        self.overlaps(marks, &Range::of(transfer))
+        let against = if changes(transfer.operation) { &self.all } else { &self.undecided };
+        against.count > 0 && !is_undecided && self.overlaps(against, transfer)
     }
 
-    fn overlaps(&self, marks: &Marks, range: &Range) -> bool {
-        (0..).zip(marks).any(|(word, marks)| {
-            let mut left = *marks;
-            core::iter::from_fn(|| {
-                let bit = left.checked_ilog2()?;
-                left &= !(1 << bit);
-                Some(word * 64 + bit as usize)
-            })
-            .any(|index| self.ranges[index].overlaps(range))
-        })
+    #[inline(never)]
+    fn overlaps(&self, against: &Marks, transfer: &Transfer) -> bool {
+        let range = Range::of(transfer);
+        transfer.operation != Operation::Flush && against.any(|index| self.ranges[index].overlaps(&range))
     }
 }

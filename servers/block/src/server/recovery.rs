@@ -58,6 +58,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// The driver did not do what it was asked.
+    #[cold]
     pub(super) fn part(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::Lost(failure) => self.lose(failure),
@@ -72,6 +73,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// Looks for a driver. Whether there is one.
+    #[cold]
     pub(super) fn recover(&mut self) -> bool {
         match self.driver.begin(PATIENCE) {
             Ok(hello) => self.welcome(hello),
@@ -105,6 +107,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// The driver is lost: whoever waits is told, and whoever asks later.
+    #[cold]
     pub(super) fn lose(&mut self, failure: Failure) {
         if self.lost().is_some() {
             return;
