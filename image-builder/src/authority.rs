@@ -14,6 +14,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::charter::RestartPolicy;
+use crate::charter::duration::Duration;
 use crate::charter::values::Bytes;
 
 /// What the tasks of a system may do.
@@ -191,6 +193,18 @@ pub enum Right {
         /// Which of the two.
         action: &'static str,
     },
+    /// Watches over a task and restarts it.
+    Supervise {
+        /// Which task.
+        task: String,
+        /// When, and how often it must be heard.
+        policy: String,
+    },
+    /// Stops a task.
+    Kill {
+        /// Which task.
+        task: String,
+    },
 }
 
 /// A device: its name, and which function it is.
@@ -267,7 +281,17 @@ impl fmt::Display for Right {
             Self::Inspect { topic } => write!(f, "asks the kernel about all {topic}"),
             Self::Power { action: "off" } => f.write_str("switches the machine off"),
             Self::Power { .. } => f.write_str("resets the machine"),
+            Self::Supervise { task, policy } => write!(f, "watches over task `{task}`: {policy}"),
+            Self::Kill { task } => write!(f, "stops task `{task}`"),
         }
+    }
+}
+
+/// A supervisor's policy, as text.
+fn policy(restart: RestartPolicy, heartbeat: Option<Duration>) -> String {
+    match heartbeat {
+        Some(heartbeat) => format!("{restart}; heartbeat {heartbeat}"),
+        None => restart.to_string(),
     }
 }
 

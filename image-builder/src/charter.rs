@@ -3,10 +3,13 @@
 //! Values are of types that cannot hold a wrong one ([`values`]); every one of them knows where it was written, so that
 //! later checks can point at it. References are still names: [`mod@crate::check`] resolves them.
 
+pub mod duration;
 pub mod partition;
 pub mod values;
 
 use abi::package::{InspectTopic, PowerAction};
+use abi::supervision::GiveUp;
+use duration::Duration;
 use partition::{Partition, Share};
 use values::{
     Access, Bar, Broker, Class, Name, Namespace, Offset, PciAddress, Priority, ProgramName, SettingName, Size,
@@ -272,6 +275,53 @@ pub enum GrantKind {
         /// Which of the two.
         action: PowerAction,
     },
+    /// Watches over a task and restarts it.
+    Supervise {
+        /// Which task.
+        task: Located<Name>,
+        /// When to restart it.
+        restart: RestartPolicy,
+        /// How often it must say that it is alive; `None` if it need not.
+        heartbeat: Option<Duration>,
+    },
+    /// Stops a task.
+    Kill {
+        /// Which task.
+        task: Located<Name>,
+    },
+}
+
+/// When a task is restarted; see [`abi::supervision::Restart`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartPolicy {
+    /// Most restarts within the time; 0 for never.
+    pub limit: u8,
+    /// The time.
+    pub within: Duration,
+    /// How long the second restart within the time waits.
+    pub back_off: Duration,
+    /// What happens when the limit is reached.
+    pub give_up: GiveUp,
+}
+
+impl RestartPolicy {
+    /// Where the charter says nothing else.
+    pub const DEFAULT: Self = Self {
+        limit: 5,
+        within: Duration::milliseconds(60_000),
+        back_off: Duration::milliseconds(100),
+        give_up: GiveUp::Degrade,
+    };
+}
+
+impl std::fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { limit, within, back_off, give_up } = self;
+        match limit {
+            0 => write!(f, "never restarts, {}", give_up.name()),
+            _ => write!(f, "{limit} restarts in {within}, back-off {back_off}, then {}", give_up.name()),
+        }
+    }
 }
 
 impl GrantKind {
@@ -292,6 +342,8 @@ impl GrantKind {
             Self::Console => Kind::Console,
             Self::Inspect { .. } => Kind::Inspect,
             Self::Power { .. } => Kind::Power,
+            Self::Supervise { .. } => Kind::Supervise,
+            Self::Kill { .. } => Kind::Kill,
         }
     }
 }

@@ -13,6 +13,7 @@ mod needs;
 mod number;
 mod references;
 mod stacks;
+mod supervision;
 mod unused;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ pub fn check(charter: Charter, files: &Programs, problems: &Problems) -> Option<
     devices::check(&charter, problems);
     memory::check(&charter, problems);
     calls::check(&charter, problems);
+    supervision::check(&charter, problems);
     disks::check(&charter, problems);
     number::check(&charter, problems);
     let programs = programs(&charter, files, problems);

@@ -1,7 +1,7 @@
 //! The authority graph of a charter: tasks, endpoints, devices and regions, and who may use what.
 //!
 //! An arrow goes from who acts to what is acted on: from a client through an endpoint to its server, from a task to its
-//! memory. Interrupts and signals, which only wake, are dashed. Log components are left out: they would hide the rest.
+//! memory. Interrupts and signals, which only wake, are dashed, and so is what only stops or restarts. Log components are left out: they would hide the rest.
 
 mod svg;
 
@@ -75,7 +75,7 @@ pub struct Edge {
     pub to: usize,
     /// What it allows.
     pub label: String,
-    /// Whether it only wakes.
+    /// Whether it only wakes, stops or restarts.
     pub wakes: bool,
 }
 
@@ -207,6 +207,10 @@ impl Graph {
             GrantKind::Power { action } => {
                 self.edge(own, self.find(NodeKind::Kernel, "kernel"), &format!("power: {}", action.name()), false);
             }
+            GrantKind::Supervise { task, .. } => {
+                self.edge(own, self.find(NodeKind::Task, task.as_str()), "restarts", true);
+            }
+            GrantKind::Kill { task } => self.edge(own, self.find(NodeKind::Task, task.as_str()), "stops", true),
             GrantKind::Log { .. } => {}
         }
     }

@@ -8,6 +8,7 @@ mod devices;
 mod disks;
 mod grants;
 mod reader;
+mod supervision;
 mod syntax;
 mod tasks;
 

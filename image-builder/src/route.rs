@@ -72,14 +72,32 @@ pub fn routes(examined: &Examined, only: Option<&str>) -> Vec<Routes> {
                 let about = program.map_or(task.name.span, |name| name.span);
                 problem_at(report, about).map_or("no program", |problem| problem.message.as_str()).to_owned()
             }),
-            needs: needs.unwrap_or_default().iter().map(|need| route(charter, task, need, report)).collect(),
+            needs: needs.unwrap_or_default().iter().flat_map(|need| routes_of(charter, task, need, report)).collect(),
         }
     });
     routes.collect()
 }
 
-fn route(charter: &Charter, task: &Task, need: &OwnedNeed, report: &Report) -> Route {
-    let grant = task.grants.iter().find(|grant| grant.name.as_str() == need.name);
+/// The routes of a need. Of a kind that a program takes as many of as there are, by any name, each has its own.
+fn routes_of(charter: &Charter, task: &Task, need: &OwnedNeed, report: &Report) -> Vec<Route> {
+    let same_kind: Vec<&Grant> = match need.kind {
+        needs::Kind::Supervise | needs::Kind::Kill => {
+            task.grants.iter().filter(|grant| grant.kind.kind() == need.kind).collect()
+        }
+        _ => Vec::new(),
+    };
+    if same_kind.is_empty() {
+        let grant = task.grants.iter().find(|grant| grant.name.as_str() == need.name);
+        return vec![route(charter, task, need, grant, report)];
+    }
+    let one = |grant: &Grant| {
+        let need = OwnedNeed { name: grant.name.as_str().into(), ..need.clone() };
+        route(charter, task, &need, Some(grant), report)
+    };
+    same_kind.into_iter().map(one).collect()
+}
+
+fn route(charter: &Charter, task: &Task, need: &OwnedNeed, grant: Option<&Grant>, report: &Report) -> Route {
     let line = |span: Span| report.position(span).0;
     let (from, because) = match grant {
         Some(grant) if grant.kind.kind() != need.kind => {
@@ -137,7 +155,7 @@ fn sources(charter: &Charter, task: &Task, grant: &Grant) -> Vec<(String, Span)>
                 sources.extend(window.map(|window| (format!("window `{}`", name.value), window.name.span)));
             }
         }
-        GrantKind::Signal { task: name } => {
+        GrantKind::Signal { task: name } | GrantKind::Supervise { task: name, .. } | GrantKind::Kill { task: name } => {
             sources.extend(charter.task(name).map(|(_, task)| (format!("task `{}`", name.value), task.name.span)));
         }
         GrantKind::Registers { device: name, .. }

@@ -7,8 +7,10 @@
 pub mod reference;
 
 use abi::package::{InspectTopic, PowerAction};
+use abi::supervision::{GiveUp, RESTARTS_MAX};
 use serde_json::{Map, Value, json};
 
+use crate::charter::RestartPolicy;
 use crate::charter::values::Broker;
 
 const NAME: &str = "^[a-z0-9-]{1,28}$";
@@ -17,6 +19,7 @@ const PCI_ADDRESS: &str = "^([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[01][0-9a-fA-F]\\.[
 const PROGRAM: &str = "^[a-z0-9_-]{1,64}$";
 const CLASS: &str = "^(nvme|[0-9a-fA-F]{2}/[0-9a-fA-F]{2}/[0-9a-fA-F]{2})$";
 const GUID: &str = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$";
+const DURATION: &str = "^[0-9]+ *(ms|s|min)$";
 const IDENTIFIER_MAX: u64 = 0xfffe;
 const NAMESPACE_MAX: u64 = 0xffff_fffe;
 
@@ -172,6 +175,29 @@ fn task() -> Value {
             ),
             ("settings", settings),
             ("grants", grants),
+        ],
+    )
+}
+
+fn supervise() -> Value {
+    let policy = RestartPolicy::DEFAULT;
+    let most = "most restarts within the time, 0 for never";
+    let give_up = json!({ "enum": GiveUp::ALL.iter().map(|give_up| give_up.name()).collect::<Vec<_>>(),
+        "description": "what happens when the limit is reached" });
+    let back_off = "how long the second restart within the time waits; each further one twice as long";
+    table(
+        "Watches over a task and restarts it",
+        &["supervise"],
+        [
+            ("supervise", text(NAME, "which task")),
+            ("limit", unless(json!(policy.limit), number(0, RESTARTS_MAX.into(), most))),
+            ("within", unless(json!(policy.within.to_string()), text(DURATION, "the time"))),
+            ("back_off", unless(json!(policy.back_off.to_string()), text(DURATION, back_off))),
+            ("give_up", unless(json!(policy.give_up.name()), give_up)),
+            (
+                "heartbeat",
+                text(DURATION, "stopped if it does not say for so long that it is alive; never, if left out"),
+            ),
         ],
     )
 }
@@ -334,5 +360,7 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
                 )],
             ),
         ),
+        ("supervise", supervise()),
+        ("kill", table("Stops a task", &["kill"], [("kill", text(NAME, "which task"))])),
     ]
 }

@@ -25,7 +25,7 @@ fn the_package_says_what_the_charter_says() {
     assert_eq!(package.contents().name, "charter");
     let tasks: Vec<_> = package.tasks().collect();
     let names: Vec<_> = tasks.iter().map(|task| task.name).collect();
-    assert_eq!(names, ["nvme", "block", "classify", "reader", "console"]);
+    assert_eq!(names, ["nvme", "block", "classify", "reader", "console", "supervisor"]);
 
     let device = package.devices().next().unwrap();
     assert_eq!(device.selector.class, Some((1, 8, 2)));

@@ -65,7 +65,7 @@ fn a_charter_can_be_checked_alone() {
     let arguments = ["check", manifest.to_str().unwrap(), "--programs", folder.path().to_str().unwrap()];
     let output = run(&arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("5 tasks"));
+    assert!(text(&output.stdout).contains("6 tasks"));
     std::fs::write(&manifest, "version = 3").unwrap();
     assert_eq!(run(&arguments).status.code(), Some(1));
 }

@@ -149,6 +149,14 @@ told! {
     disk_beyond_limits_partition: "disk-beyond-limits-partition",
     stack_too_small: "stack-too-small",
     program_bad_stack: "program-bad-stack",
+    supervise_against_priority: "supervise-against-priority",
+    supervise_itself: "supervise-itself",
+    supervise_unknown: "supervise-unknown",
+    supervised_supervisor: "supervised-supervisor",
+    killed_supervisor: "killed-supervisor",
+    duplicate_supervisor: "duplicate-supervisor",
+    bad_duration: "bad-duration",
+    bad_value_supervise: "bad-value-supervise",
     several: "several",
 }
 

@@ -99,8 +99,9 @@ pub fn report(kernel: &mut Kernel, id: TaskId, cause: impl fmt::Display) {
     };
     crate::log!(
         "kernel",
-        "task stopped task={} {cause} instruction={:#x} last_call={} stack={:#x} frame={:#x} backtrace={backtrace}",
+        "task stopped task={} generation={} {cause} instruction={:#x} last_call={} stack={:#x} frame={:#x} backtrace={backtrace}",
         task.name,
+        u64::from(task.restarts) + 1,
         registers.rip,
         last_call(task),
         registers.rsp,

@@ -5,7 +5,8 @@
 //! - [`system_call`]: what each entry asks for;
 //! - [`objects`]: tasks, endpoints and notifications, and who runs next; safe and host-tested;
 //! - [`devices`]: granted devices and their brokers;
-//! - [`memory`]: frames, page tables, address spaces; works at start-up only;
+//! - [`supervision`]: what becomes of tasks that stop, and their restart;
+//! - [`memory`]: frames, page tables, address spaces; works at start-up only, but for what restarts tasks;
 //! - [`platform`]: the machine: ACPI, PCI, interrupt controller, clock, serial port;
 //! - [`crash`]: what is told of a task that stops;
 //! - [`log`]: the serial log; [`console`]: what is typed beside it;
@@ -24,4 +25,5 @@ pub mod objects;
 pub mod platform;
 pub mod start;
 pub mod state;
+pub mod supervision;
 pub mod system_call;

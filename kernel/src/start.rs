@@ -10,7 +10,7 @@ pub use bare::{halt_for_panic, start};
 /// From the package's form of a task to the kernel's.
 #[cfg(any(target_os = "none", test))]
 mod record {
-    use abi::layout::{STACK_TOP, START_INFO};
+    use abi::layout::STACK_TOP;
     use abi::package::{Access, CAPABILITIES_MAX, Capability, Task as Packed};
     use heapless::Vec;
 
@@ -18,15 +18,13 @@ mod record {
     use crate::objects::task::{NO_CALL, Task};
 
     /// A task's record as it is before it first runs; `memory` is what only it uses, in bytes.
-    pub fn record(task: &Packed<'_>, address_space: u64, memory: u64) -> Task {
+    pub fn record(task: &Packed<'_>, registers: Registers, address_space: u64, memory: u64) -> Task {
         let mut capabilities = [None; CAPABILITIES_MAX];
         for (slot, capability) in capabilities.iter_mut().zip(&task.capabilities) {
             *slot = Some(*capability);
         }
-        // A function is entered with its stack eight bytes off a multiple of sixteen, as if it had been called.
-        let arguments = [START_INFO, task.start_info.len() as u64];
         Task {
-            registers: Registers::at_entry(task.entry, STACK_TOP - 8, arguments),
+            registers,
             address_space,
             priority: task.priority,
             capabilities,
@@ -61,6 +59,8 @@ mod record {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use crate::supervision::image::Image;
+        use abi::layout::START_INFO;
         use abi::package::Segment;
 
         #[test]
@@ -85,7 +85,7 @@ mod record {
                 .unwrap(),
                 start_info: &[0; 77],
             };
-            let task = record(&packed, 0x5000, 0x7000);
+            let task = record(&packed, Image::new(&packed, &[]).registers(), 0x5000, 0x7000);
             let registers = task.registers;
             assert_eq!(
                 (registers.rip, registers.rsp % 16, registers.rdi, registers.rsi),
@@ -125,6 +125,8 @@ mod bare {
     use crate::platform::serial::Serial;
     use crate::platform::{self, Platform};
     use crate::state::{Interrupt, Kernel, Machine};
+    use crate::supervision::Supervisor;
+    use crate::supervision::image::Image;
 
     /// The kernel's entry.
     ///
@@ -186,7 +188,7 @@ mod bare {
         for device in package.devices() {
             add_device(&mut memory, kernel, &platform, &device, &regions);
         }
-        add_tasks(&mut memory, kernel, &package, &regions)?;
+        add_tasks(&mut memory, kernel, &package, bytes, &regions)?;
         log!(
             "kernel",
             "memory used_bytes={} dma_bytes={} loader_bytes={} free_bytes={}",
@@ -209,6 +211,7 @@ mod bare {
             owner.service_at = now;
         }
         kernel.start_input(now);
+        kernel.start_heartbeats(now);
         kernel.serve_devices(now);
         Ok(())
     }
@@ -280,6 +283,7 @@ mod bare {
         memory: &mut Memory,
         kernel: &mut Kernel,
         package: &Package<'_>,
+        package_bytes: &[u8],
         regions: &[Region],
     ) -> Result<(), StartError> {
         let count = usize::from(package.contents().tasks);
@@ -295,7 +299,9 @@ mod bare {
             let address_space = memory.task_space(&task, buffer, base)?;
             bind(kernel, id, &task);
             let used = memory.frames.taken() - before + PAGE_BYTES;
-            kernel.objects.add(id, record::record(&task, address_space, used));
+            let image = Image::new(&task, package_bytes);
+            kernel.objects.add(id, record::record(&task, image.registers(), address_space, used));
+            kernel.supervision.watches[index].image = image;
         }
         Ok(())
     }
@@ -315,6 +321,11 @@ mod bare {
                 Capability::Inspect { topic: InspectTopic::Tasks } => kernel.objects.keep_accounts(),
                 Capability::Console { bits } => kernel.input.holder = Some(Holder { task: id, bits }),
                 Capability::Registers { device } => kernel.owners[usize::from(device)].task = Some(id),
+                Capability::Supervise { task, bits, heartbeat } => {
+                    if let Some(watched) = TaskId::new(task.into()) {
+                        kernel.supervision.watch(watched, Supervisor { task: id, bits }, heartbeat);
+                    }
+                }
                 Capability::Interrupt { device, vector, bits } => {
                     let told = (FIRST_VECTOR..devices::END_VECTOR)
                         .position(|number| kernel.devices.interrupt(number) == Some((device, vector)));

@@ -13,6 +13,7 @@ use crate::platform::apic::LocalApic;
 use crate::platform::clock::Clock;
 use crate::platform::power::Power;
 use crate::platform::serial::Serial;
+use crate::supervision::Supervision;
 
 /// Device interrupts that there can be.
 pub const INTERRUPTS: usize = (END_VECTOR - FIRST_VECTOR) as usize;
@@ -61,6 +62,8 @@ pub struct Kernel {
     pub objects: Objects,
     /// Granted devices.
     pub devices: Devices,
+    /// Who watches over which task, and what tasks are restarted from.
+    pub supervision: Supervision,
 }
 
 /// A device's task and what the device waits for.
@@ -78,6 +81,7 @@ impl Kernel {
         Self {
             objects: Objects::new(),
             devices: Devices::new(),
+            supervision: Supervision::new(),
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
             input: Input::new(),
@@ -101,12 +105,14 @@ impl Kernel {
         self.armed = NO_DEADLINE;
         self.objects.expire(now);
         self.serve_devices(now);
+        self.look_for_silence(now);
         self.drain_log();
         self.drain_log_soon(now);
         if self.input.look_at <= now {
             self.look_at_serial(now);
         }
         self.arm_timer_for(self.input.look_at);
+        self.arm_timer_for(self.supervision.look_at);
     }
 
     /// Begins to look at a serial port that does not interrupt.
@@ -173,7 +179,7 @@ impl Kernel {
 
     /// Sets the timer for this time, if that is before what it is set for.
     #[inline]
-    fn arm_timer_for(&mut self, at: u64) {
+    pub(crate) fn arm_timer_for(&mut self, at: u64) {
         if at < self.armed {
             self.set_timer(at);
         }
@@ -238,25 +244,6 @@ impl Kernel {
             log!("charter", "boot complete tasks={tasks}");
         }
         !waiting
-    }
-
-    /// Stops a task: its device first of all, then everything that waits for it is told.
-    pub fn stop(&mut self, id: TaskId) {
-        let now = self.now();
-        for index in 0..DEVICES_MAX {
-            if self.owners[index].task == Some(id) {
-                self.devices.stop(index);
-                self.owners[index].service_at = now;
-            }
-        }
-        self.serve_devices(now);
-        self.drain_log_soon(now);
-        self.objects.stop(id);
-        let task = self.objects.task_mut(id);
-        if task.required && task.started == Started::Unknown {
-            task.started = Started::Failed;
-            self.tell_boot();
-        }
     }
 }
 

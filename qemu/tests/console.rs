@@ -70,7 +70,7 @@ fn every_command_of_the_default_charter_answers() {
     let tasks = ask(&mut system, "tasks");
     let words: Vec<Vec<_>> = tasks.iter().map(|line| line.split_whitespace().collect()).collect();
     let names: Vec<_> = words[1..].iter().map(|words| words[0]).collect();
-    assert_eq!(names, ["nvme", "block", "classify", "reader", "console"]);
+    assert_eq!(names, ["nvme", "block", "classify", "reader", "console", "supervisor"]);
     let own = words.last().unwrap();
     assert_eq!((own[1], own[2], own[3]), ("1", "ready", "well"), "{tasks:?}");
     assert!(

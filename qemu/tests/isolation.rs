@@ -66,7 +66,14 @@ fn tasks_map_what_is_granted_and_nothing_is_writable_and_executable() {
     }
     let windows: BTreeMap<_, u64> =
         spaces.iter().map(|space| (space.task.as_str(), space.windows().map(|window| window.bytes).sum())).collect();
-    let granted = [("nvme", 4 << 20), ("block", 0), ("classify", 0), ("reader", 2 << 20), ("console", 256 << 10)];
+    let granted = [
+        ("nvme", 4 << 20),
+        ("block", 0),
+        ("classify", 0),
+        ("reader", 2 << 20),
+        ("console", 256 << 10),
+        ("supervisor", 0),
+    ];
     assert_eq!(windows, BTreeMap::from(granted));
 
     // The kernel's half maps no memory of tasks but their IPC buffers: there is no direct map.
@@ -92,7 +99,7 @@ fn no_page_of_a_task_holds_a_physical_address_of_dma_memory_or_rings() {
     let hidden = hidden_memory(control);
     let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
     let spaces = memory.tasks(page_table).unwrap();
-    assert_eq!(spaces.len(), 5);
+    assert_eq!(spaces.len(), 6);
 
     let mut secret = vec![hidden.clone()];
     secret.extend(spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)));

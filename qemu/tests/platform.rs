@@ -88,7 +88,7 @@ fn without_a_serial_port_the_boot_goes_on() {
     let memory = control.read_memory(0, 256 << 20).unwrap();
     let holds = |text: &[u8]| memory.windows(text.len()).any(|bytes| bytes == text);
     assert!(holds(b"\nkernel: console input=nothing\n"), "the console has no port");
-    assert!(holds(b"\ncharter: boot complete tasks=5\n"), "the log in memory ends well");
+    assert!(holds(b"\ncharter: boot complete tasks=6\n"), "the log in memory ends well");
 }
 
 #[test]

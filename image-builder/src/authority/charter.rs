@@ -1,6 +1,6 @@
 //! The rights that a charter gives.
 
-use super::{Authority, Device, Holder, Range, Right, selector};
+use super::{Authority, Device, Holder, Range, Right, policy, selector};
 use crate::charter::values::Name;
 use crate::charter::{Blocks, Charter, Grant, GrantKind, Task};
 
@@ -71,6 +71,10 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
         GrantKind::Console => rights.push(Right::Console),
         GrantKind::Inspect { topic } => rights.push(Right::Inspect { topic: topic.name() }),
         GrantKind::Power { action } => rights.push(Right::Power { action: action.name() }),
+        GrantKind::Supervise { task, restart, heartbeat } => {
+            rights.push(Right::Supervise { task: task.value.to_string(), policy: policy(*restart, *heartbeat) });
+        }
+        GrantKind::Kill { task } => rights.push(Right::Kill { task: task.value.to_string() }),
         GrantKind::Log { component } => rights.push(Right::Log { component: component.value.to_string() }),
     }
 }

@@ -4,9 +4,11 @@ use abi::package::{Capability, Package, Task};
 use abi::start::{Granted, StartInfo};
 use protocol::block::{ClientGrant, Extent};
 
+use crate::charter::RestartPolicy;
+use crate::charter::duration::Duration;
 use crate::charter::partition::Partition;
 
-use super::{Authority, Device, Holder, Range, Right, selector};
+use super::{Authority, Device, Holder, Range, Right, policy, selector};
 
 /// A task's part of the package is inconsistent: it was not made by this image builder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +133,23 @@ fn add(
         Granted::Power { handle } => {
             let Capability::Power { action } = capability(handle)? else { return None };
             rights.push(Right::Power { action: action.name() });
+        }
+        Granted::Supervise { handle, task: told, restart, .. } => {
+            let Capability::Supervise { task: watched, heartbeat, .. } = capability(handle)? else { return None };
+            let heartbeat = (*heartbeat != 0).then_some(Duration::milliseconds(*heartbeat));
+            let restart = RestartPolicy {
+                limit: restart.limit,
+                within: Duration::milliseconds(restart.within),
+                back_off: Duration::milliseconds(restart.back_off),
+                give_up: restart.give_up,
+            };
+            // It would watch over another one than it believes to.
+            let watched = (told == watched).then(|| tasks.get(usize::from(*watched)))??;
+            rights.push(Right::Supervise { task: watched.0.name.into(), policy: policy(restart, heartbeat) });
+        }
+        Granted::Kill { handle } => {
+            let Capability::Kill { task: target } = capability(handle)? else { return None };
+            rights.push(Right::Kill { task: tasks.get(usize::from(*target))?.0.name.into() });
         }
         Granted::Log { handle } => {
             let Capability::Log { name } = capability(handle)? else { return None };

@@ -14,6 +14,7 @@ enum Exclusive<'a> {
     Receive(&'a Name),
     Dma(&'a Name),
     Console,
+    Supervise(&'a Name),
 }
 
 impl<'a> Exclusive<'a> {
@@ -24,6 +25,7 @@ impl<'a> Exclusive<'a> {
             GrantKind::Receive { endpoint } => (Self::Receive(&endpoint.value), endpoint.span),
             GrantKind::Dma { region } => (Self::Dma(&region.value), region.span),
             GrantKind::Console => (Self::Console, grant.name.span),
+            GrantKind::Supervise { task, .. } => (Self::Supervise(&task.value), task.span),
             _ => return None,
         })
     }
@@ -35,6 +37,7 @@ impl<'a> Exclusive<'a> {
             Self::Receive(_) => Kind::DuplicateReceiver,
             Self::Dma(_) => Kind::DuplicateOwner,
             Self::Console => Kind::DuplicateConsole,
+            Self::Supervise(_) => Kind::DuplicateSupervisor,
         }
     }
 
@@ -45,6 +48,7 @@ impl<'a> Exclusive<'a> {
             Self::Receive(endpoint) => format!("endpoint `{endpoint}` is received on twice"),
             Self::Dma(region) => format!("region `{region}` is owned twice"),
             Self::Console => "the console is granted twice".into(),
+            Self::Supervise(task) => format!("task `{task}` is watched over twice"),
         }
     }
 
@@ -55,6 +59,7 @@ impl<'a> Exclusive<'a> {
                 "an interrupt goes to one task, by one grant; each queue can have a vector of its own"
             }
             Self::Receive(_) => "a call has one receiver; give each server an endpoint of its own",
+            Self::Supervise(_) => "a task has one supervisor, which alone decides when to restart it",
             Self::Console => "what is typed goes to one task, by one grant; others have the log",
             Self::Dma(_) => "a region has one owner, the driver; grant others a `window` of it",
         }

@@ -57,6 +57,7 @@ fn example(need: &OwnedNeed) -> String {
         needs::Kind::Console => "\"serial\"",
         needs::Kind::Inspect => "\"TOPIC\"",
         needs::Kind::Power => "\"ACTION\"",
+        needs::Kind::Supervise | needs::Kind::Kill => "\"TASK\"",
     };
     format!("{} = {{ {} = {target} }}", need.name, need.kind.key())
 }
@@ -87,9 +88,14 @@ fn needed(charter: &Charter, task: &Task, program: &Executable, problems: &Probl
             client.name.value == woken.value && server == Some(&task.name.value)
         })
     };
+    // A program that watches over tasks, or stops them, takes as many as there are, by any name.
+    let is_one_of_many = |grant: &Grant| {
+        let kind = grant.kind.kind();
+        matches!(kind, needs::Kind::Supervise | needs::Kind::Kill) && program.needs.iter().any(|need| need.kind == kind)
+    };
     for grant in &task.grants {
         let is_needed = program.needs.iter().any(|need| need.name == grant.name.as_str());
-        if !is_needed && !is_carrier(grant) && !tells_a_client(grant) {
+        if !is_needed && !is_carrier(grant) && !tells_a_client(grant) && !is_one_of_many(grant) {
             let message =
                 format!("task `{}` is granted `{}`, which it does not need", task.name.value, grant.name.value);
             let here = "its program does not ask for it";

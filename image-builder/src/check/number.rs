@@ -71,7 +71,8 @@ fn of_task(charter: &Charter, task: &Task, problems: &Problems) {
     };
     let clients = charter.grants().filter(|(_, grant)| calls(grant)).map(|(_, grant)| grant.name.span);
     count(clients.collect(), CLIENTS_MAX, "clients of");
-    let mut bits = own(&|kind| matches!(kind, GrantKind::Interrupt { .. } | GrantKind::Console));
+    let mut bits =
+        own(&|kind| matches!(kind, GrantKind::Interrupt { .. } | GrantKind::Console | GrantKind::Supervise { .. }));
     let signals = |grant: &Grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *name);
     bits.extend(charter.grants().filter(|(_, grant)| signals(grant)).map(|(_, grant)| grant.name.span));
     count(bits, NOTIFICATION_BITS, "interrupts and signals to");

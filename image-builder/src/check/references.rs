@@ -21,7 +21,9 @@ pub fn check(charter: &Charter, problems: &Problems) {
                 let known = &charter.declared.regions;
                 known_or(Kind::UnknownRegion, "region", "regions", name, known, problems);
             }
-            GrantKind::Signal { task: name } => {
+            GrantKind::Signal { task: name }
+            | GrantKind::Supervise { task: name, .. }
+            | GrantKind::Kill { task: name } => {
                 known_or(Kind::UnknownTask, "task", "tasks", name, &charter.declared.tasks, problems);
             }
             GrantKind::Call { endpoint, .. } => self::endpoint(charter, endpoint, problems),

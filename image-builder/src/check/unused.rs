@@ -108,6 +108,7 @@ fn repeated(task: &Task, problems: &Problems) {
     for (position, grant) in task.grants.iter().enumerate() {
         let same = |other: &&Grant| match (&grant.kind, &other.kind) {
             (GrantKind::Signal { task: own }, GrantKind::Signal { task: other })
+            | (GrantKind::Kill { task: own }, GrantKind::Kill { task: other })
             | (GrantKind::Log { component: own }, GrantKind::Log { component: other })
             | (GrantKind::Information { device: own }, GrantKind::Information { device: other })
             | (

@@ -4,6 +4,7 @@ use abi::evidence::EVIDENCE_BYTES;
 use abi::layout::{EVIDENCE, WINDOW_START, WINDOW_STRIDE};
 use abi::package::{Capability, LOG_NAMES_MAX, Segment, Task, WINDOWS_MAX, Window};
 use abi::start::{Client, Grant, Granted, StartInfo};
+use abi::supervision::Restart;
 use heapless::Vec as Bounded;
 
 use super::disk::parameters;
@@ -60,6 +61,18 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
             GrantKind::Console => Granted::Console { handle: handle()?, bits: notification_bits(task, grant)? },
             GrantKind::Inspect { .. } => Granted::Inspect { handle: handle()? },
             GrantKind::Power { .. } => Granted::Power { handle: handle()? },
+            GrantKind::Supervise { task: watched, restart, .. } => Granted::Supervise {
+                handle: handle()?,
+                task: numbers.task(watched)?,
+                restart: Restart {
+                    limit: restart.limit,
+                    within: restart.within.get(),
+                    back_off: restart.back_off.get(),
+                    give_up: restart.give_up,
+                },
+                dependants: dependants(numbers, task, watched)?,
+            },
+            GrantKind::Kill { .. } => Granted::Kill { handle: handle()? },
             GrantKind::Interrupt { vector, .. } => {
                 // The kernel sets the bits; the capability takes a handle all the same.
                 handle()?;
@@ -120,6 +133,12 @@ fn capability(
         GrantKind::Console => Capability::Console { bits: notification_bits(task, grant)? },
         GrantKind::Inspect { topic } => Capability::Inspect { topic: *topic },
         GrantKind::Power { action } => Capability::Power { action: *action },
+        GrantKind::Supervise { task: watched, heartbeat, .. } => Capability::Supervise {
+            task: numbers.task(watched)?,
+            bits: notification_bits(task, grant)?,
+            heartbeat: heartbeat.map_or(0, |heartbeat| heartbeat.get()),
+        },
+        GrantKind::Kill { task } => Capability::Kill { task: numbers.task(task)? },
         GrantKind::Log { component } => {
             let name = log_names(task)?.iter().position(|name| *name == component.as_str());
             Capability::Log { name: name.ok_or(CompileError::Unchecked("too many log names"))? as u8 }
@@ -153,9 +172,33 @@ fn badge_of(numbers: &Numbers<'_>, endpoint: &Name, grant: &charter::Grant) -> R
     position.map(badge).ok_or(CompileError::Unchecked("a call without a client"))
 }
 
+/// The tasks that one supervisor watches over and that call a task, directly or through others, a bit each.
+fn dependants(numbers: &Numbers<'_>, supervisor: &charter::Task, of: &Name) -> Result<u32, CompileError> {
+    let mut called = vec![of];
+    let mut position = 0;
+    while let Some(server) = called.get(position).copied() {
+        let server = numbers.charter.task(server).map(|(_, task)| &task.name.value);
+        for (client, _) in server.into_iter().flat_map(|server| calls(numbers, server)) {
+            if !called.contains(&&client.name.value) {
+                called.push(&client.name.value);
+            }
+        }
+        position += 1;
+    }
+    let mut bits = 0;
+    for grant in &supervisor.grants {
+        if let GrantKind::Supervise { task, .. } = &grant.kind
+            && called[1..].contains(&&task.value)
+        {
+            bits |= 1 << numbers.task(task)?;
+        }
+    }
+    Ok(bits)
+}
+
 /// Whether the kernel sets notification bits for it.
 fn notifies(grant: &charter::Grant) -> bool {
-    matches!(grant.kind, GrantKind::Interrupt { .. } | GrantKind::Console)
+    matches!(grant.kind, GrantKind::Interrupt { .. } | GrantKind::Console | GrantKind::Supervise { .. })
 }
 
 fn notification_bits(task: &charter::Task, grant: &charter::Grant) -> Result<u64, CompileError> {

@@ -8,6 +8,7 @@ use abi::package::{InspectTopic, PowerAction};
 
 use super::disks;
 use super::reader::Table;
+use super::supervision;
 use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
 use crate::charter::{Blocks, Grant, GrantKind, Limit, Located};
 use crate::problem::{Kind, Problem, closest};
@@ -52,6 +53,8 @@ pub fn grant(name: Located<Name>, table: &mut Table<'_>) -> Option<Grant> {
             let action = choice(&target?, table, kind, &actions, "a grant allows one of")?;
             GrantKind::Power { action }
         }
+        needs::Kind::Supervise => supervision::supervise(target, table)?,
+        needs::Kind::Kill => GrantKind::Kill { task: target? },
     };
     Some(Grant { name, kind })
 }

@@ -60,6 +60,8 @@ kinds! {
     TooLarge => "too-large",
     /// Not a multiple of the page.
     Misaligned => "misaligned",
+    /// Not a time.
+    BadDuration => "bad-duration",
     /// Not a PCI address.
     BadPciAddress => "bad-pci-address",
     /// A grant that grants nothing.
@@ -112,6 +114,14 @@ kinds! {
     DuplicateOwner => "duplicate-owner",
     /// A console that two read.
     DuplicateConsole => "duplicate-console",
+    /// A task that two watch over.
+    DuplicateSupervisor => "duplicate-supervisor",
+    /// A supervisor of a task that is not below it.
+    SuperviseAgainstPriority => "supervise-against-priority",
+    /// A supervisor that somebody watches over.
+    SupervisedSupervisor => "supervised-supervisor",
+    /// A supervisor that somebody may stop.
+    KilledSupervisor => "killed-supervisor",
     /// Two devices that may be the same function.
     AmbiguousDevice => "ambiguous-device",
     /// A device that can be a function which another device chooses first.

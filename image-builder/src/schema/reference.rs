@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use super::{CLASS, GUID, NAME, PCI_ADDRESS, PROGRAM, SIZE};
+use super::{CLASS, DURATION, GUID, NAME, PCI_ADDRESS, PROGRAM, SIZE};
 
 /// The keys of a table's schema in Markdown: those that are required first.
 pub fn keys(schema: &Value) -> String {
@@ -50,6 +50,7 @@ fn kind(schema: &Value) -> String {
         Some("string") => match schema["pattern"].as_str() {
             Some(NAME) => "name",
             Some(SIZE) => "size",
+            Some(DURATION) => "time",
             Some(PCI_ADDRESS) => "PCI address",
             Some(CLASS) => "`\"nvme\"`, or `\"CC/SS/PP\"` in hexadecimal",
             Some(PROGRAM) => "file name of 1 to 64 characters `a-z`, `0-9`, `-`, `_`",

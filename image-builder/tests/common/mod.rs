@@ -143,8 +143,10 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
                 need("cloud", Call),
                 need("off", Power),
                 need("reboot", Power),
+                Need { kind: Kill, optional: true, name: "kill" },
             ]),
         ),
+        ("supervisor", program(&[Need { kind: Supervise, optional: true, name: "watch" }, need("log", Log)])),
         ("reader", program(&[need("disk", Call), need("data", Window), need("log", Log)])),
         ("quiet", program(&[])),
         ("deep", deep(&60_000_u32.to_le_bytes())),
@@ -204,6 +206,7 @@ fn any() -> Vec<u8> {
         (Console, ["console", "console2"]),
         (Inspect, ["tasks", "devices"]),
         (Power, ["off", "reboot"]),
+        (Kill, ["kill", "kill2"]),
     ] {
         optional.extend(names.map(|name| Need { kind, optional: true, name }));
     }

@@ -30,6 +30,8 @@ pub struct Task<'a> {
     pub time: u64,
     /// Calls that it has made to other tasks.
     pub calls: u64,
+    /// Its generation: 1, and one more with each restart.
+    pub generation: u32,
     /// Memory that only it uses: program, stack, start information, page tables, IPC buffer. In bytes.
     pub memory: u64,
 }
@@ -79,6 +81,7 @@ mod tests {
             started: Some(true),
             time: u64::MAX,
             calls: u64::MAX,
+            generation: u32::MAX,
             memory: u64::MAX,
         };
         let mut bytes = [0; ENTRY_BYTES_MAX];

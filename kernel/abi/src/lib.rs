@@ -7,6 +7,7 @@
 //! - [`layout`]: where things lie in a task's address space.
 //! - [`evidence`]: what the machine tells of itself, as the UEFI application collected it.
 //! - [`inspect`]: what the kernel tells of the system, to tasks that may ask.
+//! - [`supervision`]: what a supervisor tells the kernel to do with a task that has stopped, and when.
 //! - [`handoff`]: what the UEFI application passes to the kernel, and the kernel's own layout.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod named;
 pub mod needs;
 pub mod package;
 pub mod start;
+pub mod supervision;
 pub mod system_call;
 
 pub use system_call::Error;

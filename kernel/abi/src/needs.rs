@@ -46,11 +46,15 @@ pub enum Kind {
     Inspect = 12,
     /// Switches the machine off or resets it.
     Power = 13,
+    /// Watches over a task and restarts it.
+    Supervise = 14,
+    /// Stops a task.
+    Kill = 15,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Call,
         Self::Receive,
         Self::Signal,
@@ -64,6 +68,8 @@ impl Kind {
         Self::Console,
         Self::Inspect,
         Self::Power,
+        Self::Supervise,
+        Self::Kill,
     ];
 
     /// The kind with this code, if there is one.
@@ -87,6 +93,8 @@ impl Kind {
             Self::Console => "console",
             Self::Inspect => "inspect",
             Self::Power => "power",
+            Self::Supervise => "supervise",
+            Self::Kill => "kill",
         }
     }
 }

@@ -232,6 +232,20 @@ pub enum Capability {
         /// Which of the two.
         action: PowerAction,
     },
+    /// Watch over a task and restart it; one task a task.
+    Supervise {
+        /// Which task.
+        task: u16,
+        /// Which bits tell that it has stopped; never bit 63.
+        bits: u64,
+        /// How often it must say that it is alive, in milliseconds; 0 if it need not.
+        heartbeat: u32,
+    },
+    /// Stop a task.
+    Kill {
+        /// Which task.
+        task: u16,
+    },
 }
 
 /// What the kernel can be asked about, each by a grant of its own; see [`crate::inspect`].

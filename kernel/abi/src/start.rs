@@ -4,6 +4,7 @@
 //! the task with `rdi` = its address and `rsi` = its length in bytes. Handles are small numbers that mean nothing
 //! outside this task; addresses are the task's own virtual ones.
 
+use crate::supervision::Restart;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,22 @@ pub enum Granted {
     /// May switch the machine off, or reset it: which, the capability says.
     Power {
         /// For `Power`.
+        handle: u32,
+    },
+    /// Watches over a task and restarts it.
+    Supervise {
+        /// For `Supervise`.
+        handle: u32,
+        /// The task's number.
+        task: u16,
+        /// When to restart it.
+        restart: Restart,
+        /// Watched tasks that call it, directly or through others, a bit each by their numbers.
+        dependants: u32,
+    },
+    /// May stop a task.
+    Kill {
+        /// For `Kill`.
         handle: u32,
     },
 }

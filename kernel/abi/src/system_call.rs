@@ -45,9 +45,10 @@ pub enum Number {
     /// → a message: `rdi` = reply handle, never zero, `rsi` = bytes, `rdx` = badge of the caller, words; or
     /// → a notification: `rdi` = 0, `rdx` = the bits, which are cleared, never zero.
     /// Notifications go first. Errors: invalid (the reply handle is no longer good, or a length; nothing was waited
-    /// for), denied (receive handle), timed out.
+    /// for), dead peer (the caller has stopped since, whether it was restarted or not; nothing was waited for), denied
+    /// (receive handle), timed out.
     ReplyReceive = 2,
-    /// Answers a caller and goes on. `rdi` = reply handle, `rsi` = bytes, words. Errors: invalid (as above).
+    /// Answers a caller and goes on. `rdi` = reply handle, `rsi` = bytes, words. Errors: invalid, dead peer (as above).
     Reply = 3,
     /// Sets the granted bits in another task's notification word. `rdi` = signal handle.
     Signal = 4,
@@ -103,6 +104,20 @@ pub enum Number {
     /// there is a way, 1: does it, and does not return.
     /// → `rdi` = 1 if there is a way, 0 if there is none. Errors: denied (handle), invalid (`rsi`, or there is no way).
     Power = 19,
+    /// Watches over a task, see [`crate::supervision`]. `rdi` = supervise handle, `rsi` = an
+    /// [`Order`](crate::supervision::Order).
+    /// → `rdi` = a [`Progress`](crate::supervision::Progress), words: see
+    /// [`Supervised`](crate::supervision::Supervised), `rsi` = bytes of the task's name at the start of the IPC buffer.
+    /// Errors: denied (handle), invalid (no such order, or the task is not in a state for it).
+    Supervise = 20,
+    /// Stops a task as if it had failed. `rdi` = kill handle, `rsi` = 0: tells only which one, 1: does it.
+    /// → `rsi` = bytes of the task's name at the start of the IPC buffer. Errors: denied (handle), invalid (`rsi`),
+    /// dead peer (it has stopped already).
+    Kill = 21,
+    /// Tells the kernel that this task still goes round its loop, for a task whose supervisor wants to hear that.
+    /// → `rdi` = nanoseconds after which to say it again, a quarter of those after which it is stopped; 0 if nobody
+    /// wants to hear it.
+    Alive = 22,
 }
 
 named! {
@@ -127,6 +142,9 @@ named! {
     ConsoleWrite "console-write",
     Inspect "inspect",
     Power "power",
+    Supervise "supervise",
+    Kill "kill",
+    Alive "alive",
 }
 
 impl Number {
@@ -153,6 +171,9 @@ impl Number {
             17 => Self::ConsoleWrite,
             18 => Self::Inspect,
             19 => Self::Power,
+            20 => Self::Supervise,
+            21 => Self::Kill,
+            22 => Self::Alive,
             _ => return None,
         })
     }

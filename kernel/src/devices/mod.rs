@@ -241,6 +241,14 @@ impl Devices {
         }
     }
 
+    /// The task that uses the device runs again: the device is as it was when the task first ran. Nothing happens to a
+    /// device that has not stopped.
+    pub fn restart(&mut self, index: usize) {
+        if let Some(Entry { unit: AnyUnit::Nvme(unit), .. }) = self.entries.get_mut(index) {
+            unit.restart();
+        }
+    }
+
     /// Which device and which of its MSI-X table entries an interrupt vector stands for.
     pub fn interrupt(&self, vector: u8) -> Option<(u16, u16)> {
         let number = usize::from(vector.checked_sub(FIRST_VECTOR)?);

@@ -143,6 +143,13 @@ where
         }
     }
 
+    /// Its driver runs again and may use it, if it has stopped: then it knows no address any more.
+    pub(super) fn restart(&mut self) {
+        if self.state == State::Stopped {
+            self.state = State::Running;
+        }
+    }
+
     /// The next step of making the device stop, if it is to; when to come again.
     pub(super) fn service(&mut self, name: &str, function: &mut impl Function, now: u64) -> Option<u64> {
         let after = match self.state {

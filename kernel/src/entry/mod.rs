@@ -37,6 +37,7 @@ mod running {
     use crate::platform;
     use crate::platform::apic::{SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
     use crate::state::Kernel;
+    use crate::supervision::Death;
     use crate::system_call;
 
     /// In this order: the kernel's end is zero at first, so that the image need not hold it.
@@ -222,7 +223,7 @@ mod running {
             exceptions::Cause::new(&task.registers, fault_address(), task.stack_bottom)
         };
         crash::report(kernel, current, cause);
-        kernel.stop(current);
+        kernel.stop(current, Death::Fault);
     }
 
     /// A device's interrupt, the timer, or a stray one.

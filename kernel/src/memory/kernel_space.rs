@@ -54,8 +54,9 @@ impl Memory {
     }
 
     /// Unmaps the boot package and everything that was mapped for the moment. Nobody may use them any more. What is left
-    /// looks into tasks' memory.
+    /// looks into tasks' memory, and makes that of restarted ones new.
     pub fn finish(mut self, package_bytes: u64) -> TaskMemory {
+        let package = self.tables.translate(self.kernel_root, PACKAGE);
         for offset in (0..package_bytes).step_by(PAGE_BYTES as usize) {
             self.tables.unmap(self.kernel_root, PACKAGE + offset);
         }
@@ -64,7 +65,7 @@ impl Memory {
         }
         self.tables.scratch().unmap(TRANSIENT_SLOT);
         self.tables.forget();
-        TaskMemory::new(self.tables)
+        TaskMemory::new(self.tables, package)
     }
 }
 

@@ -1,15 +1,15 @@
 //! Frames, page tables and address spaces.
 //!
 //! Nearly all of it works at start-up only: afterwards no frame changes hands and no task's page table changes. There is
-//! never a direct map: a frame that start-up has to fill, or that the report of a crash is about, is mapped for the
-//! moment in the [`scratch`] pages.
+//! never a direct map: a frame that is to be filled, or that the report of a crash is about, is mapped for the moment in
+//! the [`scratch`] pages.
 //!
 //! - [`frames`]: which physical memory is free.
 //! - [`scratch`]: pages that are mapped for the moment.
 //! - [`tables`]: walks and extends page tables.
 //! - [`kernel_space`]: what the kernel maps for itself.
 //! - [`address_space`]: what a task sees.
-//! - [`task_memory`]: looks into it later.
+//! - [`task_memory`]: looks into it later, and makes it new where a task is restarted.
 
 pub mod address_space;
 pub mod frames;

@@ -15,6 +15,8 @@ pub const TABLE_SLOTS: usize = 4;
 pub const PAGE_SLOT: usize = 4;
 /// The slot for one page of device registers.
 pub const TRANSIENT_SLOT: usize = 5;
+/// The slot for one page that contents are copied from.
+pub const SOURCE_SLOT: usize = 6;
 /// Slots for firmware's tables.
 pub const FIRMWARE_SLOTS: Range<usize> = 16..511;
 

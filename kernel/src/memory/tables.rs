@@ -9,7 +9,7 @@ use x86_64::{PhysAddr, VirtAddr};
 
 use super::MemoryError;
 use super::frames::Frames;
-use super::scratch::{PAGE_SLOT, Scratch, TABLE_SLOTS};
+use super::scratch::{PAGE_SLOT, SOURCE_SLOT, Scratch, TABLE_SLOTS};
 
 const _: () = assert!(IPC_BUFFER_BYTES as u64 == PAGE_BYTES);
 
@@ -118,18 +118,51 @@ impl Tables {
         self.scratch.map(PAGE_SLOT, physical, Flags::empty())
     }
 
-    /// Unmaps one page, if it is mapped.
-    pub fn unmap(&mut self, root: u64, address: u64) {
+    /// The level 1 table that maps a page, if there is one.
+    fn last_table(&mut self, root: u64, address: u64) -> Option<u64> {
         let mut table = root;
         for level in [4, 3, 2] {
             let entry = &self.table(level, table)[index(address, level)];
             if entry.is_unused() {
-                return;
+                return None;
             }
             table = entry.addr().as_u64();
         }
-        self.table(1, table)[index(address, 1)].set_unused();
-        x86_64::instructions::tlb::flush(VirtAddr::new(address));
+        Some(table)
+    }
+
+    /// Unmaps one page, if it is mapped.
+    pub fn unmap(&mut self, root: u64, address: u64) {
+        if let Some(table) = self.last_table(root, address) {
+            self.table(1, table)[index(address, 1)].set_unused();
+            x86_64::instructions::tlb::flush(VirtAddr::new(address));
+        }
+    }
+
+    /// The frame of a page, if it is mapped.
+    pub fn translate(&mut self, root: u64, address: u64) -> Option<u64> {
+        let table = self.last_table(root, address)?;
+        let entry = &self.table(1, table)[index(address, 1)];
+        (!entry.is_unused()).then(|| entry.addr().as_u64())
+    }
+
+    /// Fills a frame with `bytes` of contiguous physical memory, at most a page of it, then zeroes. The memory is not in
+    /// the frame.
+    pub fn copy(&mut self, frame: u64, from: u64, bytes: usize) {
+        let page = self.scratch.map(PAGE_SLOT, frame, Flags::empty());
+        let (bytes, mut done) = (bytes.min(PAGE_BYTES as usize), 0);
+        while done < bytes {
+            let place = from + done as u64;
+            let within = (place % PAGE_BYTES) as usize;
+            let count = (bytes - done).min(PAGE_BYTES as usize - within);
+            let source = self.scratch.map(SOURCE_SLOT, place - within as u64, Flags::empty());
+            // SAFETY: both pages were mapped just now, the one for writing; what is copied lies inside each of them, and
+            // no reference to either exists.
+            unsafe { page.as_ptr().add(done).copy_from_nonoverlapping(source.as_ptr().add(within), count) };
+            done += count;
+        }
+        // SAFETY: as above; the rest of the same page.
+        unsafe { page.as_ptr().add(bytes).write_bytes(0, PAGE_BYTES as usize - bytes) };
     }
 
     /// Fills a frame: `data`, at most a page of it, then zeroes.
@@ -146,7 +179,7 @@ impl Tables {
 
     /// Unmaps what is mapped for the moment.
     pub fn forget(&mut self) {
-        for slot in 0..=PAGE_SLOT {
+        for slot in (0..=PAGE_SLOT).chain([SOURCE_SLOT]) {
             self.scratch.unmap(slot);
         }
         self.mapped = [0; TABLE_SLOTS];

@@ -1,22 +1,33 @@
-//! Tasks' memory as the kernel looks into it while tasks run: a page at a time, in a scratch page, found through the
-//! task's own page tables. No address of a task is ever used as a pointer.
+//! Tasks' memory as the kernel looks into it while tasks run, and makes it new where one is restarted: a page at a time,
+//! in a scratch page, found through the task's own page tables. No address of a task is ever used as a pointer, and no
+//! page table changes but that of the scratch pages.
 
 use abi::layout::{PAGE_BYTES, USER_END};
 
 use super::tables::Tables;
+use crate::supervision::image::Page;
 
 /// Words of a page.
 pub const PAGE_WORDS: usize = PAGE_BYTES as usize / 8;
 
-/// Looks into tasks' memory.
+/// Looks into tasks' memory, and makes it new.
 pub struct TaskMemory {
     tables: Tables,
+    /// Physical address of the boot package, which is contiguous and stays where firmware loaded it.
+    package: Option<u64>,
 }
 
 impl TaskMemory {
-    /// With what start-up built page tables with.
-    pub(super) fn new(tables: Tables) -> Self {
-        Self { tables }
+    /// With what start-up built page tables with, and where the boot package lies.
+    pub(super) fn new(tables: Tables, package: Option<u64>) -> Self {
+        Self { tables, package }
+    }
+
+    /// Makes a page of a task what it is when the task starts. A page that the task does not have is left out.
+    pub fn load(&mut self, root: u64, page: &Page) {
+        if let (Some(frame), Some(package)) = (self.tables.user_frame(root, page.address), self.package) {
+            self.tables.copy(frame, package + page.offset, page.filled);
+        }
     }
 
     /// Looks at the page of a task in which `address` lies; `None` if the task has none mapped there. `root` is the
@@ -36,7 +47,7 @@ impl TaskMemory {
         Some(self.tables.show(frame).as_ptr().cast())
     }
 
-    /// Unmaps what was looked at.
+    /// Unmaps what was looked at or made new.
     pub fn forget(&mut self) {
         self.tables.forget();
     }

@@ -48,10 +48,10 @@ impl Objects {
             return None;
         }
         let task = self.task_mut(client);
-        task.generation += 1;
+        task.calls += 1;
         task.state = State::AwaitingReply(server);
         task.deadline = deadline;
-        let first = task.generation << CLIENT_BITS | client.index() as u64;
+        let first = task.calls << CLIENT_BITS | client.index() as u64;
         self.run_at_once(server);
         Some(HandOver { from: client, to: server, first, bytes, third: badge.into() })
     }
@@ -68,7 +68,7 @@ impl Objects {
             || deadline < self.earliest_deadline
             || self.keeps_accounts()
             || task.state != State::AwaitingReply(server)
-            || task.generation != reply >> CLIENT_BITS
+            || task.calls != reply >> CLIENT_BITS
             || self.ready.is_any_from(task.priority)
             || self.task(server).notification != 0
             || !self.endpoints[endpoint.index()].callers.is_empty()

@@ -4,7 +4,8 @@ use abi::Error;
 use abi::package::{ENDPOINTS_MAX, TASKS_MAX};
 use abi::system_call::{MESSAGE_WORDS, NO_DEADLINE, PEER_STOPPED};
 
-use super::task::State;
+use super::registers::Registers;
+use super::task::{Started, State};
 use super::{EndpointId, Objects, TaskId};
 
 impl Objects {
@@ -53,7 +54,7 @@ impl Objects {
         self.make_ready(id);
     }
 
-    /// Stops a task for good: it never runs again; whoever waits for it, or calls it later, is told *dead peer*; whoever
+    /// Stops a task: it does not run again unless it is restarted; whoever waits for it, or calls it later, is told *dead peer*; whoever
     /// may call it is signalled; its reply handles and those to it are void.
     pub fn stop(&mut self, id: TaskId) {
         match self.task(id).state {
@@ -67,7 +68,9 @@ impl Objects {
             State::AwaitingReply(_) | State::Receiving(_) | State::Waiting => {}
         }
         self.unblock(id);
-        self.task_mut(id).state = State::Stopped;
+        let task = self.task_mut(id);
+        task.state = State::Stopped;
+        task.calls_of_the_dead = task.calls;
         for other in (0..TASKS_MAX).filter_map(TaskId::new) {
             if self.task(other).state == State::AwaitingReply(id) {
                 self.fail_waiting(other, Error::DeadPeer);
@@ -78,6 +81,21 @@ impl Objects {
                 self.close(endpoint);
             }
         }
+    }
+
+    /// Lets a task that has stopped run again, from its beginning, with these registers. Nothing is left of what it was
+    /// signalled or had said of its start; its calls are counted on, so that no reply handle is ever good for two.
+    pub fn restart(&mut self, id: TaskId, registers: Registers) {
+        let task = self.task_mut(id);
+        if task.state != State::Stopped {
+            return;
+        }
+        task.registers = registers;
+        task.notification = 0;
+        task.started = Started::Unknown;
+        task.restarts = task.restarts.saturating_add(1);
+        self.unblock(id);
+        self.make_ready(id);
     }
 
     /// Tells everybody who waits at, or may call, an endpoint whose server has stopped.

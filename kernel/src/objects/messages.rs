@@ -25,7 +25,7 @@ impl Objects {
         }
         let Some(client) = self.current else { return Ok(()) };
         let Some(server) = self.endpoints[endpoint.index()].server else { return Err(Error::DeadPeer) };
-        self.task_mut(client).generation += 1;
+        self.task_mut(client).calls += 1;
         match self.task(server).state {
             State::Receiving(waiting) if waiting == endpoint => {
                 self.block_current(State::AwaitingReply(server), deadline);
@@ -53,7 +53,8 @@ impl Objects {
     /// The current task answers a caller; its registers hold the answer.
     ///
     /// # Errors
-    /// Invalid if the handle is not, or no longer, good, or the length is not.
+    /// Invalid if the handle is not, or no longer, good, or the length is not; dead peer if the caller has stopped since,
+    /// whether it was restarted or not.
     pub fn reply(&mut self, handle: u64, bytes: u64) -> Result<(), Error> {
         if let Some(client) = self.answer(handle, bytes)? {
             self.make_ready(client);
@@ -88,11 +89,10 @@ impl Objects {
         let Some(server) = self.current else { return Ok(None) };
         let client = TaskId::new((handle & ((1 << CLIENT_BITS) - 1)) as usize).ok_or(Error::Invalid)?;
         let task = self.task(client);
-        if bytes > IPC_BUFFER_BYTES as u64
-            || task.state != State::AwaitingReply(server)
-            || task.generation != handle >> CLIENT_BITS
-        {
-            return Err(Error::Invalid);
+        let call = handle >> CLIENT_BITS;
+        if bytes > IPC_BUFFER_BYTES as u64 || task.state != State::AwaitingReply(server) || task.calls != call {
+            let is_of_the_dead = call != 0 && call <= task.calls_of_the_dead && bytes <= IPC_BUFFER_BYTES as u64;
+            return Err(if is_of_the_dead { Error::DeadPeer } else { Error::Invalid });
         }
         let words = self.copy(server, client, bytes);
         let registers = &mut self.task_mut(client).registers;
@@ -151,7 +151,7 @@ impl Objects {
     /// Gives a client's message to its server, with a reply handle for this one call.
     #[inline]
     fn deliver(&mut self, client: TaskId, server: TaskId, badge: u32, bytes: u64) {
-        let handle = self.task(client).generation << CLIENT_BITS | client.index() as u64;
+        let handle = self.task(client).calls << CLIENT_BITS | client.index() as u64;
         let words = self.copy(client, server, bytes);
         let registers = &mut self.task_mut(server).registers;
         registers.set_results(0, handle, bytes, badge.into());

@@ -31,7 +31,7 @@ pub enum State {
     Receiving(EndpointId),
     /// It waits for a notification.
     Waiting,
-    /// It has stopped, for good.
+    /// It has stopped; only a restart makes it run again.
     Stopped,
 }
 
@@ -60,8 +60,12 @@ pub struct Task {
     pub notification: u64,
     /// When its waiting ends, in nanoseconds; `NO_DEADLINE` if never or if it does not wait.
     pub deadline: u64,
-    /// Counts its calls; a reply handle is good for one of them.
-    pub generation: u64,
+    /// Counts its calls, of all its generations together; a reply handle is good for one of them.
+    pub calls: u64,
+    /// How many of them it had made when it last stopped: who answers one of these is told of a dead peer.
+    pub calls_of_the_dead: u64,
+    /// How often it was restarted.
+    pub restarts: u32,
     /// What it is doing.
     pub state: State,
     /// Higher runs first.
@@ -112,7 +116,9 @@ impl Task {
             address_space: 0,
             notification: 0,
             deadline: 0,
-            generation: 0,
+            calls: 0,
+            calls_of_the_dead: 0,
+            restarts: 0,
             state: State::Empty,
             priority: 0,
             next: None,

@@ -184,7 +184,7 @@ fn a_clients_death_voids_its_reply_handle_and_its_place_in_the_queue() {
     objects.stop(id(2));
     objects.signal(id(0), 1);
     run(&mut objects, 0);
-    assert_eq!(objects.reply(handle, 0), Err(Error::Invalid));
+    assert_eq!(objects.reply(handle, 0), Err(Error::DeadPeer));
     objects.receive(Some(ENDPOINT), NO_DEADLINE);
     assert_eq!(objects.task(id(0)).state, State::Receiving(ENDPOINT));
     run_nobody(&mut objects);

@@ -95,7 +95,7 @@ fn state(kernel: &Kernel) -> String {
     let tasks: Vec<_> = kernel
         .objects
         .tasks()
-        .map(|(_, task)| (task.registers, task.state, task.deadline, task.generation, task.notification, task.next))
+        .map(|(_, task)| (task.registers, task.state, task.deadline, task.calls, task.notification, task.next))
         .collect();
     format!("{:?} {} {tasks:#x?}", kernel.objects.current(), kernel.objects.next_event())
 }

@@ -45,7 +45,8 @@ fn task(kernel: &mut Kernel, index: usize, to: &mut [u8; ENTRY_BYTES_MAX]) -> Op
             Started::Failed => Some(false),
         },
         time: nanoseconds(task.time),
-        calls: task.generation,
+        calls: task.calls,
+        generation: task.restarts.saturating_add(1),
         memory: task.memory,
     };
     encode(&entry, to)

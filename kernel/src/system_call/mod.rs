@@ -8,6 +8,9 @@ mod device;
 mod inspect;
 mod log;
 mod power;
+mod supervise;
+
+pub(crate) use power::end as end_machine;
 
 use abi::Error;
 use abi::package::Capability;
@@ -18,6 +21,7 @@ use crate::objects::direct::HandOver;
 use crate::objects::task::Started;
 use crate::objects::{EndpointId, TaskId};
 use crate::state::Kernel;
+use crate::supervision::Death;
 
 /// Results in `rdi`, `rsi`, `rdx`.
 pub type Results = [u64; 3];
@@ -127,6 +131,9 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::ConsoleWrite => console::write(kernel, current, first, second),
         Number::Inspect => inspect::inspect(kernel, current, first, second),
         Number::Power => power::power(kernel, current, first, second),
+        Number::Supervise => return supervise::supervise(kernel, current, first, second),
+        Number::Kill => return supervise::kill(kernel, current, first, second),
+        Number::Alive => Ok([kernel.alive(current), 0, 0]),
         _ => Err(Error::Invalid),
     };
     finish(kernel, current, result);
@@ -159,7 +166,7 @@ fn exit(kernel: &mut Kernel, current: TaskId, code: u64, bytes: u64) {
     let reason = log::Text::copy(&kernel.objects.buffer(current)[..], bytes).without_quotes();
     let cause = format_args!("cause=exit code={code} reason=\"{reason}\" address=none");
     crash::report(kernel, current, cause);
-    kernel.stop(current);
+    kernel.stop(current, Death::Exit);
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) fn power(kernel: &mut Kernel, current: TaskId, handle: u64, doit: u64
 /// Switches the machine off or resets it. No task runs any more: what each of them had to bring to an end, whoever asked
 /// for this has seen to.
 #[cfg(target_os = "none")]
-fn end(kernel: &mut Kernel, action: PowerAction) -> ! {
+pub(crate) fn end(kernel: &mut Kernel, action: PowerAction) -> ! {
     use crate::platform::clock::Clock;
     use crate::platform::power::{MachinePorts, fault_for_ever};
     /// How long registers may take to have their effect.
@@ -68,6 +68,6 @@ fn end(kernel: &mut Kernel, action: PowerAction) -> ! {
 
 /// There is no machine on the host.
 #[cfg(not(target_os = "none"))]
-fn end(_: &mut Kernel, _: PowerAction) -> ! {
+pub(crate) fn end(_: &mut Kernel, _: PowerAction) -> ! {
     unreachable!("without a machine there is no method")
 }

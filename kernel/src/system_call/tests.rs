@@ -16,7 +16,7 @@ use crate::objects::task::{State, Task};
 use crate::objects::{EndpointId, TaskId};
 use crate::state::Kernel;
 
-/// A server (task 0) and a client (task 1) with one capability of each kind, handles 1 to 11.
+/// A server (task 0) and a client (task 1) with one capability of each kind, handles 1 to 13.
 fn kernel() -> Box<Kernel> {
     let mut kernel = Box::new(Kernel::new());
     kernel.objects.set_buffers(Box::leak(vec![[0; IPC_BUFFER_BYTES]; TASKS_MAX].into_boxed_slice()));
@@ -32,6 +32,8 @@ fn kernel() -> Box<Kernel> {
         Capability::Inspect { topic: InspectTopic::Devices },
         Capability::Inspect { topic: InspectTopic::Log },
         Capability::Power { action: PowerAction::Off },
+        Capability::Supervise { task: 2, bits: 16, heartbeat: 0 },
+        Capability::Kill { task: 0 },
     ];
     let mut client = Task { priority: 1, ..Task::empty() };
     for (slot, capability) in client.capabilities.iter_mut().zip(held) {
@@ -72,7 +74,7 @@ fn every_result_register_is_defined_and_the_others_are_kept() {
 #[test]
 fn numbers_that_are_no_call_are_invalid() {
     let mut kernel = kernel();
-    for number in [20, 21, 255, 1 << 32, u64::MAX] {
+    for number in [23, 24, 255, 1 << 32, u64::MAX] {
         assert_eq!(ask(&mut kernel, number, [1, 1, 1, 1]).rax, Error::Invalid as u64);
     }
 }
@@ -81,7 +83,7 @@ fn numbers_that_are_no_call_are_invalid() {
 fn handles_of_another_kind_or_of_nothing_are_denied() {
     let mut kernel = kernel();
     let wrong =
-        |good: u64| [0, 1, 2, 3, 4, 5, 6, 12, 32, 33, 1 << 32 | 1, u64::MAX].into_iter().filter(move |h| *h != good);
+        |good: u64| [0, 1, 2, 3, 4, 5, 6, 14, 32, 33, 1 << 32 | 1, u64::MAX].into_iter().filter(move |h| *h != good);
     for (number, good) in [
         (Number::Call, 1),
         (Number::Signal, 2),
@@ -95,6 +97,8 @@ fn handles_of_another_kind_or_of_nothing_are_denied() {
         (Number::ConsoleWrite, 7),
         (Number::Inspect, 8),
         (Number::Power, 11),
+        (Number::Supervise, 12),
+        (Number::Kill, 13),
     ] {
         for handle in wrong(good) {
             assert_eq!(
@@ -107,7 +111,7 @@ fn handles_of_another_kind_or_of_nothing_are_denied() {
     for handle in wrong(3).filter(|handle| *handle != 4) {
         assert_eq!(ask(&mut kernel, Number::DeviceInformation as u64, [handle, 0, 0, 0]).rax, Error::Denied as u64);
     }
-    for handle in 1..13 {
+    for handle in 1..15 {
         assert_eq!(ask(&mut kernel, Number::ReplyReceive as u64, [0, 0, 0, handle]).rax, Error::Denied as u64);
     }
 }

@@ -3,9 +3,10 @@
 use core::fmt;
 
 use crate::Granted;
+use task::Name;
 
 /// A command that was typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Shows which commands there are.
     Help,
@@ -42,6 +43,11 @@ pub enum Command {
     Cloud,
     /// Shows the machine's evidence, for `image-builder classify`.
     Record,
+    /// Stops a task.
+    Kill {
+        /// Which.
+        task: Name,
+    },
     /// Switches the machine off.
     PowerOff,
     /// Resets the machine.
@@ -85,7 +91,7 @@ pub struct Entry {
 const LOG_LINES: u32 = 20;
 
 /// Every command.
-pub const ENTRIES: [Entry; 12] = [
+pub const ENTRIES: [Entry; 13] = [
     Entry {
         name: "help",
         usage: "help",
@@ -96,7 +102,7 @@ pub const ENTRIES: [Entry; 12] = [
     Entry {
         name: "tasks",
         usage: "tasks",
-        about: "every task: state, priority, time, calls, memory",
+        about: "every task: state, priority, generation, time",
         is_granted: |granted| granted.tasks.is_some(),
         read: |words| words.is_empty().then_some(Command::Tasks),
     },
@@ -173,6 +179,16 @@ pub const ENTRIES: [Entry; 12] = [
         read: |words| words.is_empty().then_some(Command::Record),
     },
     Entry {
+        name: "kill",
+        usage: "kill TASK",
+        about: "stops a task as if it had failed",
+        is_granted: |granted| granted.kills.iter().any(Option::is_some),
+        read: |words| match *words {
+            [task] => Some(Command::Kill { task: task.try_into().ok()? }),
+            _ => None,
+        },
+    },
+    Entry {
         name: "power",
         usage: "power off",
         about: "flushes, and switches the machine off",
@@ -222,19 +238,33 @@ pub(crate) mod tests {
     use super::*;
     use crate::terminal::tests::console;
     use std::string::ToString;
+    use task::abi::start::GRANTS_MAX;
     use task::abi::start::Granted as Started;
-    use task::{Call, Grant, Inspect, Power, Window};
+    use task::{Call, Grant, Inspect, Kill, Power, Window};
 
     pub(crate) fn nothing() -> Granted {
         let console = console();
-        Granted { console, tasks: None, devices: None, history: None, disk: None, cloud: None, off: None, reboot: None }
+        Granted {
+            console,
+            tasks: None,
+            devices: None,
+            history: None,
+            disk: None,
+            cloud: None,
+            off: None,
+            reboot: None,
+            kills: [None; GRANTS_MAX],
+        }
     }
 
     pub(crate) fn everything() -> Granted {
         let inspect = |handle| Inspect::from_granted(&Started::Inspect { handle });
         let power = |handle| Power::from_granted(&Started::Power { handle });
         let call = |handle| Call::from_granted(&Started::Call { handle });
+        let mut kills = [None; GRANTS_MAX];
+        kills[0] = Kill::from_granted(&Started::Kill { handle: 8 });
         Granted {
+            kills,
             tasks: inspect(1),
             devices: inspect(2),
             history: inspect(3),
@@ -258,6 +288,7 @@ pub(crate) mod tests {
         assert_eq!(read("verify 5"), Some(Ok(Command::Verify { block: 5, blocks: None })));
         assert_eq!(read("log 3"), Some(Ok(Command::Log { lines: 3 })));
         assert_eq!(read("power off"), Some(Ok(Command::PowerOff)));
+        assert_eq!(read("kill nvme"), Some(Ok(Command::Kill { task: "nvme".try_into().unwrap() })));
     }
 
     #[test]

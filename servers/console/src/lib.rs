@@ -23,7 +23,8 @@ pub mod session;
 pub mod system;
 pub mod terminal;
 
-use task::{Call, Console, Inspect, Power, Window};
+use task::abi::start::GRANTS_MAX;
+use task::{Call, Console, Inspect, Kill, Power, Window};
 
 /// What the charter grants this task. Everything but the console itself may be missing.
 #[derive(Clone, Copy, Debug)]
@@ -44,4 +45,9 @@ pub struct Granted {
     pub off: Option<Power>,
     /// `{ power = "reboot" }`.
     pub reboot: Option<Power>,
+    /// `{ kill = … }`, one a task.
+    pub kills: Kills,
 }
+
+/// Tasks that may be stopped.
+pub type Kills = [Option<Kill>; GRANTS_MAX];

@@ -132,6 +132,7 @@ impl Session {
             Command::Bench => bench::run(granted, terminal),
             Command::Cloud => granted.cloud.iter().for_each(|call| cloud::verdict(*call, terminal)),
             Command::Record => granted.cloud.iter().for_each(|call| cloud::record(*call, terminal)),
+            Command::Kill { task } => system::kill(&granted.kills, &task, terminal),
             Command::PowerOff => granted.off.iter().for_each(|power| system::end(*power, granted.disk, terminal)),
             Command::Reboot => granted.reboot.iter().for_each(|power| system::end(*power, granted.disk, terminal)),
         }

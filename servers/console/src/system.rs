@@ -3,34 +3,38 @@
 use core::fmt;
 use core::time::Duration;
 
+use task::abi::Error;
 use task::abi::inspect::{ENTRY_BYTES_MAX, Function, Task, TaskState};
 use task::{Call, Deadline, Inspect, Power, Window};
 
 use crate::terminal::Terminal;
-use crate::{disk, say};
+use crate::{Kills, disk, say};
 
 /// Shows every task.
 pub fn tasks(tasks: Inspect, terminal: &mut Terminal) {
     let mut room = [0; ENTRY_BYTES_MAX];
     say!(
         terminal,
-        "{:12} {:>8} {:22} {:8} {:>15} {:>9} {:>8}",
+        "{:12} {:>8} {:22} {:8} {:>10} {:>8} {:>15} {:>9} {:>8}",
         "task",
         "priority",
         "state",
         "started",
+        "generation",
+        "restarts",
         "time",
         "calls",
         "memory"
     );
     for number in 0.. {
         let Some(task) = tasks.task(number, &mut room) else { break };
-        let Task { name, state, priority, started, time, calls, memory } = task;
+        let Task { name, state, priority, started, time, calls, generation, memory } = task;
         let started = started.map_or("no", |well| if well { "well" } else { "failed" });
         say!(
             terminal,
-            "{name:12} {priority:>8} {:22} {started:8} {:>9}.{:03}ms {calls:>9} {:>5}KiB",
+            "{name:12} {priority:>8} {:22} {started:8} {generation:>10} {:>8} {:>9}.{:03}ms {calls:>9} {:>5}KiB",
             State(state),
+            generation.saturating_sub(1),
             time / 1_000_000,
             time / 1000 % 1000,
             memory / 1024
@@ -51,6 +55,19 @@ impl fmt::Display for State<'_> {
         };
         let padding = f.width().unwrap_or(0).saturating_sub(word.len() + whom.len());
         write!(f, "{word}{whom}{:padding$}", "")
+    }
+}
+
+/// Stops the task of this name, if it may be.
+pub fn kill(kills: &Kills, task: &str, terminal: &mut Terminal) {
+    let Some(kill) = kills.iter().flatten().find(|kill| kill.name() == task) else {
+        say!(terminal, "task `{task}` may not be stopped from here");
+        return;
+    };
+    match kill.kill() {
+        Ok(()) => say!(terminal, "task `{task}` is stopped"),
+        Err(Error::DeadPeer) => say!(terminal, "task `{task}` has stopped already"),
+        Err(error) => say!(terminal, "the kernel answers: {error}"),
     }
 }
 
@@ -158,6 +175,7 @@ mod tests {
                 started: Some(true),
                 time: 12_345_678,
                 calls: 9,
+                generation: 3,
                 memory: 65536,
             };
             let address = PciAddress { segment: 0, bus: 0, device: 1, function: 0 };
@@ -176,12 +194,28 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         let words: Vec<_> = lines[1].split_whitespace().collect();
-        assert_eq!(words, ["block", "20", "answered", "by", "nvme", "well", "12.345ms", "9", "64KiB"]);
+        assert_eq!(words, ["block", "20", "answered", "by", "nvme", "well", "3", "2", "12.345ms", "9", "64KiB"]);
         assert_eq!(lines[0].len(), lines[1].len());
         assert_eq!(
             lines[2],
             "0000:00:01.0 vendor=0x1b36 device=0x0010 class=0x01 subclass=0x08 prog_if=0x02 granted=disk"
         );
+    }
+
+    #[test]
+    fn a_task_is_stopped_by_its_name_if_it_may_be() {
+        let kernel = |frame: &mut Frame, buffer: &mut [u8]| {
+            assert_eq!((frame.code, frame.arguments[0]), (Number::Kill as u64, 8));
+            match frame.arguments[1] {
+                0 => put(frame, buffer, 0, b"nvme"),
+                _ => task::host::fail(frame, Error::DeadPeer),
+            }
+        };
+        let text = written(kernel, |terminal| {
+            kill(&everything().kills, "block", terminal);
+            kill(&everything().kills, "nvme", terminal);
+        });
+        assert_eq!(text, "task `block` may not be stopped from here\ntask `nvme` has stopped already\n");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::ipc::{Call, Receive, Signal};
 use crate::log::Log;
 use crate::memory::{Dma, Window};
 use crate::power::Power;
+use crate::supervision::{Kill, Supervise};
 
 /// A grant that a task cannot go on without. The builder finds it first, if the task says what it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +57,11 @@ impl Environment {
     /// The grant of this name and kind, if there is one.
     pub fn optional<G: Grant>(&self, name: &str) -> Option<G> {
         self.start.grant(name).and_then(G::from_granted)
+    }
+
+    /// Every grant of this kind, whatever its name.
+    pub fn all<G: Grant>(&self) -> impl Iterator<Item = G> {
+        self.start.grants.iter().filter_map(|grant| G::from_granted(&grant.granted))
     }
 
     /// Who may call this task's endpoints.
@@ -107,6 +113,9 @@ grants! {
     Console: Console, Granted::Console { handle, bits } => Console { handle, bits };
     Inspect: Inspect, Granted::Inspect { handle } => Inspect { handle };
     Power: Power, Granted::Power { handle } => Power { handle };
+    Supervise: Supervise, Granted::Supervise { handle, task, restart, dependants } =>
+        Supervise { handle, task, restart, dependants };
+    Kill: Kill, Granted::Kill { handle } => Kill { handle };
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ mod tests {
         started: Some(true),
         time: 1 << 40,
         calls: 77,
+        generation: 1,
         memory: 65536,
     };
 

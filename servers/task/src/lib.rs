@@ -50,6 +50,7 @@ mod needs;
 mod once;
 mod power;
 mod raw;
+mod supervision;
 mod time;
 
 pub use abi;
@@ -66,4 +67,5 @@ pub use message::{Inbox, Malformed, TooLong};
 pub use once::Once;
 pub use power::Power;
 pub use raw::{Frame, system_call};
+pub use supervision::{Kill, Name, Supervise, alive};
 pub use time::{Deadline, Instant};

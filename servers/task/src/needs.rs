@@ -4,7 +4,8 @@
 /// Says what a task needs: `needs! { disk: call, data: window, optional log: log }`.
 ///
 /// Each entry is a grant's name and its kind, by the key that grants it in `system.toml`: `call`, `receive`, `signal`,
-/// `registers`, `interrupt`, `information`, `dma`, `window`, `log`, `evidence`, `console`, `inspect`, `power`. It makes
+/// `registers`, `interrupt`, `information`, `dma`, `window`, `log`, `evidence`, `console`, `inspect`, `power`,
+/// `supervise`, `kill`. It makes
 /// - the `.charter.needs` section of the program, see [`abi::needs`];
 /// - `struct Grants` with a field an entry ([`Call`](crate::Call), …, in an `Option` where it is optional), and
 ///   `Grants::find(&environment)`, which gives them or names the [`Missing`](crate::Missing) one.
@@ -144,5 +145,11 @@ macro_rules! __grant {
     };
     (power) => {
         $crate::Power
+    };
+    (supervise) => {
+        $crate::Supervise
+    };
+    (kill) => {
+        $crate::Kill
     };
 }

@@ -91,6 +91,8 @@ struct Owners {
     receives: u64,
     registers: u64,
     console: u64,
+    /// Tasks that are watched over.
+    watched: u64,
 }
 
 fn task(package: &Package<'_>, index: usize, task: &Task<'_>, owners: &mut Owners) -> Result<(), PackageError> {
@@ -170,6 +172,20 @@ fn capability(
         Capability::DeviceInformation { device } if device >= contents.devices => Err("unknown device"),
         Capability::Console { bits } if bits >> 63 != 0 || bits == 0 => Err("console's bits"),
         Capability::Console { .. } => take(&mut owners.console, 0, "console granted to two"),
+        Capability::Supervise { task: watched, bits, .. } => {
+            let other = package.tasks().nth(watched.into()).ok_or("supervision of an unknown task")?;
+            if bits >> 63 != 0 || bits == 0 {
+                return Err("supervision's bits");
+            }
+            if other.priority >= task.priority {
+                return Err("supervision of a task that is not below");
+            }
+            if other.capabilities.iter().any(|own| matches!(own, Capability::Supervise { .. })) {
+                return Err("supervision of a supervisor");
+            }
+            take(&mut owners.watched, watched, "task watched over by two")
+        }
+        Capability::Kill { task } if task >= contents.tasks => Err("kill of an unknown task"),
         Capability::Log { name } if usize::from(name) >= task.log_names.len() => Err("unknown log name"),
         _ => Ok(()),
     }

@@ -1,0 +1,58 @@
+//! Watching over tasks, and stopping them.
+
+use abi::Error;
+use abi::package::Capability;
+use abi::supervision::Order;
+
+use super::finish;
+use crate::objects::TaskId;
+use crate::objects::task::State;
+use crate::state::Kernel;
+use crate::supervision::Death;
+
+/// What became of the task is told after success, in the words; its name is in the buffer.
+pub(super) fn supervise(kernel: &mut Kernel, current: TaskId, handle: u64, order: u64) {
+    let watched = match kernel.objects.task(current).capability(handle) {
+        Ok(Capability::Supervise { task, .. }) => TaskId::new(task.into()),
+        _ => None,
+    };
+    let Some(watched) = watched else { return finish(kernel, current, Err(Error::Denied)) };
+    let outcome = Order::new(order).ok_or(Error::Invalid).and_then(|order| kernel.supervise(watched, order));
+    match outcome {
+        Err(error) => finish(kernel, current, Err(error)),
+        Ok(progress) => {
+            let words = kernel.supervised(watched).to_words();
+            let bytes = put_name(kernel, current, watched);
+            finish(kernel, current, Ok([progress as u64, bytes, 0]));
+            kernel.objects.task_mut(current).registers.set_words(words);
+        }
+    }
+}
+
+/// The current task stops another one, or itself.
+pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, doit: u64) {
+    let victim = match kernel.objects.task(current).capability(handle) {
+        Ok(Capability::Kill { task }) => TaskId::new(task.into()),
+        _ => None,
+    };
+    let Some(victim) = victim else { return finish(kernel, current, Err(Error::Denied)) };
+    if doit > 1 {
+        return finish(kernel, current, Err(Error::Invalid));
+    }
+    let bytes = put_name(kernel, current, victim);
+    if doit == 1 && matches!(kernel.objects.task(victim).state, State::Empty | State::Stopped) {
+        return finish(kernel, current, Err(Error::DeadPeer));
+    }
+    finish(kernel, current, Ok([0, bytes, 0]));
+    if doit == 1 {
+        kernel.tell_killed(victim);
+        kernel.stop(victim, Death::Kill);
+    }
+}
+
+/// Puts a task's name at the start of another one's IPC buffer; returns its length.
+fn put_name(kernel: &mut Kernel, reader: TaskId, of: TaskId) -> u64 {
+    let name = kernel.objects.task(of).name.clone();
+    kernel.objects.buffer(reader)[..name.len()].copy_from_slice(name.as_bytes());
+    name.len() as u64
+}

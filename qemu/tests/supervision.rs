@@ -1,0 +1,145 @@
+//! Tasks that stop, in every way: who is restarted and how, who is given up, and what becomes of the rest.
+
+use std::fs;
+
+use qemu::firmware::Style;
+use qemu::harness::{Bench, Log, System, bare_machine, root};
+use qemu::machine::{BootBus, BootDisk};
+use qemu::nvme::{Controller, Namespace};
+use qemu::removal::Ones;
+use qemu::serial::Event;
+
+/// Boots a charter's text without any NVMe controller.
+fn boot_without_disk(text: &str) -> System {
+    let bench = Bench::from_text(text);
+    let mut machine = bare_machine(Style::Any);
+    machine.boot_disk = Some(BootDisk { path: bench.image().to_owned(), bus: BootBus::Ide });
+    bench.boot(&machine)
+}
+
+fn charter() -> String {
+    fs::read_to_string(root().join("qemu/tests/charters/supervision.toml")).unwrap()
+}
+
+/// Lines of one kind about one task.
+fn about<'a>(log: &'a Log, component: &'a str, event: &'a str, task: &'a str) -> Vec<&'a Event> {
+    log.all(component, event).filter(|line| line.get("task") == Some(task)).collect()
+}
+
+#[test]
+fn what_fails_is_restarted_as_the_charter_says_and_the_rest_goes_on() {
+    let mut system = boot_without_disk(&charter());
+    for task in ["starts-never", "faults", "spins", "waits"] {
+        let given_up = |line: &Event| line.is("supervisor", "gave up") && line.get("task") == Some(task);
+        let line = system.expect_where(&format!("{task} is given up"), given_up);
+        assert_eq!((line.get("reason"), line.get("then")), (Some("limit"), Some("degrade")), "{line}");
+    }
+    let log = system.end();
+    for (task, cause, stopped_by, limit) in [
+        ("starts-never", "fault", "stack-overflow", 3),
+        ("faults", "fault", "stack-overflow", 2),
+        ("spins", "no-heartbeat", "no-heartbeat", 2),
+        ("waits", "no-heartbeat", "no-heartbeat", 1),
+    ] {
+        let restarted = about(&log, "supervisor", "restarted", task);
+        let told: Vec<_> =
+            restarted.iter().map(|line| (line.number("generation").unwrap(), line.get("cause"))).collect();
+        let expected: Vec<_> = (2..limit + 2).map(|generation| (generation, Some(cause))).collect();
+        assert_eq!(told, expected, "{task}");
+        let stopped = about(&log, "kernel", "task stopped", task);
+        assert!(stopped.iter().all(|line| line.get("cause") == Some(stopped_by)), "{stopped:?}");
+        assert_eq!(stopped.len() as u64, limit + 1, "{task}");
+        // Each generation finds its memory as the first one did.
+        let began: Vec<_> = log.all(task, "began").collect();
+        assert_eq!(began.len() as u64, limit + 1, "{task}");
+        assert!(began.iter().all(|line| line.get("made") == Some("true")), "{began:?}");
+    }
+    let waits: Vec<_> = about(&log, "supervisor", "restart delayed", "starts-never")
+        .iter()
+        .map(|line| line.number("delay_ms").unwrap())
+        .collect();
+    assert_eq!(waits, [20, 40], "the first restart is at once");
+    let boot = log.one("charter", "boot incomplete");
+    assert_eq!((boot.get("task"), boot.get("reason")), (Some("starts-never"), Some("could-not-start")));
+    assert!(about(&log, "kernel", "task stopped", "lives").is_empty(), "who says that it is alive lives");
+    assert!(log.all("equal", "spun").count() > 0, "one that spins leaves its equals their turns");
+}
+
+/// The kernel says why it resets the machine, and nothing follows.
+fn ends_with_reset(text: &str, cause: &str) -> Log {
+    let (status, log) = boot_without_disk(text).wait_for_end();
+    assert!(status.success(), "{status}");
+    let stopped = about(&log, "kernel", "task stopped", "supervisor");
+    assert_eq!(stopped.len(), 1);
+    assert_eq!(stopped[0].get("cause"), Some(cause), "{}", stopped[0]);
+    let reset = log.one("charter", "power reboot");
+    assert_eq!((reset.get("task"), reset.get("reason")), (Some("supervisor"), Some("supervisor-stopped")), "{reset}");
+    assert!(log.lines().last().unwrap().starts_with("charter: power reboot "), "{:?}", log.lines().last());
+    log
+}
+
+#[test]
+fn a_supervisor_that_fails_ends_in_a_reset_that_says_why() {
+    let text = charter().replacen(
+        "program = \"supervisor\"",
+        "program = \"mortal\"\nsettings = { end = \"fault\", after_milliseconds = \"300\" }",
+        1,
+    );
+    ends_with_reset(&text, "stack-overflow");
+}
+
+#[test]
+fn a_task_that_the_machine_cannot_be_without_ends_in_a_reset_that_says_why() {
+    let text = charter().replace(
+        "waits = { supervise = \"waits\", limit = 1,",
+        "waits = { supervise = \"waits\", limit = 0, give_up = \"reboot\",",
+    );
+    let log = ends_with_reset(&text, "exit");
+    let given_up = about(&log, "supervisor", "gave up", "waits");
+    assert_eq!(given_up[0].get("then"), Some("reboot"));
+    let stopped = about(&log, "kernel", "task stopped", "supervisor");
+    assert_eq!(stopped[0].get("reason"), Some("task waits cannot be restarted"), "{}", stopped[0]);
+}
+
+/// The driver of a real controller, killed from the console: first with a controller that can be stopped, then with one
+/// whose registers read as ones.
+#[test]
+fn a_killed_driver_comes_back_unless_its_device_does_not_stop() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let disk = bench.disk("disk.img", 16 << 20);
+    let ones = Ones::new().unwrap();
+    let mut machine = bench.machine([Namespace::file(2, &disk)]);
+    machine.further.extend(ones.arguments());
+    let mut system = bench.boot(&machine);
+    system.wait_complete();
+
+    for generation in 2..4 {
+        system.type_text("kill nvme\r");
+        let stopped = system.expect_next("kernel", "task stopped");
+        assert_eq!((stopped.get("task"), stopped.get("cause")), (Some("nvme"), Some("killed")), "{stopped}");
+        assert_eq!(stopped.get("by"), Some("console"));
+        system.expect_next("charter", "device stopped");
+        let restarted = system.expect_next("supervisor", "restarted");
+        assert_eq!((restarted.get("task"), restarted.number("generation")), (Some("nvme"), Ok(generation)));
+        // The new generation binds the controller and identifies it anew.
+        system.expect_next("nvme", "controller bound");
+        system.expect_next("nvme", "identify controller");
+    }
+    system.type_text("tasks\r");
+    let line = system.expect_line("nvme among the tasks", |line| line.starts_with("> nvme "));
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert!(words.windows(3).any(|words| words == ["well", "3", "2"]), "generation 3, restarted twice: {line}");
+
+    let control = system.running().control().unwrap();
+    ones.cover(control, &Controller::identifier(0)).unwrap();
+    system.type_text("kill nvme\r");
+    system.expect_next("charter", "device quarantined");
+    let given_up = system.expect_next("supervisor", "gave up");
+    assert_eq!(
+        (given_up.get("task"), given_up.get("reason")),
+        (Some("nvme"), Some("device-quarantined")),
+        "{given_up}"
+    );
+    let log = system.end();
+    assert_eq!(about(&log, "supervisor", "restarted", "nvme").len(), 2);
+}

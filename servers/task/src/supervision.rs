@@ -1,0 +1,117 @@
+//! Watching over tasks, stopping them, and saying that one is alive.
+
+use core::time::Duration;
+
+use abi::package::NAME_BYTES_MAX;
+use abi::supervision::{Order, Progress, Restart, Supervised};
+use abi::system_call::Number;
+
+use crate::buffer;
+use crate::raw::{Frame, system_call};
+
+/// A task's name.
+pub type Name = heapless::String<NAME_BYTES_MAX>;
+
+/// Watches over a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supervise {
+    pub(crate) handle: u32,
+    /// The task's number.
+    pub task: u16,
+    /// When the charter has it restarted.
+    pub restart: Restart,
+    /// Watched tasks that call it, a bit each by their numbers.
+    pub dependants: u32,
+}
+
+impl Supervise {
+    /// Gives an order, and learns how the task is then.
+    ///
+    /// # Errors
+    /// Invalid if the task is not in a state for it.
+    pub fn order(&self, order: Order) -> Result<(Progress, Supervised), abi::Error> {
+        let after = system_call(Frame::new(Number::Supervise, [self.handle.into(), order as u64, 0, 0])).result()?;
+        // No kernel answers another code.
+        let progress = Progress::new(after.arguments[0]).ok_or(abi::Error::Invalid)?;
+        Ok((progress, Supervised::from_words(after.words)))
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> Name {
+        name(system_call(Frame::new(Number::Supervise, [self.handle.into(), Order::Look as u64, 0, 0])))
+    }
+}
+
+/// May stop a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kill {
+    pub(crate) handle: u32,
+}
+
+impl Kill {
+    /// The task's name.
+    pub fn name(&self) -> Name {
+        name(system_call(Frame::new(Number::Kill, [self.handle.into(), 0, 0, 0])))
+    }
+
+    /// Stops it. Comes back unless it is this task.
+    ///
+    /// # Errors
+    /// Dead peer if it has stopped already.
+    pub fn kill(&self) -> Result<(), abi::Error> {
+        system_call(Frame::new(Number::Kill, [self.handle.into(), 1, 0, 0])).result().map(|_| ())
+    }
+}
+
+/// The name that a call left at the start of the buffer; empty if the call failed.
+fn name(frame: Frame) -> Name {
+    let mut bytes = [0; NAME_BYTES_MAX];
+    let length = match frame.result() {
+        Ok(after) => usize::try_from(after.arguments[1]).unwrap_or(0).min(bytes.len()),
+        Err(_) => 0,
+    };
+    buffer::read_into(&mut bytes[..length]);
+    let text = core::str::from_utf8(&bytes[..length]).unwrap_or_default();
+    text.try_into().unwrap_or_default()
+}
+
+/// Tells the kernel that this task goes round its loop. Returns after how long to tell it again, at the latest; `None` if
+/// nobody wants to hear it.
+pub fn alive() -> Option<Duration> {
+    match system_call(Frame::new(Number::Alive, [0; 4])).result().map(|after| after.arguments[0]) {
+        Ok(0) | Err(_) => None,
+        Ok(nanoseconds) => Some(Duration::from_nanos(nanoseconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host;
+    use abi::supervision::GiveUp;
+
+    #[test]
+    fn orders_and_names_go_to_the_kernel_and_back() {
+        let kernel = |frame: &mut Frame, buffer: &mut [u8]| match Number::new(frame.code) {
+            Some(Number::Supervise) if frame.arguments[..2] == [4, Order::Stop as u64] => {
+                host::fail(frame, abi::Error::Invalid);
+            }
+            Some(Number::Supervise | Number::Kill) => {
+                buffer[..4].copy_from_slice(b"nvme");
+                frame.arguments = [Progress::Quiescing as u64, 4, 0, 0];
+                frame.words = [3, 1, 0, 0, 1, 0];
+            }
+            Some(Number::Alive) => frame.arguments[0] = 5,
+            _ => host::fail(frame, abi::Error::Denied),
+        };
+        host::with(kernel, || {
+            let restart = Restart { limit: 0, within: 1, back_off: 1, give_up: GiveUp::Degrade };
+            let watched = Supervise { handle: 4, task: 1, restart, dependants: 0 };
+            let supervised = Supervised { generation: 3, faults: 1, exits: 0, silences: 0, kills: 1 };
+            assert_eq!(watched.order(Order::Look), Ok((Progress::Quiescing, supervised)));
+            assert_eq!(watched.order(Order::Stop), Err(abi::Error::Invalid));
+            assert_eq!((watched.name().as_str(), Kill { handle: 1 }.name().as_str()), ("nvme", "nvme"));
+            assert_eq!((Kill { handle: 1 }.kill(), alive()), (Ok(()), Some(Duration::from_nanos(5))));
+        });
+    }
+}
