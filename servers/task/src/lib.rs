@@ -67,5 +67,5 @@ pub use message::{Inbox, Malformed, TooLong};
 pub use once::Once;
 pub use power::Power;
 pub use raw::{Frame, system_call};
-pub use supervision::{Kill, Name, Supervise, alive};
+pub use supervision::{Heartbeat, Kill, Name, Supervise, alive};
 pub use time::{Deadline, Instant};

@@ -6,6 +6,7 @@ use abi::package::NAME_BYTES_MAX;
 use abi::supervision::{Order, Progress, Restart, Supervised};
 use abi::system_call::Number;
 
+use crate::Deadline;
 use crate::buffer;
 use crate::raw::{Frame, system_call};
 
@@ -84,9 +85,53 @@ pub fn alive() -> Option<Duration> {
     }
 }
 
+/// The heartbeat of a task that goes round a loop and waits in it: says at the right times that it is alive.
+///
+/// Each wait ends at [`Heartbeat::deadline`], and each turn is told to [`Heartbeat::turn`]. A turn costs nothing where
+/// there is something to do: what is due is said when a wait timed out, or after so many turns that a task which never
+/// has to wait says it often enough. Where nobody wants to hear it, nothing is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    deadline: Deadline,
+    turns: u32,
+}
+
+/// Turns after which it is said in any case.
+const TURNS: u32 = 256;
+
+impl Heartbeat {
+    /// Says it for the first time.
+    pub fn begin() -> Self {
+        let mut heartbeat = Self { deadline: Deadline::NEVER, turns: 0 };
+        heartbeat.beat();
+        heartbeat
+    }
+
+    /// When a wait must end, at the latest: the earlier of what the task itself waits for and this.
+    #[inline]
+    pub fn deadline(&self, own: Deadline) -> Deadline {
+        own.min(self.deadline)
+    }
+
+    /// The loop was gone round once; `timed_out` if its wait ended by its deadline.
+    #[inline]
+    pub fn turn(&mut self, timed_out: bool) {
+        self.turns += 1;
+        if self.deadline != Deadline::NEVER && (timed_out || self.turns >= TURNS) {
+            self.beat();
+        }
+    }
+
+    fn beat(&mut self) {
+        self.turns = 0;
+        self.deadline = alive().map_or(Deadline::NEVER, Deadline::after);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instant;
     use crate::host;
     use abi::supervision::GiveUp;
 
@@ -113,5 +158,38 @@ mod tests {
             assert_eq!((watched.name().as_str(), Kill { handle: 1 }.name().as_str()), ("nvme", "nvme"));
             assert_eq!((Kill { handle: 1 }.kill(), alive()), (Ok(()), Some(Duration::from_nanos(5))));
         });
+    }
+
+    #[test]
+    fn a_heart_beats_when_a_wait_times_out_and_after_many_turns_without_one() {
+        let beats = std::rc::Rc::new(core::cell::Cell::new(0));
+        let counted = beats.clone();
+        let kernel = move |frame: &mut Frame, _: &mut [u8]| match Number::new(frame.code) {
+            Some(Number::Alive) => {
+                counted.set(counted.get() + 1);
+                frame.arguments[0] = 100;
+            }
+            Some(Number::Clock) => frame.arguments[0] = counted.get() * 1000,
+            _ => host::fail(frame, abi::Error::Denied),
+        };
+        host::with(kernel, || {
+            let mut heart = Heartbeat::begin();
+            assert_eq!(heart.deadline(Deadline::NEVER), Deadline::at(Instant::at(1100)));
+            assert_eq!(heart.deadline(Deadline::NOW), Deadline::NOW);
+            heart.turn(false);
+            assert_eq!(beats.get(), 1);
+            heart.turn(true);
+            assert_eq!((beats.get(), heart.deadline(Deadline::NEVER)), (2, Deadline::at(Instant::at(2100))));
+            (0..TURNS).for_each(|_| heart.turn(false));
+            assert_eq!(beats.get(), 3);
+        });
+        host::with(
+            |_: &mut Frame, _: &mut [u8]| {},
+            || {
+                let mut heart = Heartbeat::begin();
+                heart.turn(true);
+                assert_eq!(heart.deadline(Deadline::NEVER), Deadline::NEVER, "nobody listens");
+            },
+        );
     }
 }

@@ -163,6 +163,25 @@ fn a_driver_that_dies_early_does_not_cut_short_what_was_begun() {
 }
 
 #[test]
+fn a_device_is_used_again_only_after_it_was_seen_to_stop() {
+    let (mut unit, mut function) = unit();
+    unit.broker.quiesce = Progress::Done;
+    unit.service("disk", &mut function, 0);
+    unit.stop();
+    unit.restart();
+    assert_eq!(unit.state(), State::Stopping, "too early");
+    unit.service("disk", &mut function, 0);
+    unit.restart();
+    assert_eq!(unit.state(), State::Running);
+    assert!(errors(&mut unit, &mut function).iter().all(Option::is_none));
+    unit.stop();
+    unit.broker.quiesce = Progress::Failed;
+    unit.service("disk", &mut function, 1);
+    unit.restart();
+    assert_eq!(unit.state(), State::Quarantined, "never again");
+}
+
+#[test]
 fn a_time_that_has_passed_is_put_off() {
     let (mut unit, mut function) = unit();
     assert_eq!(unit.service("disk", &mut function, 500), Some(501));
