@@ -14,7 +14,8 @@ use nvme_spec::{CompletionEntry, SubmissionEntry};
 use protocol::nvme::{Answer, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
 use task::{
-    Completions, Deadline, Environment, Event, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop, log,
+    Completions, Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started,
+    Stop, log,
 };
 use zerocopy::IntoBytes;
 
@@ -124,9 +125,12 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
     driver.start(&mut kernel, settings);
     let raises = Raises::new(&grants);
+    let mut heart = Heartbeat::begin();
     // Clients wait until there is something to answer.
     while driver.state() == State::Starting {
-        let bits = match task::wait(Deadline::at(Instant::at(driver.deadline()))) {
+        let ended = task::wait(heart.deadline(Deadline::at(Instant::at(driver.deadline()))));
+        heart.turn(ended == Err(Error::TimedOut));
+        let bits = match ended {
             Ok(bits) => bits,
             Err(Error::TimedOut) => 0,
             Err(error) => return Err(error.into()),
@@ -134,16 +138,27 @@ fn run(environment: Environment) -> Result<(), Stop> {
         driver.wake(&mut kernel, raises.interrupts(bits));
     }
     task::ready(if driver.state() == State::Gone { Started::Failed } else { Started::Well });
-    serve(&grants, &clients, &mut kernel, driver)
+    if let Some(client) = grants.client {
+        // It may wait for this, if the driver was restarted.
+        let _ = client.send();
+    }
+    serve(&grants, &clients, &mut kernel, driver, heart)
 }
 
-fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut Driver) -> Result<(), Stop> {
+fn serve(
+    grants: &Grants,
+    clients: &Clients,
+    kernel: &mut Kernel,
+    driver: &mut Driver,
+    mut heart: Heartbeat,
+) -> Result<(), Stop> {
     let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::new());
     let raises = Raises::new(grants);
     // Those who asked for a shutdown and wait for its end.
     let mut waiting = Vec::<Reply, CLIENTS_MAX>::new();
     let mut event = None;
     loop {
+        heart.turn(matches!(event, Some(Err(Error::TimedOut))));
         // An answer stays where it is made: it goes along with the next wait.
         let answer = match event.take() {
             Some(Ok(Event::Message(message))) => respond(clients, kernel, driver, message, &mut waiting, &mut room),
@@ -172,7 +187,7 @@ fn serve(grants: &Grants, clients: &Clients, kernel: &mut Kernel, driver: &mut D
             // A client that has stopped takes nothing any more.
             let _ = client.send();
         }
-        let deadline = Deadline::at(Instant::at(driver.deadline()));
+        let deadline = heart.deadline(Deadline::at(Instant::at(driver.deadline())));
         event = Some(match answer {
             Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
             None => grants.requests.receive(deadline, &mut inbox),
