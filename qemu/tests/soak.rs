@@ -9,16 +9,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use qemu::random::{self, Random};
+use qemu::storage::restart::Killed;
 use qemu::storage::tally::Tally;
 use qemu::storage::unplug::Loss;
-use qemu::storage::{crash, errors, stall, unplug};
+use qemu::storage::{crash, errors, restart, stall, unplug};
 
 /// Points at which a run that ends in a crash is judged.
 const POINTS: usize = 20;
 
 /// One scenario. Crashes are as many as all others: they are what can go wrong in most ways.
 fn scenario(seed: u64) -> Tally {
-    match Random::new(seed).below(10) {
+    match Random::new(seed).below(12) {
+        10 => restart::run(seed, Killed::Driver, 20),
+        11 => restart::run(seed, Killed::BlockServer, 20),
         0..5 => crash::run(seed, POINTS),
         5 => errors::run(seed, true),
         6 => errors::run(seed, false),

@@ -47,6 +47,22 @@ fn interrupts_keep_to_their_budget() {
     report.finish();
 }
 
+/// The driver is killed again and again: until a read that is asked for at once has completed.
+#[test]
+fn recovery_keeps_to_its_budget() {
+    let bench = bench("recovery");
+    let (counted, log) = run(&bench, bench.machine([nothing()]));
+    let recovered = log.one("bench", "recovered");
+    let number = |key| recovered.number(key).expect("a row tells its numbers") as f64;
+    let mut report = Report::new("recovery", budgets::read("recovery"));
+    report.add(Row::single("recovery-median", number("median")));
+    report.add(Row::single("recovery-worst", number("most")));
+    report.add(Row::single("recovery-median-us", number("median_us")));
+    report.add(Row::single("recovery-worst-us", number("most_us")));
+    report.add(Row::single("longest-kernel-entry", counted.longest_entry as f64));
+    report.finish();
+}
+
 /// The EFI file of driver, block server, classification and one client.
 #[test]
 fn a_minimal_image_is_small() {

@@ -1,0 +1,34 @@
+//! Tasks on the way to a disk are killed under load, and the disks' clients go on.
+
+use qemu::harness::{Bench, root};
+use qemu::nvme::Namespace;
+use qemu::random;
+use qemu::storage::restart::{self, Killed};
+
+#[test]
+fn a_driver_that_is_killed_again_and_again_shows_as_a_delay() {
+    assert!(restart::run(random::seed(), Killed::Driver, 12).is_sound());
+}
+
+#[test]
+fn a_block_server_that_is_killed_is_told_of_once_and_its_clients_go_on() {
+    assert!(restart::run(random::seed(), Killed::BlockServer, 6).is_sound());
+}
+
+/// As its user would, with the default charter.
+#[test]
+fn verify_runs_through_while_its_driver_is_killed() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let disk = bench.disk("disk.img", 16 << 20);
+    let mut system = bench.boot(&bench.machine([Namespace::file(2, &disk)]));
+    system.wait_complete();
+    for _ in 0..3 {
+        system.type_text("kill nvme\rverify 0 8192\r");
+        let line =
+            system.expect_line("the end of verify", |line| line.starts_with("> verif") && line.contains("nsid=2"));
+        assert!(line.starts_with("> verified nsid=2 lba=0 blocks=8192 "), "{line}");
+    }
+    let log = system.end();
+    assert_eq!(log.all("block", "driver back").count(), 3);
+    assert_eq!(log.all("block", "driver lost").count(), 0);
+}
