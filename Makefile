@@ -21,6 +21,7 @@ help:
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
 	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
+	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load; SEED=… repeats'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
@@ -78,6 +79,12 @@ MINUTES ?= 10
 .PHONY: soak
 soak: build
 	@MINUTES=$(MINUTES) $(CARGO) test -q -p qemu --test soak -- --ignored --nocapture
+
+# A kernel for tests flips, drops, repeats and kills; ends with the counts of each class.
+FAULTS ?= 10000
+.PHONY: soak-faults
+soak-faults: build
+	@FAULTS=$(FAULTS) $(CARGO) test -q -p qemu --test injection -- --ignored --nocapture
 
 # Switches the broker's checks off one at a time; the named test of each must fail.
 .PHONY: mutants

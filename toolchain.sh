@@ -3,7 +3,8 @@
 #
 #   ./toolchain.sh setup [PROGRAM]  install what is missing (Debian, root), else say what to install; further programs
 #                                   are packages of that name
-#   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi
+#   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi; the package
+#                                   kernel-test-faults is the kernel that makes faults on purpose, for tests
 #   ./toolchain.sh system           the same, without what only tests run
 #   ./toolchain.sh project FOLDER   that, and the programs of a project elsewhere
 #   ./toolchain.sh clippy           lint the same code, warnings are errors
@@ -164,7 +165,8 @@ bare_cargo() (
     else
         set -- --target-dir "$output" "$@"
     fi
-    set -- "$program" "$subcommand" --release --target "$target" --bins "$@"
+    case " $* " in *" --bin "*) ;; *) set -- --bins "$@" ;; esac
+    set -- "$program" "$subcommand" --release --target "$target" "$@"
     if [ -n "${BARE_DAY:-}" ]; then
         # rustup's compiler never ends with another clock, because of its allocator.
         if timeout 20 faketime "$BARE_DAY" "${RUSTC:-rustc}" --version >/dev/null 2>&1; then
@@ -194,6 +196,7 @@ build() {
     compiler
     if [ $# -gt 0 ]; then
         for package in "$@"; do
+            [ "$package" != kernel-test-faults ] || { test_kernel && continue; }
             target=$bare_target
             [ "$package" != boot ] || target=$uefi_target
             bare_cargo "$target" build -p "$package"
@@ -202,7 +205,13 @@ build() {
     fi
     # shellcheck disable=SC2046 # a list of arguments
     bare_cargo "$bare_target" build $(bare_packages)
+    test_kernel
     bare_cargo "$uefi_target" build -p boot
+}
+
+# The kernel that makes faults on purpose, beside the one that does not.
+test_kernel() {
+    bare_cargo "$bare_target" build -p kernel --bin kernel-test-faults --features kernel/test-faults
 }
 
 # What a system is made of.
@@ -230,6 +239,7 @@ clippy() {
     fi
     # shellcheck disable=SC2046 # a list of arguments
     bare_cargo "$bare_target" clippy $(bare_packages) -- -D warnings
+    bare_cargo "$bare_target" clippy -p kernel --bin kernel-test-faults --features kernel/test-faults -- -D warnings
     bare_cargo "$uefi_target" clippy -p boot -- -D warnings
 }
 

@@ -144,6 +144,15 @@ pub enum ExecutableError {
     Stack,
 }
 
+/// The features of a kernel that are for tests only, as its constants say ([`abi::faults::FEATURES_MARK`]); a product's
+/// has none. `kernel` is its ELF file, whole or stripped.
+pub fn test_features(kernel: &[u8]) -> Vec<String> {
+    let mark = abi::faults::FEATURES_MARK.as_bytes();
+    let Some(at) = kernel.windows(mark.len()).position(|bytes| bytes == mark) else { return Vec::new() };
+    let names = kernel[at + mark.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(names).split(',').map(str::to_owned).collect()
+}
+
 /// Reads and checks an executable.
 ///
 /// # Errors

@@ -22,6 +22,8 @@ pub struct Inputs {
     pub boot: PathBuf,
     /// Folders with the tasks' ELF files; the first one that has a program counts.
     pub programs: Vec<PathBuf>,
+    /// Whether the kernel may have features that are for tests only.
+    pub test_image: bool,
 }
 
 /// A file that could not be read or written.
@@ -57,6 +59,7 @@ impl Inputs {
             kernel: charter.join(PROGRAMS).join("kernel"),
             boot: charter.join("x86_64-unknown-uefi/release/boot.efi"),
             programs: own.into_iter().chain([charter.join(PROGRAMS)]).collect(),
+            test_image: false,
         }
     }
 }

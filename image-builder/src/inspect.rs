@@ -64,6 +64,8 @@ pub struct Inspection {
     pub signatures: Vec<Signature>,
     /// Bytes and SHA-256 of its parts: the whole EFI file, then kernel, package and charter.
     pub parts: Vec<Part>,
+    /// Features of the kernel that are for tests only; a product has none.
+    pub test_features: Vec<String>,
     /// Version of the package's form.
     pub package_version: u32,
     /// Version of the charter's form.
@@ -200,6 +202,7 @@ pub fn inspect(image: &[u8]) -> Result<Inspection, InspectError> {
         system_version: package.contents().system_version,
         signatures: signature::signatures(&efi.0)?,
         parts,
+        test_features: crate::executable::test_features(kernel),
         package_version: package::VERSION,
         charter_version: crate::manifest::VERSION,
         tasks: package.tasks().map(|own| task(&own)).collect(),
@@ -246,6 +249,9 @@ impl fmt::Display for Inspection {
         )?;
         if self.system_version != 0 {
             writeln!(f, "  version {}", self.system_version)?;
+        }
+        if !self.test_features.is_empty() {
+            writeln!(f, "  FOR TESTS ONLY: the kernel has {}", self.test_features.join(", "))?;
         }
         if self.signatures.is_empty() {
             writeln!(f, "  not signed")?;

@@ -84,6 +84,17 @@ pub enum BuildError {
         /// Why.
         source: executable::ExecutableError,
     },
+    /// The kernel is one for tests.
+    #[error(
+        "{} has the feature {} and is for tests only: what a task is granted to kill, it can change at will; \
+         --test-image builds an image for tests", .path.display(), .features.join(", ")
+    )]
+    TestKernel {
+        /// Which file.
+        path: PathBuf,
+        /// What it has that no product's kernel has.
+        features: Vec<String>,
+    },
     /// The UEFI application's file cannot be used.
     #[error("{} cannot be used as the UEFI application", .path.display())]
     Boot {
@@ -225,6 +236,10 @@ pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildErro
     let kernel_file = inputs::read(&inputs.kernel)?;
     let kernel = executable::read(&kernel_file, executable::Room::Kernel)
         .map_err(|source| BuildError::Kernel { path: inputs.kernel.clone(), source })?;
+    let features = executable::test_features(&executable::strip(&kernel));
+    if !features.is_empty() && !inputs.test_image {
+        return Err(BuildError::TestKernel { path: inputs.kernel.clone(), features });
+    }
     let symbols = symbols_of(&checked, &kernel_file, &programs).encode()?;
     let package = compile::package(&checked, symbols::digest(&symbols))?;
     let kernel = executable::strip(&kernel);

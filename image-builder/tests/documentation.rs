@@ -48,6 +48,7 @@ fn prepare_crash(folder: &Path) {
         kernel: built.join("x86_64-unknown-none/release/kernel"),
         boot: built.join("x86_64-unknown-uefi/release/boot.efi"),
         programs: vec![folder.to_owned()],
+        test_image: false,
     };
     let build =
         image_builder::build_file(&folder.join("system.toml"), &inputs).unwrap_or_else(|error| panic!("{error}"));

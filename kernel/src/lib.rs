@@ -19,6 +19,8 @@ pub mod console;
 pub mod crash;
 pub mod devices;
 pub mod entry;
+#[cfg(feature = "test-faults")]
+pub mod faults;
 pub mod log;
 pub mod memory;
 pub mod objects;

@@ -178,6 +178,8 @@ mod bare {
             abi::package::identity(bytes)?
         );
         log!("kernel", "processor {protection}");
+        #[cfg(feature = "test-faults")]
+        log!("kernel", "features {}", abi::faults::FEATURE);
         let mut platform = platform::start(&mut memory, handoff.acpi_root).ok_or(StartError::NoApic)?;
         log!("clock", "started {} apic={} timer={}", platform.clock, platform.apic.mode(), platform.apic.timer_mode());
         tell_firmware(&platform, handoff);

@@ -52,6 +52,9 @@ pub struct Kernel {
     pub machine: Option<Machine>,
     /// Looks into tasks' memory; `None` until start-up is over, and in host tests.
     pub memory: Option<TaskMemory>,
+    /// Faults that are made on purpose.
+    #[cfg(feature = "test-faults")]
+    pub faults: crate::faults::Faults,
     /// For what the timer is set; `NO_DEADLINE` if it is not.
     pub armed: u64,
     /// How long the processor has been halted because nobody was ready, in counts of the time-stamp counter.
@@ -87,6 +90,8 @@ impl Kernel {
             input: Input::new(),
             machine: None,
             memory: None,
+            #[cfg(feature = "test-faults")]
+            faults: crate::faults::Faults::new(),
             armed: NO_DEADLINE,
             halted: 0,
             boot_told: false,

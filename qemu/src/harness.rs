@@ -65,6 +65,20 @@ impl Bench {
         Self { image, directory: Arc::new(directory) }
     }
 
+    /// Builds a charter from its text with the kernel that makes faults on purpose.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn with_test_faults(text: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
+        let (manifest, image) = (directory.path().join("system.toml"), directory.path().join("charter.img"));
+        fs::write(&manifest, text).expect("the charter is written");
+        let inputs = Inputs { kernel: test_kernel(), test_image: true, ..inputs() };
+        let build = image_builder::build_file(&manifest, &inputs).unwrap_or_else(|error| panic!("{error}"));
+        fs::write(&image, build.image).expect("the image is written");
+        Self { image, directory: Arc::new(directory) }
+    }
+
     /// Builds a charter from its text.
     ///
     /// # Panics
@@ -402,15 +416,25 @@ pub fn build_image(manifest: &Path, image: &Path) -> Result<(), String> {
 /// # Errors
 /// The builder's message.
 pub fn build(manifest: &Path) -> Result<image_builder::Build, String> {
+    image_builder::build_file(manifest, &inputs()).map_err(|error| error.to_string())
+}
+
+/// Kernel, UEFI application and programs, brought up to date.
+pub fn inputs() -> Inputs {
     build_programs();
     let bare = bare_directory();
     let programs = bare.join("x86_64-unknown-none/release");
-    let inputs = Inputs {
+    Inputs {
         kernel: programs.join("kernel"),
         boot: bare.join("x86_64-unknown-uefi/release/boot.efi"),
         programs: vec![programs],
-    };
-    image_builder::build_file(manifest, &inputs).map_err(|error| error.to_string())
+        test_image: false,
+    }
+}
+
+/// The kernel that makes faults on purpose, beside the other.
+pub fn test_kernel() -> PathBuf {
+    bare_directory().join("x86_64-unknown-none/release/kernel-test-faults")
 }
 
 /// Waits for one of the places for a running machine. It is free again when the file is closed.

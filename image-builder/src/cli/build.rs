@@ -35,6 +35,9 @@ pub struct Build {
     /// The UEFI application [default: target/bare/x86_64-unknown-uefi/release/boot.efi]
     #[arg(long)]
     boot: Option<PathBuf>,
+    /// Allow a kernel that makes faults on purpose: the image is for tests
+    #[arg(long)]
+    test_image: bool,
     #[command(flatten)]
     signing: Signing,
 }
@@ -57,6 +60,7 @@ impl Build {
         let mut inputs = self.charter.inputs();
         inputs.kernel = self.kernel.clone().unwrap_or(inputs.kernel);
         inputs.boot = self.boot.clone().unwrap_or(inputs.boot);
+        inputs.test_image = self.test_image;
         inputs
     }
 

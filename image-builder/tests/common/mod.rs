@@ -229,7 +229,12 @@ pub fn write_inputs(folder: &Path) -> Inputs {
     for (name, bytes) in programs() {
         write(name, &bytes);
     }
-    Inputs { kernel: write("kernel", &kernel()), boot: write("boot.efi", &boot()), programs: vec![folder.to_owned()] }
+    Inputs {
+        kernel: write("kernel", &kernel()),
+        boot: write("boot.efi", &boot()),
+        programs: vec![folder.to_owned()],
+        test_image: false,
+    }
 }
 
 /// The workspace's own charter.

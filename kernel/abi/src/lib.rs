@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod evidence;
+pub mod faults;
 pub mod handoff;
 pub mod inspect;
 pub mod layout;

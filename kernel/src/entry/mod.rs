@@ -96,6 +96,8 @@ mod running {
     pub(super) extern "C" fn enter_by_call(handle: u64, bytes: u64, deadline: u64) -> ! {
         // SAFETY: the one reference of this entry; where it goes on, it is given up.
         let kernel = unsafe { kernel() };
+        #[cfg(feature = "test-faults")]
+        kernel.corrupt_message();
         match kernel.objects.call_directly(handle, bytes, deadline) {
             Some(over) => hand_over(kernel, over),
             None => by_record(),
@@ -106,6 +108,8 @@ mod running {
     pub(super) extern "C" fn enter_by_reply_receive(reply: u64, bytes: u64, deadline: u64, receive: u64) -> ! {
         // SAFETY: as in `enter_by_call`.
         let kernel = unsafe { kernel() };
+        #[cfg(feature = "test-faults")]
+        kernel.corrupt_message();
         match kernel.objects.reply_receive_directly(reply, bytes, deadline, receive) {
             Some(over) => hand_over(kernel, over),
             None => by_record(),
@@ -132,6 +136,8 @@ mod running {
     fn by_record() -> ! {
         // SAFETY: the reference of this entry was given up by the caller.
         let kernel = unsafe { kernel() };
+        #[cfg(feature = "test-faults")]
+        kernel.corrupt_message();
         system_call::handle(kernel);
         leave()
     }
@@ -177,6 +183,10 @@ mod running {
         match (registers.vector as u8, kernel.objects.current()) {
             (exceptions::DEBUG, Some(current)) => {
                 kernel.objects.task_mut(current).registers = *registers;
+                #[cfg(feature = "test-faults")]
+                if kernel.stepped(current) {
+                    leave();
+                }
                 stop_for_exception(kernel, current);
             }
             (vector, _) => panic!("vector {vector} at {:#x} of a task", registers.rip),
@@ -233,7 +243,10 @@ mod running {
             TIMER_VECTOR => kernel.timer(),
             SERIAL_VECTOR => kernel.serial_interrupt(),
             FIRST_VECTOR..END_VECTOR => {
-                if let Some(told) = kernel.interrupts[usize::from(vector - FIRST_VECTOR)] {
+                let told = kernel.interrupts[usize::from(vector - FIRST_VECTOR)];
+                #[cfg(feature = "test-faults")]
+                let told = told.filter(|told| !kernel.drops_interrupt(told.task));
+                if let Some(told) = told {
                     kernel.objects.signal(told.task, told.bits);
                 }
             }

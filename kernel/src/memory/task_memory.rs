@@ -39,6 +39,16 @@ impl TaskMemory {
         Some(look(unsafe { &*page }))
     }
 
+    /// Changes a bit, 0 to 7, of the byte at this address of a task. Returns whether the task has one there.
+    #[cfg(feature = "test-faults")]
+    pub fn flip(&mut self, root: u64, address: u64, bit: u8) -> bool {
+        let Some(page) = self.map(root, address) else { return false };
+        let byte = page.cast::<u8>().wrapping_add((address % PAGE_BYTES) as usize);
+        // SAFETY: the frame was mapped there just now, for writing, and no reference to it exists.
+        unsafe { byte.write_volatile(byte.read_volatile() ^ 1 << (bit % 8)) };
+        true
+    }
+
     fn map(&mut self, root: u64, address: u64) -> Option<*mut [u64; PAGE_WORDS]> {
         if address >= USER_END {
             return None;

@@ -19,8 +19,8 @@ use abi::system_call::NO_DEADLINE;
 use heartbeat::Heartbeat;
 use image::Image;
 
-use crate::devices::State as DeviceState;
 use crate::crash;
+use crate::devices::State as DeviceState;
 use crate::log;
 use crate::objects::TaskId;
 use crate::objects::task::{Name, Started, State};

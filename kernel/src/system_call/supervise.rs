@@ -36,6 +36,12 @@ pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, doit: u64)
         _ => None,
     };
     let Some(victim) = victim else { return finish(kernel, current, Err(Error::Denied)) };
+    #[cfg(feature = "test-faults")]
+    if doit > 1 {
+        let registers = kernel.objects.task(current).registers;
+        let result = kernel.inject(victim, doit, registers.rdx, registers.r15);
+        return finish(kernel, current, result);
+    }
     if doit > 1 {
         return finish(kernel, current, Err(Error::Invalid));
     }

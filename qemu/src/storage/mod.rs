@@ -3,13 +3,14 @@
 //!
 //! - [`charter`]: charters in which `blockcheck` works;
 //! - [`consistency`]: what a disk may hold after a crash;
-//! - [`crash`], [`errors`], [`restart`], [`stall`], [`unplug`]: the scenarios;
+//! - [`crash`], [`errors`], [`injection`], [`restart`], [`stall`], [`unplug`]: the scenarios;
 //! - [`tally`]: what was done in them.
 
 pub mod charter;
 pub mod consistency;
 pub mod crash;
 pub mod errors;
+pub mod injection;
 pub mod restart;
 pub mod stall;
 pub mod tally;

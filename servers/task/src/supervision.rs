@@ -64,6 +64,18 @@ impl Kill {
     }
 }
 
+impl Kill {
+    /// Has the kernel make a fault in it; `first` and `second` are numbers by which it chooses where. Returns whether
+    /// something was changed.
+    ///
+    /// # Errors
+    /// Invalid if the kernel has not the feature `test-faults`, as no product's has; dead peer if the task has stopped.
+    pub fn inject(&self, fault: abi::faults::Fault, first: u64, second: u64) -> Result<bool, abi::Error> {
+        let frame = Frame::new(Number::Kill, [self.handle.into(), fault as u64, first, second]);
+        system_call(frame).result().map(|after| after.arguments[0] != 0)
+    }
+}
+
 /// The name that a call left at the start of the buffer; empty if the call failed.
 fn name(frame: Frame) -> Name {
     let mut bytes = [0; NAME_BYTES_MAX];

@@ -1,0 +1,85 @@
+//! Faults made on purpose in the driver under load: the kernel stands, nothing is written that the driver is not granted
+//! to write, and a driver that stops costs its clients a delay and nothing else. Seeds are fresh and printed.
+//!
+//! `make soak` makes ten thousand: `FAULTS=10000 cargo test -p qemu --test injection -- --ignored --nocapture`.
+
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+
+use image_builder::executable::test_features;
+use qemu::harness::{self, root};
+use qemu::random::{self, Random};
+use qemu::storage::injection::{self, Class, Counts};
+
+/// Makes as many faults altogether, two classes at a time.
+fn make(faults: u64) -> Counts {
+    let seed = random::seed();
+    println!("SEED={seed:#x}");
+    let classes = Mutex::new(Class::ALL.into_iter().enumerate());
+    let counts = Mutex::new(Counts::default());
+    let each = faults.div_ceil(Class::ALL.len() as u64);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some((index, class)) = classes.lock().expect("nobody panics with it").next() else { return };
+                    let count = injection::run(class, Random::at(seed, index as u64).number(), each);
+                    counts.lock().expect("nobody panics with it").add(class, &count);
+                }
+            });
+        }
+    });
+    counts.into_inner().expect("both have ended")
+}
+
+fn judge(counts: &Counts, faults: u64) {
+    println!("{counts}");
+    assert!(counts.0.values().map(|count| count.injected).sum::<u64>() >= faults);
+    for (class, count) in &counts.0 {
+        assert!(count.is_contained(), "{}: {count:?}", class.name());
+        assert!(!class.is_fail_stop() || count.is_transparent(), "{}: {count:?}", class.name());
+    }
+    let kills = counts.0.get(&Class::Kill).expect("a class of them");
+    assert!(kills.restarts > 0, "a driver that is killed is restarted");
+}
+
+#[test]
+fn five_hundred_faults_in_the_driver_stay_in_it() {
+    judge(&make(500), 500);
+}
+
+#[test]
+#[ignore = "a long run, by make soak"]
+fn ten_thousand_faults() {
+    let faults = std::env::var("FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
+    judge(&make(faults), faults);
+}
+
+/// The product's kernel has nothing of it: no mark, no function, and the builder takes the other one only when told to.
+#[test]
+fn no_product_can_make_faults() {
+    let inputs = harness::inputs();
+    let product = fs::read(&inputs.kernel).unwrap();
+    let for_tests = fs::read(harness::test_kernel()).unwrap();
+    assert_eq!(test_features(&for_tests), ["test-faults"]);
+    assert_eq!(test_features(&product), [""; 0]);
+    let names = |kernel: &[u8]| {
+        let program = image_builder::symbols::Program::read("kernel", kernel);
+        let sources = String::from_utf8_lossy(program.section(".debug_line")).into_owned()
+            + &String::from_utf8_lossy(program.section(".debug_str"));
+        ["inject", "corrupt_message", "drops_interrupt", "flip_memory"].map(|name| sources.contains(name))
+    };
+    assert_eq!(names(&for_tests), [true; 4]);
+    assert_eq!(names(&product), [false; 4]);
+
+    let charter = root().join("qemu/tests/charters/manners.toml");
+    let inputs = image_builder::Inputs { kernel: harness::test_kernel(), ..inputs };
+    let refused = image_builder::build_file(&charter, &inputs).unwrap_err().to_string();
+    assert!(refused.contains("has the feature test-faults and is for tests only"), "{refused}");
+    let inputs = image_builder::Inputs { test_image: true, ..inputs };
+    let build = image_builder::build_file(&charter, &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let inspection = image_builder::inspect::inspect(&build.image).unwrap();
+    assert_eq!(inspection.test_features, ["test-faults"]);
+    assert!(inspection.to_string().contains("FOR TESTS ONLY: the kernel has test-faults"));
+}
