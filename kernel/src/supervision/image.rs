@@ -22,7 +22,8 @@ struct Part {
     filled: u32,
 }
 
-const _: () = assert!(STACK_TOP <= u32::MAX as u64 && START_INFO <= u32::MAX as u64);
+const _: () = assert!(STACK_TOP <= u32::MAX as u64);
+const _: () = assert!(START_INFO <= u32::MAX as u64);
 const _: () = assert!(PACKAGE_BYTES_MAX <= u32::MAX as u64);
 
 /// Parts of a task: its segments, its start information, its stack.
