@@ -4,6 +4,8 @@ MANIFEST ?= system.toml
 OUT ?= build
 DISK ?= $(OUT)/disk.img
 KEEP ?=
+# An IOMMU between devices and memory: `intel` (VT-d), or none.
+IOMMU ?=
 # Further options of `qemu run`, for example RUN="--memory 1G --cpus 4".
 RUN ?=
 
@@ -11,12 +13,14 @@ IMAGE = $(OUT)/charter.img
 CARGO ?= cargo
 # Where rustup puts cargo, for shells that have not read its profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
+iommu = $(if $(filter-out none,$(IOMMU)),--iommu $(IOMMU))
 keep = $(if $(filter-out 0 no,$(KEEP)),--keep)
 
 .PHONY: help
 help:
 	@echo 'make run            build everything, boot it in QEMU, show the serial log; 0 once the system is up'
 	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
+	@echo '                    IOMMU=intel puts one between devices and memory'
 	@echo 'make test           every test: host, lint, system'
 	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
 	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
@@ -35,7 +39,7 @@ help:
 .PHONY: run
 run: image
 	@$(CARGO) run -q -p qemu -- disk $(DISK)
-	@$(CARGO) run -q -p qemu -- run --image $(IMAGE) --disk $(DISK) $(keep) $(RUN)
+	@$(CARGO) run -q -p qemu -- run --image $(IMAGE) --disk $(DISK) $(iommu) $(keep) $(RUN)
 
 .PHONY: image
 image: build

@@ -7,7 +7,7 @@ pub mod duration;
 pub mod partition;
 pub mod values;
 
-use abi::package::{InspectTopic, PowerAction};
+use abi::package::{InspectTopic, PowerAction, RemappingPolicy};
 use abi::supervision::GiveUp;
 use duration::Duration;
 use partition::{Partition, Share};
@@ -145,6 +145,8 @@ pub struct Device {
     pub broker: Option<Located<Broker>>,
     /// Whether `broker` was written, well formed or not.
     pub broker_is_named: bool,
+    /// Whether an IOMMU is to be between it and memory.
+    pub remapping: RemappingPolicy,
 }
 
 impl Region {

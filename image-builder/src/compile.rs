@@ -191,6 +191,7 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
         },
         bar: bar.get(),
         broker: written(device.broker)?.kind(),
+        remapping: device.remapping,
         vectors: bounded(vectors.into_iter().map(Ok), "too many vectors")?,
         regions: bounded(numbers.device_regions(name).map(Ok), "too many regions of a device")?,
         limits: bounded(limits.into_iter().map(Ok), "too many limits")?,

@@ -6,7 +6,7 @@
 
 pub mod reference;
 
-use abi::package::{InspectTopic, PowerAction};
+use abi::package::{InspectTopic, PowerAction, RemappingPolicy};
 use abi::supervision::{GiveUp, RESTARTS_MAX};
 use serde_json::{Map, Value, json};
 
@@ -130,6 +130,13 @@ fn device() -> Value {
             (
                 "broker",
                 json!({ "enum": Broker::NAMES, "description": "the trusted half of the driver, which checks every command that the device sees" }),
+            ),
+            (
+                "remapping",
+                json!({
+                    "enum": RemappingPolicy::ALL.iter().map(|policy| policy.name()).collect::<Vec<_>>(),
+                    "description": "whether an IOMMU is to be between it and memory: used where it holds if left out",
+                }),
             ),
         ],
     );

@@ -68,6 +68,7 @@ told! {
     bad_value_setting: "bad-value-setting",
     bad_value_evidence: "bad-value-evidence",
     bad_value_kernel: "bad-value-kernel",
+    bad_value_remapping: "bad-value-remapping",
     out_of_range: "out-of-range",
     out_of_range_negative: "out-of-range-negative",
     out_of_range_blocks: "out-of-range-blocks",

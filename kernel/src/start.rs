@@ -120,8 +120,10 @@ mod bare {
     use crate::memory::scratch::Scratch;
     use crate::memory::{Memory, MemoryError};
     use crate::objects::{EndpointId, TaskId};
+    use crate::platform::acpi::madt::Trigger;
     use crate::platform::apic::SERIAL_VECTOR;
     use crate::platform::cpu::Protection;
+    use crate::platform::ioapic::Target;
     use crate::platform::serial::Serial;
     use crate::platform::{self, Platform};
     use crate::state::{Interrupt, Kernel, Machine};
@@ -184,7 +186,7 @@ mod bare {
         log!("clock", "started {} apic={} timer={}", platform.clock, platform.apic.mode(), platform.apic.timer_mode());
         tell_firmware(&platform, handoff);
         kernel.devices.find(&mut memory, &platform);
-        tell_backend(&platform);
+        kernel.devices.start_remapping(&mut memory, &platform, package.devices());
 
         let regions = make_regions(&mut memory, &package)?;
         for device in package.devices() {
@@ -240,18 +242,6 @@ mod bare {
             microseconds(handoff.exit_time.saturating_sub(handoff.entry_time)),
             microseconds(handoff.evidence_time),
             handoff.evidence_bytes
-        );
-    }
-
-    /// How device memory is protected: there is no remapping yet, so the broker's bounce regions it is, and why.
-    fn tell_backend(platform: &Platform) {
-        let (iommu, reason) = match platform.firmware.has_dmar {
-            false => ("absent", "no-dmar-table"),
-            true => ("unusable", "remapping-not-supported"),
-        };
-        log!(
-            "dma",
-            "backend selection backend=bounce-buffer iommu={iommu} reason={reason} host_physical_user_visible=false"
         );
     }
 
@@ -351,7 +341,7 @@ mod bare {
         let (input, trigger) = platform.firmware.isa_input(INTERRUPT);
         let by = if !serial.is_present() {
             "nothing"
-        } else if platform.io_apics.route(input, trigger, platform.apic.id(), SERIAL_VECTOR) {
+        } else if route_input(kernel, platform, input, trigger) {
             serial.interrupt_on_receive();
             "interrupt"
         } else {
@@ -359,6 +349,21 @@ mod bare {
             "polling"
         };
         log!("kernel", "console input={by}");
+    }
+
+    /// Sends the interrupts of an I/O APIC's input to this processor, as those of the serial port. Returns whether there
+    /// is a way.
+    fn route_input(kernel: &mut Kernel, platform: &mut Platform, input: u32, trigger: Trigger) -> bool {
+        let mut io_apics = core::mem::take(&mut platform.io_apics);
+        let routed = io_apics.route(input, trigger, SERIAL_VECTOR, |number| {
+            match kernel.devices.io_apic(platform, number, SERIAL_VECTOR, trigger.level)? {
+                Some(entry) => Some(Target::Entry(entry)),
+                // Without remapping, an input holds eight bits of the processor's number.
+                None => u8::try_from(platform.apic.id()).ok().map(Target::Processor),
+            }
+        });
+        platform.io_apics = io_apics;
+        routed
     }
 
     /// Says what happened and halts for good.

@@ -13,7 +13,7 @@ use crate::platform::apic::LocalApic;
 use crate::platform::clock::Clock;
 use crate::platform::power::Power;
 use crate::platform::serial::Serial;
-use crate::supervision::Supervision;
+use crate::supervision::{Death, Supervision};
 
 /// Device interrupts that there can be.
 pub const INTERRUPTS: usize = (END_VECTOR - FIRST_VECTOR) as usize;
@@ -46,6 +46,8 @@ pub struct Kernel {
     pub owners: [Owner; DEVICES_MAX],
     /// Who is told of each device interrupt, from [`FIRST_VECTOR`].
     pub interrupts: [Option<Interrupt>; INTERRUPTS],
+    /// When to look whether IOMMUs have blocked more; `NO_DEADLINE` if they interrupt for it.
+    pub blocked_at: u64,
     /// What was typed.
     pub input: Input,
     /// The hardware; `None` until start-up has found it, and in host tests.
@@ -87,6 +89,7 @@ impl Kernel {
             supervision: Supervision::new(),
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
+            blocked_at: NO_DEADLINE,
             input: Input::new(),
             machine: None,
             memory: None,
@@ -118,6 +121,18 @@ impl Kernel {
         }
         self.arm_timer_for(self.input.look_at);
         self.arm_timer_for(self.supervision.look_at);
+        if self.blocked_at <= now {
+            self.blocked_requests();
+        }
+        self.arm_timer_for(self.blocked_at);
+    }
+
+    /// An IOMMU has blocked something, or it is time to look again.
+    pub fn blocked_requests(&mut self) {
+        let now = self.now();
+        self.blocked_at = self.devices.take_faults(now).unwrap_or(NO_DEADLINE);
+        self.arm_timer_for(self.blocked_at);
+        self.drain_log_soon(now);
     }
 
     /// Begins to look at a serial port that does not interrupt.
@@ -171,8 +186,22 @@ impl Kernel {
         for index in 0..self.devices.count().min(DEVICES_MAX) {
             if self.owners[index].service_at <= now {
                 self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
+                self.refuse_driver(index);
             }
             self.arm_timer_for(self.owners[index].service_at);
+        }
+    }
+
+    /// Stops the driver of a device that may be used only behind an IOMMU, where none holds it.
+    fn refuse_driver(&mut self, index: usize) {
+        if let (true, Some(task)) = (self.devices.take_refused(index), self.owners[index].task) {
+            log!(
+                "charter",
+                "task refused name={} device={} because=\"remapping is required and not in force\"",
+                self.objects.task(task).name,
+                self.devices.name(index)
+            );
+            self.stop(task, Death::Exit);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use qemu::firmware::{Firmware, FirmwareError, Style};
-use qemu::machine::{Accelerator, Board, BootBus, BootDisk, Machine, Memory};
+use qemu::machine::{Accelerator, Board, BootBus, BootDisk, Iommu, Machine, Memory};
 use qemu::nvme::{Contents, Controller, Namespace};
 use qemu::process::DEFAULT_PROGRAM;
 
@@ -67,6 +67,18 @@ pub struct RunOptions {
     /// Chipset
     #[arg(long, default_value = "q35", value_name = "CHIPSET")]
     pub machine: Board,
+    /// An IOMMU between devices and memory (q35 only)
+    #[arg(long, value_name = "IOMMU")]
+    pub iommu: Option<IommuKind>,
+    /// An IOMMU that does not remap interrupts
+    #[arg(long, requires = "iommu")]
+    pub no_interrupt_remapping: bool,
+    /// An IOMMU that remembers what is not there, too
+    #[arg(long, requires = "iommu")]
+    pub caching_mode: bool,
+    /// How many bits an address has that the IOMMU translates: 39 or 48
+    #[arg(long, default_value = "39", value_name = "BITS", requires = "iommu")]
+    pub iommu_address_bits: u8,
     /// Seconds until the system must be up
     #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Duration,
@@ -93,6 +105,13 @@ pub struct RunOptions {
     pub show_command: bool,
 }
 
+/// Whose IOMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IommuKind {
+    /// Intel's VT-d.
+    Intel,
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
@@ -113,6 +132,11 @@ impl RunOptions {
         let mut machine = Machine::new(firmware);
         machine.board = self.machine;
         machine.cpus = self.cpus;
+        machine.iommu = self.iommu.map(|IommuKind::Intel| Iommu {
+            interrupt_remapping: !self.no_interrupt_remapping,
+            caching_mode: self.caching_mode,
+            address_bits: self.iommu_address_bits,
+        });
         machine.memory = self.memory;
         if self.kvm {
             machine.accelerator = Accelerator::Kvm;

@@ -31,6 +31,8 @@ pub struct Machine {
     pub controllers: Vec<Controller>,
     /// A disk to boot from that is not on an NVMe controller.
     pub boot_disk: Option<BootDisk>,
+    /// An IOMMU between devices and memory.
+    pub iommu: Option<Iommu>,
     /// SMBIOS values, as QEMU's `-smbios` takes them.
     pub smbios: Vec<String>,
     /// Trace events to write to a file.
@@ -49,6 +51,24 @@ pub enum Board {
     Q35,
     /// PCI: configuration space through ports 0xCF8 and 0xCFC only.
     Pc,
+}
+
+/// An IOMMU; only q35 has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Iommu {
+    /// Whether it remaps interrupts as well.
+    pub interrupt_remapping: bool,
+    /// Whether it remembers what is not there, too.
+    pub caching_mode: bool,
+    /// How many bits an address has that it translates: 39 or 48.
+    pub address_bits: u8,
+}
+
+impl Default for Iommu {
+    /// As QEMU has it, with interrupt remapping.
+    fn default() -> Self {
+        Self { interrupt_remapping: true, caching_mode: false, address_bits: 39 }
+    }
 }
 
 /// What executes the guest's instructions.
@@ -159,6 +179,7 @@ impl Machine {
             firmware,
             controllers: Vec::new(),
             boot_disk: None,
+            iommu: None,
             smbios: Vec::new(),
             trace: None,
             serial_port: true,
@@ -202,6 +223,16 @@ impl Machine {
                 BootBus::Virtio => "virtio-blk-pci",
             };
             push("-device", format!("{device},drive=boot,bootindex=0"));
+        }
+        if let Some(iommu) = &self.iommu {
+            let switch = |on: bool| if on { "on" } else { "off" };
+            let device = format!(
+                "intel-iommu,intremap={},caching-mode={},aw-bits={}",
+                switch(iommu.interrupt_remapping),
+                switch(iommu.caching_mode),
+                iommu.address_bits
+            );
+            push("-device", device);
         }
         for value in &self.smbios {
             push("-smbios", value.clone());
@@ -254,6 +285,7 @@ mod tests {
             accelerator: Accelerator::Kvm,
             instruction_count: Some(InstructionCount { shift: 6, sleep: false }),
             boot_disk: Some(BootDisk { path: "boot.img".into(), bus: BootBus::Ide }),
+            iommu: Some(Iommu { interrupt_remapping: false, caching_mode: true, address_bits: 48 }),
             smbios: vec!["type=3,asset=x".into()],
             trace: Some(Trace { events: vec!["pci_nvme_*".into()], file: "trace.log".into() }),
             serial_port: false,
@@ -267,6 +299,7 @@ mod tests {
             "-drive if=pflash,unit=1,format=raw,snapshot=on,file=VARS.fd",
             "-drive if=none,id=boot,format=raw,snapshot=on,file=boot.img -device ide-hd,bus=ide.0,drive=boot,bootindex=0",
             "-serial none",
+            "-device intel-iommu,intremap=off,caching-mode=on,aw-bits=48",
             "-smbios type=3,asset=x",
             "-trace enable=pci_nvme_* -D trace.log",
         ] {

@@ -34,6 +34,10 @@ pub enum Place {
     Slot(u8),
     /// Behind a PCI Express root port of its own (only q35 has them). Such a controller can be unplugged.
     RootPort,
+    /// On the root bus, as the first of several functions of this device number.
+    SharedSlot(u8),
+    /// Behind a bridge from PCI Express to PCI (only q35 has them), which passes requests on as its own.
+    Bridge,
 }
 
 /// A namespace: a disk image that the controller shows.
@@ -122,6 +126,12 @@ impl Controller {
                 let port = format!("port{index}");
                 arguments.extend(["-device".into(), format!("pcie-root-port,id={port},chassis={}", index + 1)]);
                 device += &format!(",bus={port}");
+            }
+            Place::SharedSlot(slot) => device += &format!(",addr={slot:02x}.0,multifunction=on"),
+            Place::Bridge => {
+                let bridge = format!("bridge{index}");
+                arguments.extend(["-device".into(), format!("pcie-pci-bridge,id={bridge}")]);
+                device += &format!(",bus={bridge},addr=01.0");
             }
         }
         if let Some(pairs) = self.max_io_queue_pairs {

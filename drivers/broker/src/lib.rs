@@ -17,7 +17,8 @@ use heapless::Vec;
 /// A DMA region that the device may be given addresses in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// First byte, physical, on a page.
+    /// The address by which the device reaches its first byte, on a page: the physical one, or behind an IOMMU one of
+    /// the device's domain.
     pub base: u64,
     /// Bytes, whole pages.
     pub bytes: u64,
@@ -32,8 +33,7 @@ pub struct Ledger {
     pub vectors: Vec<u16, DEVICE_VECTORS_MAX>,
     /// What the device may be used for; never empty.
     pub limits: Vec<Limit, LIMITS_MAX>,
-    /// Memory for rings, lists and learned pages that is mapped into no task: physical address of its first byte, on a
-    /// page. It is contiguous, zeroed, and of the size that [`Broker::HIDDEN_BYTES`] asked for.
+    /// Memory for rings, lists and learned pages that is mapped into no task: address of its first byte, on a page. Like those of the regions, the address is the device's. It is contiguous, zeroed, and of the size that [`Broker::HIDDEN_BYTES`] asked for.
     pub hidden: u64,
     /// Bytes of the register BAR that may be used.
     pub register_bytes: u32,
@@ -97,6 +97,26 @@ pub enum Progress {
     Failed,
 }
 
+/// How far a broker has come with finding out whether an IOMMU holds its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Ask again at this time, in nanoseconds of [`Device::now`].
+    Again(u64),
+    /// What there was to do was done, or could not be. The device is to be quiesced.
+    Ended(Result<(), ProbeFailure>),
+}
+
+/// Why a device could not be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeFailure {
+    /// The broker knows nothing to try it with.
+    Unsupported,
+    /// The device did not become ready, or did not answer.
+    Unanswered,
+    /// What it was told to write into its own memory did not arrive.
+    NotDelivered,
+}
+
 /// The outcome of a submission: how many commands were accepted, from the first, and why the next one was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Submitted<R> {
@@ -124,6 +144,16 @@ pub trait Broker {
     /// How often the device answered what nobody had asked; such answers are dropped, and change nothing.
     fn anomalies(&self) -> u64 {
         0
+    }
+
+    /// Has the device write into hidden memory, which must arrive, and then to the physical page `outside`, which the
+    /// kernel has put outside of all that it may reach. Asked again and again until it has ended; only after
+    /// [`Progress::Done`] of [`Broker::quiesce`], which follows again, and before anything else is asked.
+    ///
+    /// Never asked where there is no IOMMU.
+    fn probe(&mut self, device: &mut impl Device, outside: u64) -> Probe {
+        let _ = (device, outside);
+        Probe::Ended(Err(ProbeFailure::Unsupported))
     }
 
     /// A register read by the driver: 4 or 8 bytes.

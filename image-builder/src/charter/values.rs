@@ -2,6 +2,7 @@
 //!
 //! Each is made from what the manifest says, or answers a [`ValueError`] that says what is wrong and what would be right.
 
+use abi::package::RemappingPolicy;
 use abi::{layout, package};
 
 use crate::problem::Kind;
@@ -429,6 +430,15 @@ impl Access {
     pub fn is_writable(self) -> bool {
         self == Self::ReadWrite
     }
+}
+
+/// What a device's `remapping` says.
+///
+/// # Errors
+/// If it is no such word.
+pub fn remapping(text: &str) -> Result<RemappingPolicy, ValueError> {
+    RemappingPolicy::from_name(text)
+        .ok_or_else(|| ValueError::new(Kind::BadValue, "no such policy", "\"allow\", \"forbid\" or \"require\""))
 }
 
 /// The trusted half of a driver, linked into the kernel.

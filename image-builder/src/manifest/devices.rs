@@ -3,7 +3,7 @@
 use abi::layout;
 
 use super::reader::Table;
-use crate::charter::values::{Broker, Class, Name, PciAddress, Size, identifier};
+use crate::charter::values::{Broker, Class, Name, PciAddress, Size, identifier, remapping};
 use crate::charter::{Device, Located, Region};
 use crate::problem::{Kind, Problem};
 
@@ -19,6 +19,7 @@ pub fn device(name: Located<Name>, table: &mut Table<'_>) -> Option<Device> {
         && table.has("pci") == address.is_some();
     let broker = table.optional("broker", |value| value.text(Broker::new));
     let broker_is_named = table.has("broker");
+    let remapping = table.optional("remapping", |value| value.text(remapping));
     if !["class", "vendor", "pci"].iter().any(|key| table.has(key)) {
         let message = format!("{} does not say which PCI function it is", table.subject());
         table.problem(
@@ -27,7 +28,17 @@ pub fn device(name: Located<Name>, table: &mut Table<'_>) -> Option<Device> {
         );
         return None;
     }
-    Some(Device { name, class, vendor, device, address, selector_is_read, broker, broker_is_named })
+    Some(Device {
+        name,
+        class,
+        vendor,
+        device,
+        address,
+        selector_is_read,
+        broker,
+        broker_is_named,
+        remapping: remapping.map(|remapping| remapping.value).unwrap_or_default(),
+    })
 }
 
 /// Reads a region.

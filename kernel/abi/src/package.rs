@@ -14,7 +14,7 @@ use crate::system_call::PciAddress;
 /// First bytes of a boot package.
 pub const MAGIC: [u8; 8] = *b"CHARTER\0";
 /// Version of the package's form.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Bytes before the postcard stream: magic, version (u32), length of the stream (u32), CRC-32 of the stream (u32), all
 /// little-endian, and four zeroes.
 pub const HEADER_BYTES: usize = 24;
@@ -99,6 +99,24 @@ pub struct Limit {
     pub writable: bool,
 }
 
+/// What the charter says of remapping: an IOMMU between a device and memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RemappingPolicy {
+    /// It is used where it holds.
+    #[default]
+    Allow,
+    /// It is not used.
+    Forbid,
+    /// Without it the device is not used, and its driver does not start.
+    Require,
+}
+
+named! { RemappingPolicy:
+    Allow "allow",
+    Forbid "forbid",
+    Require "require",
+}
+
 /// A device that a task is granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device<'a> {
@@ -110,6 +128,8 @@ pub struct Device<'a> {
     pub bar: u8,
     /// Which broker checks its commands.
     pub broker: BrokerKind,
+    /// Whether an IOMMU is to be between it and memory.
+    pub remapping: RemappingPolicy,
     /// The granted MSI-X table entries; all others stay masked.
     pub vectors: Vec<u16, DEVICE_VECTORS_MAX>,
     /// The DMA regions that it may be given addresses in, as indices; their order is their number in commands.

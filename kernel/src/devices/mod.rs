@@ -17,7 +17,10 @@ use heapless::Vec;
 use nvme_broker::NvmeBroker;
 
 use crate::platform::pci::{Found, Function, Handle, Inventory};
+use crate::platform::vtd::{Place, Reason, Remapping};
 
+mod confinement;
+mod faults;
 mod hardware;
 mod reason;
 mod start;
@@ -27,6 +30,7 @@ pub use reason::Because;
 pub use start::hidden_bytes;
 pub use unit::State;
 
+use faults::Held;
 use unit::Unit;
 
 /// Interrupt vector of the first device's first granted MSI-X entry. Each device has [`DEVICE_VECTORS_MAX`] of them.
@@ -51,6 +55,9 @@ pub struct Hidden {
 pub struct Devices {
     entries: Vec<Entry, DEVICES_MAX>,
     inventory: Inventory,
+    remapping: Remapping,
+    /// Blocked requests of functions that are granted to nobody.
+    stray_faults: u64,
 }
 
 /// A granted device.
@@ -64,6 +71,14 @@ struct Entry {
     vectors: Vec<u16, DEVICE_VECTORS_MAX>,
     /// Whether some of it may be written.
     writable: bool,
+    /// Its place behind an IOMMU, if it has one.
+    place: Option<Place>,
+    /// Whether it was said if the IOMMU holds it.
+    is_verdict_told: bool,
+    /// Whether its driver is yet to be told that it cannot start.
+    is_refused: bool,
+    /// Requests of it that the IOMMU has blocked.
+    faults: u64,
     unit: AnyUnit,
 }
 
@@ -97,7 +112,12 @@ macro_rules! with_unit {
 impl Devices {
     /// No devices yet.
     pub const fn new() -> Self {
-        Self { entries: Vec::new(), inventory: Inventory::new() }
+        Self {
+            entries: Vec::new(),
+            inventory: Inventory::new(),
+            remapping: Remapping::none(Reason::NoTable),
+            stray_faults: 0,
+        }
     }
 
     /// How many there are.
@@ -112,10 +132,14 @@ impl Devices {
 
     /// The device's state; absent for an index that does not exist.
     pub fn state(&self, index: usize) -> State {
-        self.entries.get(index).map_or(State::Absent, |entry| match &entry.unit {
+        self.entries.get(index).map_or(State::Absent, |entry| Self::state_of(&entry.unit))
+    }
+
+    fn state_of(unit: &AnyUnit) -> State {
+        match unit {
             AnyUnit::Missing(state) => *state,
             AnyUnit::Nvme(unit) => unit.state(),
-        })
+        }
     }
 
     /// What the device is, read from its configuration space now.
@@ -228,9 +252,34 @@ impl Devices {
     ///
     /// To be called after [`Devices::add`] and [`Devices::stop`], and again at the time returned, or earlier.
     pub fn service(&mut self, index: usize, now: u64) -> Option<u64> {
+        if self.remapping.is_probing() {
+            self.count_faults();
+        }
         let entry = self.entries.get_mut(index)?;
         let name = entry.name.as_str();
-        with_unit!(entry, _missing => None, unit, function => unit.service(name, function, now))
+        let before = Self::state_of(&entry.unit);
+        let mut holder = Held { remapping: &mut self.remapping, place: entry.place.as_ref() };
+        let again = with_unit!(entry, _missing => None,
+            unit, function => unit.service(name, function, &mut holder, now));
+        let verdict = match &entry.unit {
+            AnyUnit::Nvme(unit) => unit.verdict(),
+            AnyUnit::Missing(_) => None,
+        };
+        let after = Self::state_of(&entry.unit);
+        entry.is_refused |= after == State::Unconfined && before != after;
+        if let (Some(reason), false) = (verdict, entry.is_verdict_told) {
+            entry.is_verdict_told = true;
+            start::tell_backend(reason, Some(name));
+            self.count_faults();
+            self.remapping.await_faults();
+        }
+        again
+    }
+
+    /// Whether a device was found not to be usable because nothing holds it, since the last time that this was asked:
+    /// its driver cannot start.
+    pub fn take_refused(&mut self, index: usize) -> bool {
+        self.entries.get_mut(index).is_some_and(|entry| core::mem::take(&mut entry.is_refused))
     }
 
     /// The task that used the device has stopped: from now on the device is made to stop, and nothing else is done

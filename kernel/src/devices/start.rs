@@ -1,18 +1,20 @@
 //! Finding the devices and making them ready to be handed to their brokers.
 
-use abi::package::{BrokerKind, Device, Selector};
+use abi::package::{BrokerKind, Device, RemappingPolicy, Selector};
 use broker::{Broker, Ledger, Region};
 use heapless::Vec;
 use nvme_broker::NvmeBroker;
 
+use super::confinement::Confinement;
 use super::hardware::Parts;
 use super::unit::{State, Unit};
 use super::{AnyUnit, Devices, Entry, FIRST_VECTOR, Hidden};
 use crate::log;
-use crate::platform::msix::{Message, MsiX};
+use crate::platform::msix::{Message, MsiX, MsiXError};
 use crate::platform::pci::bar::{self, MemoryBar};
 use crate::platform::pci::{Function, Handle};
 use crate::platform::registers::Registers;
+use crate::platform::vtd::{Place, RUNS_MAX, Reason, Remapping, Way};
 use crate::platform::{Mapper, Platform};
 use abi::package::{DEVICE_REGIONS_MAX, DEVICE_VECTORS_MAX};
 
@@ -35,6 +37,8 @@ enum Unusable {
     Room,
     #[error("no memory for its broker")]
     Hidden,
+    #[error("no remapping: {0}")]
+    Remapping(Reason),
 }
 
 impl Devices {
@@ -56,12 +60,41 @@ impl Devices {
         }
     }
 
+    /// Takes every IOMMU over. After [`Devices::find`], before any device is added and has its bus mastering back.
+    // Start-up's frames must not add up: its stack has 64 KiB.
+    #[inline(never)]
+    pub fn start_remapping<'a>(
+        &mut self,
+        mapper: &mut impl Mapper,
+        platform: &Platform,
+        devices: impl Iterator<Item = Device<'a>>,
+    ) {
+        let mut wanted = Err(Reason::NoDevice);
+        for device in devices {
+            if device.remapping != RemappingPolicy::Forbid {
+                wanted = Ok(());
+            } else if wanted == Err(Reason::NoDevice) {
+                wanted = Err(Reason::CharterForbids);
+            }
+        }
+        self.remapping = Remapping::start(mapper, platform, wanted);
+        if platform.firmware.dmar.is_none() || wanted == Err(Reason::NoDevice) {
+            tell_backend(self.remapping.reason(), None);
+        }
+    }
+
+    /// What an I/O APIC of this number is to send for this processor to be interrupted; see [`Remapping::io_apic`].
+    pub fn io_apic(&mut self, platform: &Platform, number: u8, vector: u8, level: bool) -> Option<Option<u16>> {
+        self.remapping.io_apic(platform, number, vector, level)
+    }
+
     /// Adds the next device of the boot package: finds its function, maps its registers, switches its legacy
     /// interrupts off and masks its MSI-X table. To be called once for every device, in the package's order, after
     /// [`Devices::find`]; [`Devices::service`] follows.
     ///
     /// `regions` are the device's regions in the order of the package. `hidden` gives [`hidden_bytes`] of memory; it
     /// is asked only if the device can be used.
+    #[inline(never)]
     pub fn add<M: Mapper>(
         &mut self,
         mapper: &mut M,
@@ -77,6 +110,7 @@ impl Devices {
         };
         let found = self.inventory.select(&device.selector, taken);
         let mut function = found.and_then(|found| platform.pci.open(mapper, found.address));
+        let mut place = None;
         let unit = match (found, &mut function) {
             (Some(found), Some(function)) => {
                 log!(
@@ -90,16 +124,32 @@ impl Devices {
                     found.identity.class.1,
                     found.identity.class.2
                 );
+                let mut way = Way::new();
                 for bridge in self.inventory.path(found.address) {
+                    // No path is longer than there are bridges.
+                    let _ = way.push((bridge, platform.pci.passage(mapper, bridge)));
                     platform.pci.open_bridge(mapper, bridge);
                 }
-                prepare(index, mapper, platform, device, function, regions, hidden).unwrap_or_else(|because| {
-                    log!("charter", "device unusable name={name} because=\"{because}\"");
-                    AnyUnit::Missing(State::Unusable)
-                })
+                let confine = |mapper: &mut M, runs: &[(u64, u64)]| {
+                    let allowed = device.remapping != RemappingPolicy::Forbid;
+                    self.remapping.confine(mapper, platform, &self.inventory, found.address, &way, runs, allowed)
+                };
+                match prepare(mapper, device, function, regions, hidden, confine) {
+                    Ok(prepared) => {
+                        place = prepared.place.clone();
+                        prepared.finish(index, platform, device, &mut self.remapping)
+                    }
+                    Err(because) => {
+                        log!("charter", "device unusable name={name} because=\"{because}\"");
+                        AnyUnit::Missing(State::Unusable)
+                    }
+                }
             }
             _ => {
                 log!("charter", "device absent name={name} selector=\"{}\"", Shown(&device.selector));
+                if platform.firmware.dmar.is_some() {
+                    tell_backend(Reason::NoDevice, Some(name));
+                }
                 AnyUnit::Missing(State::Absent)
             }
         };
@@ -109,6 +159,11 @@ impl Devices {
             function,
             vectors: device.vectors.clone(),
             writable: device.limits.iter().any(|limit| limit.writable),
+            place,
+            // Without an IOMMU it was said for all devices.
+            is_verdict_told: platform.firmware.dmar.is_none(),
+            is_refused: false,
+            faults: 0,
             unit,
         };
         // The package has no more devices than there is room for, `Package::open` checked that.
@@ -116,17 +171,30 @@ impl Devices {
     }
 }
 
-/// Everything between a function that matched and its broker.
+/// A function that can be used, but for its interrupts.
+struct Prepared {
+    registers: Registers,
+    msix: Result<MsiX, MsiXError>,
+    hidden: Hidden,
+    /// With memory where it is.
+    ledger: Ledger,
+    /// Behind an IOMMU, or why not.
+    place: Option<Place>,
+    open: Option<Reason>,
+}
+
+/// Everything between a function that matched and its broker, but for interrupts. `confine` puts it behind an IOMMU.
+#[inline(never)]
 fn prepare<M: Mapper>(
-    index: usize,
     mapper: &mut M,
-    platform: &Platform,
     device: &Device<'_>,
     function: &mut Handle,
     regions: Vec<Region, DEVICE_REGIONS_MAX>,
     hidden: impl FnOnce(&mut M, u32) -> Option<Hidden>,
-) -> Result<AnyUnit, Unusable> {
+    confine: impl FnOnce(&mut M, &[(u64, u64)]) -> Result<Result<Place, Reason>, Reason>,
+) -> Result<Prepared, Unusable> {
     function.silence();
+    function.forget_translations();
     let bar = bar::memory(function, device.bar).map_err(|error| Unusable::Bar(device.bar, error))?;
     let registers = map(mapper, bar).ok_or(Unusable::Room)?;
     function.set_memory_decoding(true);
@@ -134,23 +202,81 @@ fn prepare<M: Mapper>(
     if let Ok(msix) = &mut msix {
         msix.mask_all();
     }
-    let (vectors, messages) = vectors(index, platform, device, msix.as_ref());
     let bytes = hidden_bytes(device.broker);
     let hidden = hidden(mapper, bytes).ok_or(Unusable::Hidden)?;
+    let mut runs: Vec<(u64, u64), RUNS_MAX> = Vec::new();
+    for run in [(hidden.physical, u64::from(bytes))].into_iter().chain(regions.iter().map(|own| (own.base, own.bytes)))
+    {
+        // There is room for hidden memory and every region.
+        let _ = runs.push(run);
+    }
+    let (place, open) = match confine(mapper, &runs).map_err(Unusable::Remapping)? {
+        Ok(place) => (Some(place), None),
+        Err(reason) => (None, Some(reason)),
+    };
     let ledger = Ledger {
         regions,
-        vectors,
+        vectors: Vec::new(),
         limits: device.limits.clone(),
         hidden: hidden.physical,
         register_bytes: registers.bytes(),
         reserved: msix.as_ref().map(|msix| msix.reserved(device.bar)).unwrap_or_default(),
     };
-    // SAFETY: `Hidden` promises `bytes` bytes on a page, mapped for ever, that nothing else uses.
-    let hidden = unsafe { Registers::new(hidden.start, bytes) };
-    let parts = Parts { registers, hidden, msix: msix.ok(), messages, clock: platform.clock };
-    Ok(match device.broker {
-        BrokerKind::Nvme => AnyUnit::Nvme(Unit::new(NvmeBroker::new(ledger), parts)),
-    })
+    Ok(Prepared { registers, msix, hidden, ledger, place, open })
+}
+
+impl Prepared {
+    /// Gives it its interrupts and its broker.
+    #[inline(never)]
+    fn finish(self, index: usize, platform: &Platform, device: &Device<'_>, remapping: &mut Remapping) -> AnyUnit {
+        let Self { registers, msix, hidden, mut ledger, place, open } = self;
+        let message = |number| match &place {
+            Some(place) => remapping.message(place, platform, number),
+            None => Ok(Message::to_cpu(platform.apic.id(), number)),
+        };
+        let messages;
+        (ledger.vectors, messages) = vectors(index, device, msix.as_ref(), message);
+        // SAFETY: `Hidden` promises that many bytes on a page, mapped for ever, that nothing else uses.
+        let hidden = unsafe { Registers::new(hidden.start, hidden_bytes(device.broker)) };
+        let parts = Parts { registers, hidden, msix: msix.ok(), messages, clock: platform.clock };
+        let refused = place.as_ref().and_then(|place| place.refused);
+        let (ledger, confinement) = match (&place, open.or(refused)) {
+            (Some(place), None) => (moved(&ledger, place), Confinement::to_be_tried(ledger)),
+            (_, reason) => (ledger, Confinement::known(reason.unwrap_or(Reason::NoUnit))),
+        };
+        let must_be_held = device.remapping == RemappingPolicy::Require;
+        match device.broker {
+            BrokerKind::Nvme => AnyUnit::Nvme(Unit::new(NvmeBroker::new(ledger), parts, confinement, must_be_held)),
+        }
+    }
+}
+
+/// The ledger for a device behind an IOMMU: the same memory, where the device finds it.
+fn moved(plain: &Ledger, place: &Place) -> Ledger {
+    let mut seen = place.seen.iter().copied();
+    let mut ledger = plain.clone();
+    ledger.hidden = seen.next().unwrap_or_default();
+    for (region, seen) in ledger.regions.iter_mut().zip(seen) {
+        region.base = seen;
+    }
+    ledger
+}
+
+/// How memory is protected from a device, or from all of them, and why.
+pub(super) fn tell_backend(reason: Reason, device: Option<&str>) {
+    let backend = if reason == Reason::ProbePassed { "direct-remapping" } else { "bounce-buffer" };
+    let iommu = reason.iommu();
+    match device {
+        None => log!(
+            "dma",
+            "backend selection backend={backend} iommu={iommu} reason={reason} host_physical_user_visible=false"
+        ),
+        Some(name) => log!(
+            "dma",
+            "backend selection backend={backend} iommu={iommu} reason={reason} host_physical_user_visible=false \
+             device={name}"
+        ),
+    }
 }
 
 /// Maps the part of a BAR that is used.
@@ -162,12 +288,13 @@ fn map(mapper: &mut impl Mapper, bar: MemoryBar) -> Option<Registers> {
     Some(unsafe { Registers::new(start, bytes as u32) })
 }
 
-/// Which granted MSI-X entries the device has, and what each of them is to send. What it lacks is said.
+/// Which granted MSI-X entries the device has, and what each of them is to send: `message` for an interrupt vector.
+/// What it lacks is said.
 fn vectors(
     index: usize,
-    platform: &Platform,
     device: &Device<'_>,
-    msix: Result<&MsiX, &crate::platform::msix::MsiXError>,
+    msix: Result<&MsiX, &MsiXError>,
+    mut message: impl FnMut(u8) -> Result<Message, Reason>,
 ) -> (Vec<u16, DEVICE_VECTORS_MAX>, Vec<(u16, Message), DEVICE_VECTORS_MAX>) {
     let name = device.name;
     let (mut vectors, mut messages) = (Vec::new(), Vec::new());
@@ -184,10 +311,16 @@ fn vectors(
             continue;
         }
         let number = FIRST_VECTOR + (index * DEVICE_VECTORS_MAX + position) as u8;
-        let message = Message::to_cpu(platform.apic.id(), number);
-        // Both hold as many as the package can grant.
-        let _ = vectors.push(*granted);
-        let _ = messages.push((*granted, message));
+        match message(number) {
+            Ok(message) => {
+                // Both hold as many as the package can grant.
+                let _ = vectors.push(*granted);
+                let _ = messages.push((*granted, message));
+            }
+            Err(reason) => {
+                log!("charter", "device vector unavailable name={name} vector={granted} because={reason}");
+            }
+        }
     }
     (vectors, messages)
 }

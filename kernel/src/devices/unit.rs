@@ -3,10 +3,12 @@
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use broker::{Broker, Progress, Submitted};
 
+use super::confinement::{Confinement, Holder, Next};
 use super::hardware::{Hardware, Parts};
 use super::{Because, Refusal};
 use crate::log;
 use crate::platform::pci::Function;
+use crate::platform::vtd::Reason;
 
 /// A device's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum State {
     Stopped,
     /// It did not stop in its time: neither it nor its regions are used again before power-off.
     Quarantined,
+    /// The charter requires remapping for it, and there is none that holds; its bus mastering stays off.
+    Unconfined,
 }
 
 impl core::fmt::Display for State {
@@ -38,6 +42,7 @@ impl core::fmt::Display for State {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Quarantined => "quarantined",
+            Self::Unconfined => "unconfined",
         })
     }
 }
@@ -48,6 +53,9 @@ pub(super) struct Unit<B> {
     state: State,
     broker: B,
     parts: Parts,
+    confinement: Confinement,
+    /// Whether it may be used only if it is held.
+    must_be_held: bool,
 }
 
 impl<B: Broker> Unit<B>
@@ -55,8 +63,13 @@ where
     Because: From<Wrapped<B::Reason>>,
 {
     /// A device whose bus mastering is off; it is made to stop first of all.
-    pub(super) fn new(broker: B, parts: Parts) -> Self {
-        Self { state: State::Starting, broker, parts }
+    pub(super) fn new(broker: B, parts: Parts, confinement: Confinement, must_be_held: bool) -> Self {
+        Self { state: State::Starting, broker, parts, confinement, must_be_held }
+    }
+
+    /// Why an IOMMU holds it, or why not, once that is known.
+    pub(super) fn verdict(&self) -> Option<Reason> {
+        self.confinement.verdict()
     }
 
     pub(super) fn state(&self) -> State {
@@ -143,37 +156,79 @@ where
         }
     }
 
-    /// Its driver runs again and may use it, if it has stopped: then it knows no address any more.
+    /// Its driver runs again and may use it, if it has stopped: then it knows no address any more. One whose driver
+    /// died before it was known whether an IOMMU holds it is yet to be tried.
     pub(super) fn restart(&mut self) {
         if self.state == State::Stopped {
-            self.state = State::Running;
+            self.state = if self.confinement.is_known() { State::Running } else { State::Starting };
         }
     }
 
     /// The next step of making the device stop, if it is to; when to come again.
-    pub(super) fn service(&mut self, name: &str, function: &mut impl Function, now: u64) -> Option<u64> {
-        let after = match self.state {
-            State::Starting => State::Running,
-            State::Stopping => State::Stopped,
+    pub(super) fn service(
+        &mut self,
+        name: &str,
+        function: &mut impl Function,
+        holder: &mut impl Holder,
+        now: u64,
+    ) -> Option<u64> {
+        match self.state {
+            State::Starting => {
+                let mut device = Hardware::new(function, &mut self.parts);
+                // A time that has passed already must not keep the kernel from everything else.
+                if let Some(again) = self.confinement.try_on(&mut self.broker, &mut device, now) {
+                    return Some(again.max(now.saturating_add(1)));
+                }
+            }
+            State::Stopping => {}
             _ => return None,
-        };
+        }
         match self.broker.quiesce(&mut Hardware::new(function, &mut self.parts)) {
             // A time that has passed already must not keep the kernel from everything else.
             Progress::Again(time) => Some(time.max(now.saturating_add(1))),
             Progress::Done => {
-                self.state = after;
-                if after == State::Stopped {
-                    log!("charter", "device stopped name={name}");
+                if self.state == State::Starting {
+                    return self.go_on(holder, now);
                 }
+                self.confinement.give_up(holder);
+                self.state = State::Stopped;
+                log!("charter", "device stopped name={name}");
                 None
             }
             Progress::Failed => {
+                self.confinement.give_up(holder);
                 function.set_bus_mastering(false);
                 self.state = State::Quarantined;
                 log!("charter", "device quarantined name={name} because=\"it did not stop in its time\"");
                 None
             }
         }
+    }
+}
+
+impl<B: Broker> Unit<B> {
+    /// It has stopped whatever it did: what is next before its driver's turn.
+    #[cold]
+    #[inline(never)]
+    fn go_on(&mut self, holder: &mut impl Holder, now: u64) -> Option<u64> {
+        match self.confinement.go_on(holder, now) {
+            Next::Again(at) => return Some(at.max(now.saturating_add(1))),
+            Next::Anew => match self.confinement.take_plain() {
+                Some(ledger) => {
+                    self.broker = B::new(ledger);
+                    return Some(now.saturating_add(1));
+                }
+                None => self.state = State::Unusable,
+            },
+            Next::Unusable => self.state = State::Unusable,
+            Next::Ready if self.must_be_held && self.verdict_is_less() => self.state = State::Unconfined,
+            Next::Ready => self.state = State::Running,
+        }
+        None
+    }
+
+    fn verdict_is_less(&self) -> bool {
+        self.confinement.verdict() != Some(Reason::ProbePassed)
     }
 }
 

@@ -36,6 +36,7 @@ mod running {
     use crate::objects::task::Task;
     use crate::platform;
     use crate::platform::apic::{SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
+    use crate::platform::vtd::FAULT_VECTOR;
     use crate::state::Kernel;
     use crate::supervision::Death;
     use crate::system_call;
@@ -242,6 +243,7 @@ mod running {
             SPURIOUS_VECTOR => return,
             TIMER_VECTOR => kernel.timer(),
             SERIAL_VECTOR => kernel.serial_interrupt(),
+            FAULT_VECTOR => kernel.blocked_requests(),
             FIRST_VECTOR..END_VECTOR => {
                 let told = kernel.interrupts[usize::from(vector - FIRST_VECTOR)];
                 #[cfg(feature = "test-faults")]

@@ -6,6 +6,7 @@
 //!
 //! - [`fadt`]: the power-management timer, and how the machine is switched off and reset.
 //! - [`madt`]: the interrupt controllers.
+//! - [`dmar`]: the IOMMUs.
 //! - [`sleep`]: the one AML object that is looked at, by its bytes.
 
 use abi::layout::PAGE_BYTES;
@@ -15,10 +16,12 @@ use super::Mapper;
 use super::clock::calibration::PowerTimer;
 use crate::log;
 
+pub mod dmar;
 pub mod fadt;
 pub mod madt;
 pub mod sleep;
 
+use dmar::{Dmar, DmarError};
 use fadt::PowerRegisters;
 use madt::{IoApic, Override};
 use sleep::SleepTypes;
@@ -67,8 +70,8 @@ pub struct Firmware {
     pub io_apics: Vec<IoApic, IO_APICS_MAX>,
     /// Where the interrupts of ISA arrive that do not arrive where their number says, from the MADT.
     pub overrides: Vec<Override, OVERRIDES_MAX>,
-    /// Whether there is a DMAR, which describes an IOMMU.
-    pub has_dmar: bool,
+    /// The IOMMUs, from the DMAR; `None` if there is none, an error if it cannot be used.
+    pub dmar: Option<Result<Dmar, DmarError>>,
 }
 
 /// Why a table was left out.
@@ -89,6 +92,7 @@ enum TableError {
 impl Firmware {
     /// Reads the tables. `root` is the physical address of the root pointer; with 0, or a root that is no good, all is
     /// absent.
+    #[inline(never)]
     pub fn read(mapper: &mut impl Mapper, root: u64) -> Self {
         let mut firmware = Self::default();
         if root == 0 {
@@ -160,12 +164,15 @@ impl Firmware {
             Err(error) => {
                 let name = core::str::from_utf8(&signature).unwrap_or("?");
                 log!("charter", "acpi table ignored signature={name} because=\"{error}\"");
+                if &signature == b"DMAR" {
+                    self.dmar = Some(Err(DmarError::Damaged));
+                }
             }
             Ok(table) => match &signature {
                 b"MCFG" => self.read_mcfg(table),
                 b"FACP" => self.read_fadt(table),
                 b"APIC" => self.read_madt(table),
-                _ => self.has_dmar = true,
+                _ => self.dmar = Some(Dmar::read(table)),
             },
         }
     }

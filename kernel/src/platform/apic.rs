@@ -148,6 +148,11 @@ impl LocalApic {
         self.id
     }
 
+    /// Whether processors have numbers of 32 bits.
+    pub fn is_extended(&self) -> bool {
+        matches!(self.mode, Mode::ModelSpecific)
+    }
+
     /// Acknowledges the interrupt that is being served.
     pub fn end_of_interrupt(&mut self) {
         self.write(register::END_OF_INTERRUPT, 0);

@@ -5,6 +5,7 @@
 //! - [`msix`]: the MSI-X tables, which are the kernel's alone.
 //! - [`apic`] and [`ioapic`]: the local APIC with its timer; every other interrupt source is masked, but the serial
 //!   port's if a task may read it.
+//! - [`vtd`]: the IOMMUs.
 //! - [`power`]: switching the machine off, resetting it.
 //! - [`clock`]: monotonic nanoseconds from the time-stamp counter.
 //! - [`serial`]: the first serial port.
@@ -25,6 +26,7 @@ pub mod pci;
 pub mod power;
 pub mod registers;
 pub mod serial;
+pub mod vtd;
 
 pub use apic::time_stamp;
 

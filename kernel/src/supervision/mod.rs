@@ -176,7 +176,8 @@ impl Kernel {
         };
         for (index, _) in self.owners.iter().enumerate().filter(|(_, owner)| owner.task == Some(id)) {
             match self.devices.state(index) {
-                DeviceState::Quarantined => return Progress::Quarantined,
+                // Nor is a device used again that is to be behind an IOMMU and is not.
+                DeviceState::Quarantined | DeviceState::Unconfined => return Progress::Quarantined,
                 DeviceState::Starting | DeviceState::Stopping => progress = Progress::Quiescing,
                 DeviceState::Absent | DeviceState::Unusable | DeviceState::Running | DeviceState::Stopped => {}
             }
@@ -244,9 +245,11 @@ impl Kernel {
         for index in 0..self.owners.len() {
             if self.owners[index].task == Some(id) {
                 self.devices.restart(index);
+                self.owners[index].service_at = 0;
             }
         }
         let now = self.now();
+        self.serve_devices(now);
         let watch = &mut self.supervision.watches[id.index()];
         let registers = watch.image.registers();
         if let Some(first) = watch.heartbeat.begin(now) {

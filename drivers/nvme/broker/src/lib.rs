@@ -13,6 +13,7 @@
 //! - `facts`: what was learned of controller and namespaces.
 //! - `grant`: what the ledger allows.
 //! - `prp`: addresses of data.
+//! - `probe`: whether an IOMMU holds the controller.
 //! - [`layout`]: where things lie in hidden memory.
 //!
 //! What each of the design's nine rules for brokers means here, and which tests hold it, is in `tests/README.md`.
@@ -26,13 +27,14 @@ mod facts;
 mod grant;
 mod io;
 pub mod layout;
+mod probe;
 mod prp;
 mod queue;
 mod ranges;
 mod reason;
 
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
-use broker::{Broker, Device, Ledger, Progress, Refusal, Submitted};
+use broker::{Broker, Device, Ledger, Probe, Progress, Refusal, Submitted};
 use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
@@ -73,6 +75,7 @@ pub struct NvmeBroker {
     admin: Admin,
     pairs: [Pair; IO_QUEUES_MAX as usize],
     facts: Facts,
+    probe: probe::Step,
     anomalies: u64,
 }
 
@@ -133,6 +136,7 @@ impl Broker for NvmeBroker {
             admin: Admin::new(),
             pairs: core::array::from_fn(|index| Pair::new(index as u16 + 1)),
             facts: Facts::new(),
+            probe: probe::Step::Begin,
             anomalies: 0,
         }
     }
@@ -253,5 +257,9 @@ impl Broker for NvmeBroker {
 
     fn quiesce(&mut self, device: &mut impl Device) -> Progress {
         self.quiesce_step(device)
+    }
+
+    fn probe(&mut self, device: &mut impl Device, outside: u64) -> Probe {
+        self.probe_step(device, outside)
     }
 }

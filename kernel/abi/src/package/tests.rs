@@ -38,6 +38,7 @@ fn device() -> Device<'static> {
         selector: Selector { class: Some((1, 8, 2)), vendor: None, device: None, address: None },
         bar: 0,
         broker: BrokerKind::Nvme,
+        remapping: RemappingPolicy::Require,
         vectors: Vec::from_slice(&[0, 1]).unwrap(),
         regions: Vec::from_slice(&[0]).unwrap(),
         limits: Vec::from_slice(&[Limit { namespace: None, first_block: 0, blocks: None, writable: false }]).unwrap(),

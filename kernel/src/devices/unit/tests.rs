@@ -3,8 +3,9 @@ use super::*;
 use crate::platform::clock::{Clock, Frequency, Source};
 use crate::platform::pci::fake::FakeFunction;
 use crate::platform::registers::tests::memory;
+use crate::platform::vtd::Reason as Why;
 use abi::Error;
-use broker::{Device, Ledger, Reason, Refusal as BrokerRefusal};
+use broker::{Device, Ledger, Probe, ProbeFailure, Reason, Refusal as BrokerRefusal};
 use heapless::Vec;
 use nvme_broker::Reason as NvmeReason;
 
@@ -12,16 +13,27 @@ use nvme_broker::Reason as NvmeReason;
 #[derive(Debug)]
 struct Scripted {
     quiesce: Progress,
+    probe: Probe,
+    /// Where it was told to have the device write.
+    outside: u64,
     calls: u32,
     enabled: bool,
+    /// The ledger that it was made with.
+    hidden: u64,
 }
 
 impl Broker for Scripted {
     type Reason = NvmeReason;
     const HIDDEN_BYTES: u32 = 4096;
 
-    fn new(_: Ledger) -> Self {
-        Self { quiesce: Progress::Done, calls: 0, enabled: true }
+    fn new(ledger: Ledger) -> Self {
+        let hidden = ledger.hidden;
+        Self { quiesce: Progress::Done, probe: Probe::Again(7), outside: 0, calls: 0, enabled: true, hidden }
+    }
+
+    fn probe(&mut self, _: &mut impl Device, outside: u64) -> Probe {
+        self.outside = outside;
+        self.probe
     }
 
     fn is_enabled(&self) -> bool {
@@ -76,6 +88,55 @@ impl Broker for Scripted {
     }
 }
 
+fn ledger(hidden: u64) -> Ledger {
+    Ledger {
+        regions: Vec::new(),
+        vectors: Vec::new(),
+        limits: Vec::new(),
+        hidden,
+        register_bytes: 64,
+        reserved: Vec::new(),
+    }
+}
+
+/// An IOMMU that answers what a test wants.
+struct FakeHolder {
+    free: bool,
+    holds: Result<(), Why>,
+    released: Option<bool>,
+    ended: u32,
+}
+
+impl FakeHolder {
+    const fn new(holds: Result<(), Why>) -> Self {
+        Self { free: true, holds, released: None, ended: 0 }
+    }
+}
+
+impl Holder for FakeHolder {
+    fn begin(&mut self) -> Option<u64> {
+        self.free.then_some(0x7777_7000)
+    }
+
+    fn end(&mut self) -> Result<(), Why> {
+        self.ended += 1;
+        self.holds
+    }
+
+    fn release(&mut self) {
+        self.released = Some(false);
+    }
+
+    fn is_released(&self) -> bool {
+        self.released == Some(true)
+    }
+}
+
+/// The IOMMU of a machine without one: nobody asks it.
+fn nobody() -> FakeHolder {
+    FakeHolder::new(Err(Why::NoTable))
+}
+
 fn unit() -> (Unit<Scripted>, FakeFunction) {
     let frequency = Frequency { hertz: 1_000_000_000, source: Source::Assumed };
     let parts = Parts {
@@ -85,8 +146,8 @@ fn unit() -> (Unit<Scripted>, FakeFunction) {
         messages: Vec::new(),
         clock: Clock::new(0, frequency, frequency),
     };
-    let broker = Scripted { quiesce: Progress::Again(100), calls: 0, enabled: true };
-    (Unit::new(broker, parts), FakeFunction::endpoint(0x1b36, 0x10, [1, 8, 2]))
+    let broker = Scripted { quiesce: Progress::Again(100), ..Scripted::new(ledger(0)) };
+    (Unit::new(broker, parts, Confinement::known(Why::NoTable), false), FakeFunction::endpoint(0x1b36, 0x10, [1, 8, 2]))
 }
 
 /// Every call that a driver can make, and what its answers are.
@@ -103,7 +164,7 @@ fn errors(unit: &mut Unit<Scripted>, function: &mut FakeFunction) -> [Option<Ref
 #[test]
 fn nothing_reaches_the_broker_until_the_device_has_stopped() {
     let (mut unit, mut function) = unit();
-    assert_eq!(unit.service("disk", &mut function, 10), Some(100));
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 10), Some(100));
     for error in errors(&mut unit, &mut function) {
         let error = error.expect("refused");
         assert_eq!((error.error, error.because), (Error::Busy, Because::State(State::Starting)));
@@ -112,7 +173,7 @@ fn nothing_reaches_the_broker_until_the_device_has_stopped() {
     assert!(!unit.is_enabled());
 
     unit.broker.quiesce = Progress::Done;
-    assert_eq!(unit.service("disk", &mut function, 100), None);
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 100), None);
     assert_eq!(unit.state(), State::Running);
     assert!(errors(&mut unit, &mut function).iter().all(Option::is_none));
     assert_eq!(unit.broker.calls, 5);
@@ -124,12 +185,12 @@ fn a_device_that_does_not_stop_is_put_under_quarantine_for_ever() {
     let (mut unit, mut function) = unit();
     function.set_byte(4, 0b110);
     unit.broker.quiesce = Progress::Failed;
-    assert_eq!(unit.service("disk", &mut function, 0), None);
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 0), None);
     assert_eq!(unit.state(), State::Quarantined);
     assert_eq!(function.command(), 0b010, "bus mastering is off");
     unit.stop();
     unit.broker.quiesce = Progress::Done;
-    assert_eq!(unit.service("disk", &mut function, 1), None);
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 1), None);
     assert_eq!(unit.state(), State::Quarantined);
     for error in errors(&mut unit, &mut function) {
         assert_eq!(error.expect("refused").error, Error::Invalid);
@@ -141,11 +202,11 @@ fn a_device_that_does_not_stop_is_put_under_quarantine_for_ever() {
 fn a_device_whose_driver_died_is_stopped_and_answers_nobody() {
     let (mut unit, mut function) = unit();
     unit.broker.quiesce = Progress::Done;
-    unit.service("disk", &mut function, 0);
+    unit.service("disk", &mut function, &mut nobody(), 0);
     unit.stop();
     assert_eq!(unit.state(), State::Stopping);
     assert!(errors(&mut unit, &mut function).iter().all(Option::is_some));
-    assert_eq!(unit.service("disk", &mut function, 0), None);
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 0), None);
     assert_eq!(unit.state(), State::Stopped);
     assert!(errors(&mut unit, &mut function).iter().all(Option::is_some));
     assert_eq!(unit.broker.calls, 0);
@@ -154,11 +215,11 @@ fn a_device_whose_driver_died_is_stopped_and_answers_nobody() {
 #[test]
 fn a_driver_that_dies_early_does_not_cut_short_what_was_begun() {
     let (mut unit, mut function) = unit();
-    assert_eq!(unit.service("disk", &mut function, 0), Some(100));
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 0), Some(100));
     unit.stop();
-    assert_eq!(unit.service("disk", &mut function, 0), Some(100));
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 0), Some(100));
     unit.broker.quiesce = Progress::Done;
-    unit.service("disk", &mut function, 100);
+    unit.service("disk", &mut function, &mut nobody(), 100);
     assert_eq!(unit.state(), State::Stopped);
 }
 
@@ -166,17 +227,17 @@ fn a_driver_that_dies_early_does_not_cut_short_what_was_begun() {
 fn a_device_is_used_again_only_after_it_was_seen_to_stop() {
     let (mut unit, mut function) = unit();
     unit.broker.quiesce = Progress::Done;
-    unit.service("disk", &mut function, 0);
+    unit.service("disk", &mut function, &mut nobody(), 0);
     unit.stop();
     unit.restart();
     assert_eq!(unit.state(), State::Stopping, "too early");
-    unit.service("disk", &mut function, 0);
+    unit.service("disk", &mut function, &mut nobody(), 0);
     unit.restart();
     assert_eq!(unit.state(), State::Running);
     assert!(errors(&mut unit, &mut function).iter().all(Option::is_none));
     unit.stop();
     unit.broker.quiesce = Progress::Failed;
-    unit.service("disk", &mut function, 1);
+    unit.service("disk", &mut function, &mut nobody(), 1);
     unit.restart();
     assert_eq!(unit.state(), State::Quarantined, "never again");
 }
@@ -184,14 +245,14 @@ fn a_device_is_used_again_only_after_it_was_seen_to_stop() {
 #[test]
 fn a_time_that_has_passed_is_put_off() {
     let (mut unit, mut function) = unit();
-    assert_eq!(unit.service("disk", &mut function, 500), Some(501));
+    assert_eq!(unit.service("disk", &mut function, &mut nobody(), 500), Some(501));
 }
 
 #[test]
 fn arguments_that_no_device_has_are_invalid_and_reach_no_broker() {
     let (mut unit, mut function) = unit();
     unit.broker.quiesce = Progress::Done;
-    unit.service("disk", &mut function, 0);
+    unit.service("disk", &mut function, &mut nobody(), 0);
     let argument = |refusal: Option<Refusal>| {
         let refusal = refusal.expect("refused");
         assert_eq!((refusal.error, refusal.because), (Error::Invalid, Because::Argument));
@@ -215,11 +276,105 @@ fn reason_codes_are_never_zero_and_differ() {
         State::Stopping,
         State::Stopped,
         State::Quarantined,
+        State::Unconfined,
     ];
-    let mut codes: Vec<u16, 8> = states.iter().map(|state| Because::State(*state).code()).collect();
+    let mut codes: Vec<u16, 9> = states.iter().map(|state| Because::State(*state).code()).collect();
     codes.push(Because::Argument.code()).expect("room");
     for (position, code) in codes.iter().enumerate() {
         assert!(*code != 0 && !codes[..position].contains(code));
     }
     let _: fn(NvmeReason) -> u16 = Reason::code;
+}
+
+/// A device that is to be tried, and has stopped.
+fn to_be_tried(must_be_held: bool) -> (Unit<Scripted>, FakeFunction) {
+    let (unit, function) = unit();
+    let Unit { parts, .. } = unit;
+    let mut unit = Unit::new(Scripted::new(ledger(1)), parts, Confinement::to_be_tried(ledger(2)), must_be_held);
+    unit.broker.quiesce = Progress::Done;
+    (unit, function)
+}
+
+#[test]
+fn a_device_that_is_held_is_its_drivers_after_it_was_tried_and_stopped_again() {
+    let (mut unit, mut function) = to_be_tried(true);
+    let mut holder = FakeHolder::new(Ok(()));
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 1), Some(2), "it is to be tried");
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 2), Some(7), "it is being tried");
+    assert_eq!((unit.broker.outside, unit.verdict()), (0x7777_7000, None));
+    for error in errors(&mut unit, &mut function) {
+        assert_eq!(error.expect("refused").because, Because::State(State::Starting));
+    }
+    unit.broker.probe = Probe::Ended(Ok(()));
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 7), Some(8));
+    assert_eq!((unit.state(), unit.verdict()), (State::Starting, None), "it has not stopped yet");
+    unit.broker.quiesce = Progress::Again(20);
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 8), Some(20));
+    unit.broker.quiesce = Progress::Done;
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 20), None);
+    assert_eq!((unit.state(), unit.verdict()), (State::Running, Some(Why::ProbePassed)));
+    assert_eq!((unit.broker.hidden, holder.released), (1, None));
+}
+
+#[test]
+fn a_device_that_is_not_held_gets_memory_where_it_is_and_a_broker_that_knows_no_other() {
+    for (ended, holds, why) in [
+        (Ok(()), Err(Why::CanaryWritten), Why::CanaryWritten),
+        (Ok(()), Err(Why::FaultNotRecorded), Why::FaultNotRecorded),
+        (Err(ProbeFailure::Unanswered), Err(Why::FaultNotRecorded), Why::ProbeUnanswered),
+        (Err(ProbeFailure::Unanswered), Err(Why::CanaryWritten), Why::CanaryWritten),
+        (Err(ProbeFailure::Unsupported), Ok(()), Why::ProbeUnsupported),
+        (Err(ProbeFailure::NotDelivered), Ok(()), Why::ProbeNotDelivered),
+    ] {
+        for must_be_held in [false, true] {
+            let (mut unit, mut function) = to_be_tried(must_be_held);
+            let mut holder = FakeHolder::new(holds);
+            unit.broker.probe = Probe::Ended(ended);
+            for now in 1..4 {
+                assert_eq!(unit.service("disk", &mut function, &mut holder, now), Some(now + 1));
+            }
+            assert_eq!((holder.released, unit.verdict(), unit.broker.hidden), (Some(false), None, 1));
+            let again = unit.service("disk", &mut function, &mut holder, 4).expect("the IOMMU has not done it");
+            holder.released = Some(true);
+            assert_eq!(unit.service("disk", &mut function, &mut holder, again), Some(again + 1));
+            assert_eq!((unit.verdict(), unit.broker.hidden, unit.state()), (Some(why), 2, State::Starting));
+            assert_eq!(unit.service("disk", &mut function, &mut holder, again + 1), None);
+            assert_eq!(unit.state(), if must_be_held { State::Unconfined } else { State::Running });
+        }
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_released_is_not_used() {
+    let (mut unit, mut function) = to_be_tried(false);
+    let mut holder = FakeHolder::new(Err(Why::CanaryWritten));
+    unit.broker.probe = Probe::Ended(Ok(()));
+    let mut now = 1;
+    while let Some(again) = unit.service("disk", &mut function, &mut holder, now) {
+        assert!(again > now && again < 3_000_000_000);
+        now = again;
+    }
+    assert_eq!((unit.state(), unit.verdict()), (State::Unusable, Some(Why::UnitTimedOut)));
+}
+
+#[test]
+fn a_device_waits_for_another_that_is_tried_and_gives_way_when_its_driver_dies() {
+    let (mut unit, mut function) = to_be_tried(false);
+    let mut holder = FakeHolder::new(Ok(()));
+    holder.free = false;
+    let again = unit.service("disk", &mut function, &mut holder, 1).expect("it waits");
+    assert!(again > 2);
+    holder.free = true;
+    assert_eq!(unit.service("disk", &mut function, &mut holder, again), Some(again + 1));
+    unit.service("disk", &mut function, &mut holder, again + 1);
+    unit.stop();
+    assert_eq!(unit.service("disk", &mut function, &mut holder, again + 2), None);
+    assert_eq!((unit.state(), unit.verdict(), holder.ended), (State::Stopped, None, 1));
+    unit.restart();
+    assert_eq!(unit.state(), State::Starting, "it is tried anew");
+    unit.broker.probe = Probe::Ended(Ok(()));
+    for now in 10..13 {
+        unit.service("disk", &mut function, &mut holder, now);
+    }
+    assert_eq!((unit.state(), unit.verdict()), (State::Running, Some(Why::ProbePassed)));
 }

@@ -5,6 +5,8 @@ use super::{Firmware, HEADER_BYTES, u16_at, u32_at, u64_at};
 /// An I/O APIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoApic {
+    /// Its own number.
+    pub number: u8,
     /// Physical address of its registers.
     pub address: u64,
     /// Number of its first input among those of all of them.
@@ -58,7 +60,7 @@ impl Firmware {
                     let address = u32_at(entry, 4).map(u64::from).filter(|address| *address != 0);
                     if let (Some(address), Some(first_input)) = (address, u32_at(entry, 8)) {
                         // Beyond the room: it is not masked, as if it were not described.
-                        let _ = self.io_apics.push(IoApic { address, first_input });
+                        let _ = self.io_apics.push(IoApic { number: entry[2], address, first_input });
                     }
                 }
                 OVERRIDE => {

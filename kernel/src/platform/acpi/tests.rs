@@ -137,8 +137,8 @@ fn everything_is_found_under_both_kinds_of_root() {
         assert_eq!(firmware.power_timer, Some(PowerTimer { port: 0x608, is_wide: false }));
         assert_eq!(firmware.power.reset, Some(Reset { register: Register::Port(0xcf9), value: 0xf }));
         assert_eq!(firmware.local_apic, Some(0xfee0_0000));
-        assert_eq!(firmware.io_apics[..], [IoApic { address: 0xfec0_0000, first_input: 0 }]);
-        assert!(firmware.has_dmar);
+        assert_eq!(firmware.io_apics[..], [IoApic { number: 0, address: 0xfec0_0000, first_input: 0 }]);
+        assert_eq!(firmware.dmar, Some(Err(DmarError::NoUnit)));
     }
 }
 

@@ -10,8 +10,8 @@ use std::vec::Vec;
 /// Configuration space in which some bits can be written.
 #[derive(Clone, Debug)]
 pub(crate) struct FakeFunction {
-    words: [u32; 64],
-    writable: [u32; 64],
+    words: Vec<u32>,
+    writable: Vec<u32>,
     /// Whether a BAR was written while the function answered at its BARs.
     pub(crate) sized_while_decoding: bool,
 }
@@ -19,11 +19,11 @@ pub(crate) struct FakeFunction {
 impl FakeFunction {
     /// These bytes, of which none can be written.
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        let mut words = [0; 64];
+        let mut words = std::vec![0; 64];
         for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
             *word = u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         }
-        Self { words, writable: [0; 64], sized_while_decoding: false }
+        Self { words, writable: std::vec![0; 64], sized_while_decoding: false }
     }
 
     /// A function that is no bridge: its command register can be written.
@@ -63,6 +63,16 @@ impl FakeFunction {
         self.writable[first] = 0xc001_0000;
         self.words[first + 1..first + 3].copy_from_slice(&words);
         self.words[1] |= 1 << 20;
+    }
+
+    /// A word anywhere, also in extended configuration space, which there is from then on. It can be written.
+    pub(crate) fn set_word(&mut self, at: u16, value: u32) {
+        let at = usize::from(at) / 4;
+        if at >= self.words.len() {
+            self.words.resize(1024, 0);
+            self.writable.resize(1024, 0);
+        }
+        (self.words[at], self.writable[at]) = (value, u32::MAX);
     }
 
     /// The control half of a capability.

@@ -14,6 +14,7 @@ use heapless::Vec;
 use super::Mapper;
 use super::acpi::{ECAM_RANGES_MAX, EcamRange};
 use super::registers::Registers;
+use super::vtd::Passage;
 
 pub mod bar;
 pub mod capability;
@@ -75,6 +76,22 @@ pub trait Function {
     fn set_memory_decoding(&mut self, on: bool) {
         let command = self.command();
         self.set_command(if on { command | MEMORY_DECODING } else { command & !MEMORY_DECODING });
+    }
+
+    /// Switches off what a function uses to make arrangements with an IOMMU by itself: ATS, page requests, PASID.
+    fn forget_translations(&mut self) {
+        for (kind, enabled) in [
+            (capability::ADDRESS_TRANSLATION, 1 << 31),
+            (capability::PAGE_REQUEST, 1),
+            (capability::PROCESS_ADDRESS_SPACE, 1 << 16),
+        ] {
+            if let Some(at) = capability::find_extended(self, kind) {
+                let control = self.read(at + 4);
+                // Status bits in the upper half of page requests' are cleared where ones are written.
+                let status = if kind == capability::PAGE_REQUEST { 0xffff_0000 } else { 0 };
+                self.write(at + 4, control & !enabled & !status);
+            }
+        }
     }
 
     /// Takes every way from the function to interrupt or to reach memory: bus mastering, INTx, MSI and MSI-X.
@@ -165,6 +182,21 @@ impl Access {
         let mut bus = ecam::Ecam::new(mapper, &self.ranges);
         for range in &self.ranges {
             scan::scan(&mut bus, range.segment, range.first_bus, range.last_bus, inventory);
+        }
+    }
+
+    /// How a bridge passes on what comes from behind it: the ports of PCI Express say whose it is (PCI Express Base
+    /// 5.0, 7.5.3.2).
+    pub fn passage(&self, mapper: &mut impl Mapper, address: PciAddress) -> Passage {
+        fn look(mut bridge: impl Function) -> Passage {
+            let port = capability::find(&mut bridge, capability::EXPRESS).map(|at| bridge.read(at) >> 20 & 0xf);
+            // Root port, and a switch's upstream and downstream port.
+            if matches!(port, Some(4..=6)) { Passage::Transparent } else { Passage::Opaque }
+        }
+        if self.ranges.is_empty() {
+            look(At(&mut ports::Ports, address))
+        } else {
+            look(At(&mut ecam::Ecam::new(mapper, &self.ranges), address))
         }
     }
 

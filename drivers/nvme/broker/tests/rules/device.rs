@@ -78,6 +78,12 @@ pub struct FakeDevice {
     pub transfer_shift_max: u8,
     pub volatile_write_cache: u8,
     pub queues_granted: u32,
+    /// A page that no domain holds: Identify may name it, and does not reach it unless this says so.
+    pub outside: Option<(u64, bool)>,
+    /// Whether Identify reached that page.
+    pub reached_outside: bool,
+    /// Whether what it was told to write arrives at all.
+    pub delivers: bool,
     /// Dword 0 of events, features and Abort.
     pub value: u32,
     /// Aborts of commands that were not in flight.
@@ -112,6 +118,9 @@ impl FakeDevice {
             transfer_shift_max: 0,
             volatile_write_cache: 0,
             queues_granted: 64,
+            outside: None,
+            reached_outside: false,
+            delivers: true,
             value: 0,
             aborts_unknown: Cell::new(0),
             in_flight: Vec::new(),
@@ -228,7 +237,10 @@ impl FakeDevice {
         }
         let ranges = queue != 0 && entry.opcode == nvm::DATASET_MANAGEMENT;
         let allowed = match (queue, ranges) {
-            (0, _) => vec![self.hidden_range()],
+            (0, _) => {
+                let outside = self.outside.filter(|_| entry.opcode == admin::IDENTIFY).map(|(page, _)| (page, 4096));
+                outside.into_iter().chain([self.hidden_range()]).collect()
+            }
             (_, true) => {
                 let list = layout::io_list(usize::from(queue) - 1, slot(&entry));
                 vec![(self.ledger.hidden + u64::from(list), layout::LIST_BYTES.into())]
@@ -403,6 +415,11 @@ impl FakeDevice {
         let queue = entry.dword10.get() as u16;
         let size = ((entry.dword10.get() >> 16) + 1) as u16;
         match entry.opcode {
+            admin::IDENTIFY if self.outside.is_some_and(|(page, _)| page == entry.prp1.get()) => {
+                self.reached_outside = self.outside.is_some_and(|(_, open)| open);
+                0
+            }
+            admin::IDENTIFY if !self.delivers => 0,
             admin::IDENTIFY => {
                 let page = self.identify(entry.dword10.get(), entry.nsid.get());
                 let mut from = 0;

@@ -7,6 +7,7 @@ mod device;
 mod events;
 mod io;
 mod mutants;
+mod probe;
 mod property;
 mod quiesce;
 mod registers;

@@ -1,0 +1,89 @@
+//! What IOMMUs blocked, told once for each power of two a device: a device can do this without end.
+
+use super::confinement::Holder;
+use super::{AnyUnit, Devices, Entry};
+use crate::log;
+use crate::platform::vtd::{self, FAULTS_AGAIN, Fault, Place, Reason, Remapping};
+
+/// The IOMMU, for a device in its place.
+pub(super) struct Held<'a> {
+    pub(super) remapping: &'a mut Remapping,
+    /// Only a device with a place is tried.
+    pub(super) place: Option<&'a Place>,
+}
+
+impl Holder for Held<'_> {
+    fn begin(&mut self) -> Option<u64> {
+        let place = self.place.filter(|_| !self.remapping.is_probing())?;
+        Some(self.remapping.begin_probe(place))
+    }
+
+    fn end(&mut self) -> Result<(), Reason> {
+        self.place.map_or(Err(Reason::NoUnit), |place| self.remapping.end_probe(place))
+    }
+
+    fn release(&mut self) {
+        if let Some(place) = self.place {
+            self.remapping.release(place);
+        }
+    }
+
+    fn is_released(&self) -> bool {
+        self.place.is_none_or(|place| self.remapping.is_released(place))
+    }
+}
+
+impl Devices {
+    /// An IOMMU has blocked something, or it is time to look whether it has. Returns when to look again, in
+    /// nanoseconds: until then the IOMMUs do not interrupt.
+    pub fn take_faults(&mut self, now: u64) -> Option<u64> {
+        if self.count_faults() > 0 {
+            return Some(now.saturating_add(FAULTS_AGAIN));
+        }
+        self.remapping.await_faults();
+        None
+    }
+
+    /// Takes what was blocked, and says so; returns how much it was.
+    pub(super) fn count_faults(&mut self) -> usize {
+        let Self { entries, remapping, stray_faults, .. } = self;
+        let mut taken = 0;
+        remapping.take_faults(|fault| {
+            taken += 1;
+            let culprit = vtd::culprit(&fault);
+            let is_it = |entry: &&mut Entry| entry.function.as_ref().is_some_and(|own| own.address() == culprit);
+            match entries.iter_mut().find(is_it) {
+                Some(entry) => {
+                    let is_held =
+                        matches!(&entry.unit, AnyUnit::Nvme(unit) if unit.verdict() == Some(Reason::ProbePassed));
+                    tell(&mut entry.faults, &entry.name, &fault, is_held);
+                }
+                None => tell(stray_faults, "none", &fault, false),
+            }
+        });
+        taken
+    }
+}
+
+/// Says that a request was blocked. Its address is shown where it is one of the device's domain; elsewhere it may be a
+/// physical one, which nobody is to read in the log.
+fn tell(count: &mut u64, name: &str, fault: &Fault, is_held: bool) {
+    let before = *count;
+    *count = count.saturating_add(1);
+    if count.checked_ilog2() == before.checked_ilog2() {
+        return;
+    }
+    let (culprit, access, reason) = (vtd::culprit(fault), fault.access(), fault.reason);
+    if is_held {
+        let address = fault.address;
+        log!(
+            "dma",
+            "request blocked device={name} requester={culprit} access={access} address={address:#x} reason={reason:#04x} count={count}"
+        );
+    } else {
+        log!(
+            "dma",
+            "request blocked device={name} requester={culprit} access={access} reason={reason:#04x} count={count}"
+        );
+    }
+}
