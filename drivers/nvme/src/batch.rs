@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use crate::transfers::Part;
 
 /// Commands that are submitted together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// Commands, each followed by its payload if it has one.
     pub commands: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
@@ -19,13 +19,24 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// None.
+    pub const fn new() -> Self {
+        Self { commands: Vec::new(), parts: Vec::new() }
+    }
+
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        self.commands.clear();
+        self.parts.clear();
+    }
+
     /// Whether one more command for this part fits.
     pub fn fits(&self, part: &Part) -> bool {
         self.commands.len() + units(part) <= DEVICE_COMMANDS_MAX
     }
 
     /// Adds a part's command: PRP entry 1 is the byte offset in the region, PRP entry 2 the region's number.
-    pub fn push(&mut self, identifier: u16, part: Part, region: u16) {
+    pub fn push(&mut self, identifier: u16, part: &Part, region: u16) {
         let range = BlockRange { first: part.first_block, count: part.blocks };
         let on_blocks = |opcode| SubmissionEntry::on_blocks(opcode, identifier, part.nsid, range);
         let with_data = |opcode| on_blocks(opcode).with_data(part.offset, u64::from(region));
@@ -47,7 +58,7 @@ impl Batch {
             payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
             let _ = self.commands.push(SubmissionEntry::from_bytes(payload));
         }
-        let _ = self.parts.push((identifier, part));
+        let _ = self.parts.push((identifier, *part));
     }
 
     /// How many parts were taken, if so many units were.

@@ -44,6 +44,8 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(60);
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    /// Nothing: it runs, it has failed, or it was only to stop.
+    Over,
     /// CC.EN = 0 is to be written.
     Disable,
     /// CSTS.RDY = 0 is awaited.
@@ -75,8 +77,6 @@ enum Step {
     },
     /// CSTS.SHST = 10b is awaited.
     ShuttingDown,
-    /// Nothing: it runs, it has failed, or it was only to stop.
-    Over,
 }
 
 /// How far it has come.
@@ -137,8 +137,8 @@ impl BringUp {
             step: Step::Over,
             restart: false,
             deadline: 0,
-            pause: PAUSE_MIN,
-            wake: u64::MAX,
+            pause: 0,
+            wake: 0,
             timeout: 0,
             wished: Vec::new(),
             vectors: Vec::new(),
@@ -150,7 +150,7 @@ impl BringUp {
             active: 0,
             namespaces: Vec::new(),
             found: Vec::new(),
-            limits: Limits::new(0),
+            limits: Limits::UNKNOWN,
             edition: 0,
             rescan: false,
             writable: false,

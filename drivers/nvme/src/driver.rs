@@ -14,6 +14,7 @@ use crate::bring_up::{BringUp, Progress};
 use crate::check::{check, cut};
 use crate::hardware::Hardware;
 use crate::io::{self, After, Io, QUEUES_MAX};
+use crate::place::Place;
 use crate::trouble::Trouble;
 
 /// Most resets in a row without a command that was answered between them.
@@ -50,6 +51,8 @@ pub struct Interrupts {
 /// Where the driver stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// There is no controller, or it no longer works.
+    Gone,
     /// The controller is taken up for the first time; no request has been answered yet.
     Starting,
     /// Transfers go through.
@@ -62,8 +65,6 @@ pub enum State {
     ShutDown,
     /// The controller is stopped for good.
     Stopping,
-    /// There is no controller, or it no longer works.
-    Gone,
 }
 
 /// Room for what answers tell many of.
@@ -117,7 +118,7 @@ pub struct Driver {
     /// A client asked for a shutdown: no transfer is taken any more.
     draining: bool,
     /// What came of it.
-    shut: Option<Result<(), Failure>>,
+    shut: Place<Result<(), Failure>>,
     /// Clients that have begun.
     begun: Vec<u32, CLIENTS_MAX>,
 }
@@ -138,7 +139,7 @@ impl Driver {
             events: 0,
             edition: 0,
             draining: false,
-            shut: None,
+            shut: Place::Free,
             begun: Vec::new(),
         }
     }
@@ -204,7 +205,7 @@ impl Driver {
 
     /// What came of the shutdown that was asked for, once that is known.
     pub fn shutdown_outcome(&self) -> Option<Result<(), Failure>> {
-        self.shut
+        self.shut.get()
     }
 
     /// Interrupts came, or the deadline passed.
@@ -227,11 +228,11 @@ impl Driver {
     pub fn shutdown(&mut self, hardware: &mut impl Hardware) -> Option<Result<(), Failure>> {
         self.draining = true;
         if self.state == State::Gone {
-            self.shut = Some(Err(Failure::Gone));
+            self.shut = Place::Taken(Err(Failure::Gone));
         }
         self.try_shutdown(hardware);
         self.news |= self.io.transfers.take_news();
-        self.shut
+        self.shut.get()
     }
 
     /// Answers a client. A shutdown whose outcome is yet to come is answered as stopped: [`Driver::shutdown`] is the way to
@@ -456,7 +457,7 @@ impl Driver {
                 Progress::Running => self.running(hardware),
                 Progress::ShutDown => {
                     hardware.log(format_args!("controller shut down"));
-                    self.shut = Some(Ok(()));
+                    self.shut = Place::Taken(Ok(()));
                     self.state = State::ShutDown;
                 }
                 Progress::Failed(trouble) => self.fail(hardware, trouble),
@@ -517,7 +518,7 @@ impl Driver {
         let running = self.state == State::Running;
         if trouble == Trouble::ShutdownTimeout {
             // It may still be at it: a reset would be worse.
-            self.shut = Some(Err(Failure::TimedOut));
+            self.shut = Place::Taken(Err(Failure::TimedOut));
             self.state = State::ShutDown;
             return;
         }
@@ -552,7 +553,7 @@ impl Driver {
         self.state = State::Gone;
         self.news = true;
         if self.draining {
-            self.shut = Some(Err(Failure::Gone));
+            self.shut = Place::Taken(Err(Failure::Gone));
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Io {
     pub transfers: Transfers,
     queues: [Slots<Flight, SLOTS>; QUEUES_MAX],
     completions: [CompletionEntry; COMPLETIONS_MAX],
+    /// What is being submitted.
+    batch: Batch,
     /// How many queues there are.
     open: usize,
     /// Where to look for room first.
@@ -84,6 +86,7 @@ impl Io {
             transfers: Transfers::new(),
             queues: [const { Slots::new() }; QUEUES_MAX],
             completions: [const { CompletionEntry::ZERO }; COMPLETIONS_MAX],
+            batch: Batch::new(),
             open: 0,
             turn: 0,
             again: Deque::new(),
@@ -126,7 +129,7 @@ impl Io {
 
     /// Commands in flight.
     pub fn in_flight(&self) -> usize {
-        self.queues.iter().map(Slots::in_flight).sum()
+        self.queues[..self.open].iter().map(Slots::in_flight).sum()
     }
 
     /// Completions so far that were for no command in flight.
@@ -136,7 +139,7 @@ impl Io {
 
     /// When the oldest command is overdue.
     fn overdue_at(&self) -> Option<u64> {
-        self.queues.iter().filter_map(Slots::deadline).min()
+        self.queues[..self.open].iter().filter_map(Slots::deadline).min()
     }
 
     /// When the controller is to be looked at, or a command is overdue, in nanoseconds; never if nothing is under way.
@@ -200,6 +203,9 @@ impl Io {
 
     /// The queue with the most room, of those that are not `full`; ties go round.
     fn roomiest(&self, full: u32) -> Option<usize> {
+        if self.open == 1 {
+            return (full == 0 && self.queues[0].free() > 0).then_some(0);
+        }
         let (turn, open) = (self.turn, self.open);
         let candidates = (0..open).map(|step| (turn + step) % open).filter(|index| full & 1 << index == 0);
         // The last of equals is taken, so they are given backwards.
@@ -213,13 +219,13 @@ impl Io {
     /// If the kernel no longer knows the device.
     pub fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
         let (mut now, mut full) = (None, 0_u32);
-        while !self.held {
+        while !self.held && (self.transfers.has_waiting() || !self.again.is_empty()) {
             let Some(index) = self.roomiest(full) else { return Ok(()) };
             let room = self.queues[index].free().min(DEVICE_COMMANDS_MAX);
-            let mut batch = Batch::default();
-            while batch.parts.len() < room {
+            self.batch.clear();
+            while self.batch.parts.len() < room {
                 let Some(part) = self.next_part() else { break };
-                if !batch.fits(&part) {
+                if !self.batch.fits(&part) {
                     self.postpone(&part);
                     break;
                 }
@@ -232,37 +238,40 @@ impl Io {
                     self.postpone(&part);
                     break;
                 };
-                batch.push(identifier, part, self.region);
+                self.batch.push(identifier, &part, self.region);
             }
-            if batch.parts.is_empty() {
+            if self.batch.parts.is_empty() {
                 return Ok(());
             }
-            if !self.issue(hardware, index, &batch)? {
+            if !self.issue(hardware, index)? {
                 full |= 1 << index;
             }
         }
         Ok(())
     }
 
-    /// Submits a batch. Whether there may be room for another one.
-    fn issue(&mut self, hardware: &mut impl Hardware, index: usize, batch: &Batch) -> Result<bool, Trouble> {
-        let submission = hardware.submit(index as u16 + 1, &batch.commands);
-        let accepted = batch.taken(submission.accepted);
-        let rest = &batch.parts[accepted..];
+    /// Submits the batch. Whether there may be room for another one.
+    fn issue(&mut self, hardware: &mut impl Hardware, index: usize) -> Result<bool, Trouble> {
+        let submission = hardware.submit(index as u16 + 1, &self.batch.commands);
+        let accepted = self.batch.taken(submission.accepted);
         if accepted > 0 {
             self.stuck = None;
             self.turn = (index + 1) % self.open;
         }
-        // From the last backwards: so each transfer's next turn begins with its first part that was not taken.
-        for (identifier, part) in rest.iter().skip(1).rev() {
-            self.queues[index].retire(*identifier);
-            self.postpone(part);
+        if accepted == self.batch.parts.len() {
+            return Ok(true);
         }
-        let Some((identifier, part)) = rest.first() else { return Ok(true) };
-        self.queues[index].retire(*identifier);
+        // From the last backwards: so each transfer's next turn begins with its first part that was not taken.
+        while self.batch.parts.len() > accepted + 1 {
+            let Some((identifier, part)) = self.batch.parts.pop() else { break };
+            self.queues[index].retire(identifier);
+            self.postpone(&part);
+        }
+        let Some((identifier, part)) = self.batch.parts.pop() else { return Ok(true) };
+        self.queues[index].retire(identifier);
         match submission.refused {
             None | Some((Error::Busy, _)) => {
-                self.postpone(part);
+                self.postpone(&part);
                 if self.in_flight() == 0 {
                     let now = hardware.now();
                     self.retry = Some(now.saturating_add(RETRY));
@@ -275,10 +284,10 @@ impl Io {
                 if error != Error::Denied
                     && let Err(trouble) = alive(hardware)
                 {
-                    self.postpone(part);
+                    self.postpone(&part);
                     return Err(trouble);
                 }
-                self.refuse(hardware, part, error, reason);
+                self.refuse(hardware, &part, error, reason);
                 Ok(true)
             }
         }

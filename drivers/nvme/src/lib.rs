@@ -27,6 +27,7 @@ pub mod hardware;
 pub mod identify;
 pub mod io;
 pub mod limits;
+mod place;
 pub mod slots;
 pub mod transfers;
 pub mod trouble;

@@ -20,6 +20,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of a controller that was not identified: nothing may be moved.
+    pub const UNKNOWN: Self = Self { data: 0, verify: 0, write_zeroes: 0, discard_blocks: 0 };
+
     /// For a controller with this MDTS that reports nothing else: then Verify is taken to be no longer than Read.
     pub const fn new(transfer_shift_max: u8) -> Self {
         let data = brokered::transfer_bytes_max(transfer_shift_max);

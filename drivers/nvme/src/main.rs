@@ -14,8 +14,7 @@ use nvme_spec::{CompletionEntry, SubmissionEntry};
 use protocol::nvme::{Answer, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
 use task::{
-    Completions, Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started,
-    Stop, log,
+    Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop, log,
 };
 use zerocopy::IntoBytes;
 
@@ -45,7 +44,6 @@ static DRIVER: Once<Driver> = Once::new(Driver::new());
 struct Kernel {
     registers: task::Registers,
     log: task::Log,
-    completions: Completions,
 }
 
 impl Hardware for Kernel {
@@ -71,12 +69,9 @@ impl Hardware for Kernel {
     }
 
     fn complete(&mut self, queue: u16, completions: &mut [CompletionEntry]) -> Result<usize, Error> {
-        let taken = self.registers.complete(queue, &mut self.completions)?;
-        let count = taken.len().min(completions.len());
-        for (place, bytes) in completions.iter_mut().zip(taken) {
-            *place = CompletionEntry::from_bytes(*bytes);
-        }
-        Ok(count)
+        // Fewer are in flight than there is room for.
+        let count = self.registers.complete(queue, completions.as_mut_bytes().as_chunks_mut().0)?;
+        Ok(count.min(completions.len()))
     }
 
     fn collect(&mut self, queue: u16, identifier: u16, data: &mut [u8]) -> Result<usize, Error> {
@@ -121,7 +116,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
         timeout: timeout(&environment)?,
     };
     let clients = Clients::new(&environment);
-    let mut kernel = Kernel { registers: grants.registers, log: grants.log, completions: Completions::new() };
+    let mut kernel = Kernel { registers: grants.registers, log: grants.log };
     let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
     driver.start(&mut kernel, settings);
     let raises = Raises::new(&grants);

@@ -7,6 +7,8 @@
 
 use heapless::Deque;
 
+use crate::place::Place;
+
 /// A command in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct InFlight<T> {
@@ -31,7 +33,7 @@ const fn slot(identifier: u16) -> u16 {
 /// At most `N` commands in flight, 64 or fewer, each with a payload.
 #[derive(Debug)]
 pub struct Slots<T, const N: usize> {
-    slots: [Option<InFlight<T>>; N],
+    slots: [Place<InFlight<T>>; N],
     free: Deque<u16, N>,
     usable: usize,
     sequence: u16,
@@ -43,12 +45,19 @@ impl<T: Copy, const N: usize> Slots<T, N> {
     /// No slots yet.
     pub const fn new() -> Self {
         const { assert!(N <= 1 << SLOT_BITS) };
-        Self { slots: [const { None }; N], free: Deque::new(), usable: 0, sequence: 0, oldest: None, newest: None }
+        Self {
+            slots: [const { Place::Free }; N],
+            free: Deque::new(),
+            usable: 0,
+            sequence: 0,
+            oldest: None,
+            newest: None,
+        }
     }
 
     /// Begins anew with `usable` slots, all free; at most `N`. The sequence goes on.
     pub fn reset(&mut self, usable: usize) {
-        self.slots.fill(None);
+        self.slots.fill(Place::Free);
         self.free.clear();
         self.usable = usable.min(N);
         for number in 0..self.usable {
@@ -79,7 +88,7 @@ impl<T: Copy, const N: usize> Slots<T, N> {
         }
         self.sequence = self.sequence.wrapping_add(1);
         let identifier = number | self.sequence << SLOT_BITS;
-        self.slots[usize::from(number)] = Some(InFlight { payload, identifier, deadline, older, newer: None });
+        self.slots[usize::from(number)] = Place::Taken(InFlight { payload, identifier, deadline, older, newer: None });
         Some(identifier)
     }
 
@@ -88,8 +97,8 @@ impl<T: Copy, const N: usize> Slots<T, N> {
     pub fn retire(&mut self, identifier: u16) -> Option<T> {
         let number = slot(identifier);
         let place = self.slots.get_mut(usize::from(number))?;
-        let ended = (*place).filter(|ended| ended.identifier == identifier)?;
-        *place = None;
+        let ended = place.get().filter(|ended| ended.identifier == identifier)?;
+        *place = Place::Free;
         match ended.older.and_then(|older| self.slots[usize::from(older)].as_mut()) {
             Some(older) => older.newer = ended.newer,
             None => self.oldest = ended.newer,
@@ -110,7 +119,7 @@ impl<T: Copy, const N: usize> Slots<T, N> {
 
     /// Ends the oldest command in flight; returns its payload and its deadline.
     pub fn retire_oldest(&mut self) -> Option<(T, u64)> {
-        let oldest = self.slots[usize::from(self.oldest?)]?;
+        let oldest = self.slots[usize::from(self.oldest?)].get()?;
         Some((self.retire(oldest.identifier)?, oldest.deadline))
     }
 

@@ -8,6 +8,8 @@
 use heapless::Deque;
 use protocol::nvme::{BatchRoom, Completion, Failure, Operation, Transfer};
 
+use crate::place::Place;
+
 /// Most transfers accepted and not yet taken back, over all clients.
 pub const TRANSFERS_MAX: usize = 128;
 
@@ -96,7 +98,7 @@ struct Entry {
 /// All transfers.
 #[derive(Debug)]
 pub struct Transfers {
-    entries: [Option<Entry>; TRANSFERS_MAX],
+    entries: [Place<Entry>; TRANSFERS_MAX],
     /// Those that were used and are free again.
     free: Deque<u16, TRANSFERS_MAX>,
     /// The first that was never used.
@@ -130,7 +132,7 @@ impl Transfers {
     /// None.
     pub const fn new() -> Self {
         Self {
-            entries: [const { None }; TRANSFERS_MAX],
+            entries: [const { Place::Free }; TRANSFERS_MAX],
             free: Deque::new(),
             unused: 0,
             waiting: Deque::new(),
@@ -151,6 +153,11 @@ impl Transfers {
         !self.ended.is_empty()
     }
 
+    /// Whether some have parts left, or are to be settled.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether all have ended.
     pub fn is_idle(&self) -> bool {
         self.open == 0
@@ -162,14 +169,14 @@ impl Transfers {
     /// it: that could have ended already, and been read, and would be undone. A transfer that has failed is not
     /// continued, and nothing is issued three times.
     pub fn may_repeat(&self, part: &Part) -> bool {
-        let entry = self.entries.get(usize::from(part.transfer)).and_then(Option::as_ref);
+        let entry = self.entries.get(usize::from(part.transfer)).and_then(Place::as_ref);
         entry
             .is_some_and(|entry| !part.again && entry.outcome.is_ok() && !(changes(part.operation) && entry.overlapped))
     }
 
     /// Whether the part's transfer still goes on.
     pub fn goes_on(&self, part: &Part) -> bool {
-        let entry = self.entries.get(usize::from(part.transfer)).and_then(Option::as_ref);
+        let entry = self.entries.get(usize::from(part.transfer)).and_then(Place::as_ref);
         entry.is_some_and(|entry| entry.outcome.is_ok())
     }
 
@@ -224,7 +231,7 @@ impl Transfers {
             orphaned: false,
             outcome: Ok(()),
         };
-        self.entries[usize::from(number)] = Some(entry);
+        self.entries[usize::from(number)] = Place::Taken(entry);
         Some(number)
     }
 
@@ -242,7 +249,7 @@ impl Transfers {
         while left != 0 {
             let number = left.trailing_zeros();
             left &= left - 1;
-            if let Some(entry) = &mut self.entries[number as usize] {
+            if let Place::Taken(entry) = &mut self.entries[number as usize] {
                 entry.overlapped |= entry.transfer.nsid == nsid && entry.range.0 < end && first < entry.range.1;
             }
         }
@@ -326,7 +333,7 @@ impl Transfers {
                 return;
             }
             let Some(number) = self.ended.pop_front() else { return };
-            match self.entries.get(usize::from(number)).copied().flatten() {
+            match self.entries.get(usize::from(number)).and_then(Place::as_ref) {
                 Some(entry) if entry.badge == badge => {
                     let _ = completions.push(&Completion { tag: entry.transfer.tag, outcome: entry.outcome });
                     self.release(number);
@@ -366,11 +373,11 @@ impl Transfers {
                 self.settle(number);
             }
         }
-        !self.entries.iter().flatten().any(|entry| entry.badge == badge)
+        !self.entries.iter().filter_map(Place::as_ref).any(|entry| entry.badge == badge)
     }
 
     fn release(&mut self, number: u16) {
-        self.entries[usize::from(number)] = None;
+        self.entries[usize::from(number)] = Place::Free;
         let _ = self.free.push_back(number);
     }
 

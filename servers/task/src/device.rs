@@ -48,24 +48,6 @@ pub struct Submission {
     pub refused: Option<(Error, u64)>,
 }
 
-/// Room for what [`Registers::complete`] takes: 4 KiB.
-pub struct Completions {
-    entries: [[u8; DEVICE_COMPLETION_BYTES]; IPC_BUFFER_BYTES / DEVICE_COMPLETION_BYTES],
-}
-
-impl Default for Completions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Completions {
-    /// An empty one.
-    pub const fn new() -> Self {
-        Self { entries: [[0; DEVICE_COMPLETION_BYTES]; IPC_BUFFER_BYTES / DEVICE_COMPLETION_BYTES] }
-    }
-}
-
 impl Registers {
     /// The kernel's number for them.
     pub fn handle(&self) -> u32 {
@@ -134,21 +116,19 @@ impl Registers {
         Submission { accepted, refused }
     }
 
-    /// Takes the completions of a queue that are there. Never waits.
+    /// Takes the completions of a queue that are there and returns how many; the first of them are in `completions`, as
+    /// many as it has room for. Never waits.
     ///
     /// # Errors
     /// Invalid for a queue that does not exist.
-    pub fn complete<'c>(
-        &self,
-        queue: u16,
-        completions: &'c mut Completions,
-    ) -> Result<&'c [[u8; DEVICE_COMPLETION_BYTES]], Error> {
+    pub fn complete(&self, queue: u16, completions: &mut [[u8; DEVICE_COMPLETION_BYTES]]) -> Result<usize, Error> {
         let arguments = [self.handle.into(), queue.into(), 0, 0];
         let count = system_call(Frame::new(Number::DeviceComplete, arguments)).result()?.arguments[0];
-        let room = completions.entries.len();
-        let taken = &mut completions.entries[..usize::try_from(count).unwrap_or(room).min(room)];
-        buffer::read_into(taken.as_flattened_mut());
-        Ok(taken)
+        let most = IPC_BUFFER_BYTES / DEVICE_COMPLETION_BYTES;
+        let count = usize::try_from(count).unwrap_or(most).min(most);
+        let fits = count.min(completions.len());
+        buffer::read_into(completions[..fits].as_flattened_mut());
+        Ok(count)
     }
 
     /// Copies a finished command's data that lies in memory mapped nowhere, as much as fits, and returns its length.
@@ -206,8 +186,11 @@ mod tests {
             frame.arguments[0] = if frame.code == Number::DeviceComplete as u64 { 2 } else { 32 };
         };
         host::with(kernel, || {
-            let mut completions = Completions::new();
-            assert_eq!(REGISTERS.complete(1, &mut completions), Ok(&[[5; 16], [6; 16]][..]));
+            let mut completions = [[0; 16]; 3];
+            assert_eq!(REGISTERS.complete(1, &mut completions), Ok(2));
+            assert_eq!(completions, [[5; 16], [6; 16], [0; 16]]);
+            let mut one = [[0; 16]];
+            assert_eq!((REGISTERS.complete(1, &mut one), one), (Ok(2), [[5; 16]]));
             let mut data = [0; 20];
             assert_eq!(REGISTERS.collect(1, 9, &mut data), Ok(32));
             assert_eq!((data[15], data[16], data[19]), (5, 6, 6));

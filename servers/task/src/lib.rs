@@ -56,7 +56,7 @@ mod time;
 pub use abi;
 pub use console::{Console, Typed};
 pub use control::{Started, Stop, exit, idle, ready, yield_now};
-pub use device::{Completions, Device, Interrupt, Registers, Submission};
+pub use device::{Device, Interrupt, Registers, Submission};
 pub use environment::{Environment, Grant, Missing};
 pub use evidence::Evidence;
 pub use inspect::Inspect;

@@ -105,7 +105,7 @@ proptest! {
                 }
                 2 | 3 => {
                     if let Some(part) = transfers.next_part() {
-                        let tag = transfers.entries[usize::from(part.transfer)].unwrap().transfer.tag;
+                        let tag = transfers.entries[usize::from(part.transfer)].get().unwrap().transfer.tag;
                         tags.insert(part.transfer, tag);
                         issued.push((tag, part.first_block, part.blocks));
                         in_flight.push(part);
