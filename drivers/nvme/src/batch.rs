@@ -72,6 +72,12 @@ impl Batch {
     }
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Units that a part's command takes in a submission.
 fn units(part: &Part) -> usize {
     if part.operation == Operation::Discard { 1 + brokered::range_units(1) } else { 1 }

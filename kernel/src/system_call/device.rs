@@ -5,11 +5,10 @@ use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::Capability;
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES};
 
-use super::{Results, finish};
+use super::{Arguments, Results, finish};
 use crate::devices::Refusal;
 use crate::log::Verdict;
 use crate::objects::TaskId;
-use crate::objects::registers::Registers;
 use crate::state::Kernel;
 
 /// The device behind a registers handle.
@@ -50,35 +49,43 @@ pub(super) fn information(kernel: &mut Kernel, current: TaskId, handle: u64) {
     kernel.objects.task_mut(current).registers.set_words(words);
 }
 
-pub(super) fn read(kernel: &mut Kernel, current: TaskId, registers: &Registers) -> Result<Results, Error> {
-    let device = owned(kernel, current, registers.rdi)?;
-    match kernel.devices.read(device, registers.rsi, registers.rdx) {
+pub(super) fn read(
+    kernel: &mut Kernel,
+    current: TaskId,
+    [handle, offset, bytes, _]: Arguments,
+) -> Result<Results, Error> {
+    let device = owned(kernel, current, handle)?;
+    match kernel.devices.read(device, offset, bytes) {
         Ok(value) => Ok([value, 0, 0]),
         Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
     }
 }
 
-pub(super) fn write(kernel: &mut Kernel, current: TaskId, registers: &Registers) -> Result<Results, Error> {
-    let device = owned(kernel, current, registers.rdi)?;
-    match kernel.devices.write(device, registers.rsi, registers.rdx, registers.r15) {
+pub(super) fn write(
+    kernel: &mut Kernel,
+    current: TaskId,
+    [handle, offset, bytes, value]: Arguments,
+) -> Result<Results, Error> {
+    let device = owned(kernel, current, handle)?;
+    match kernel.devices.write(device, offset, bytes, value) {
         Ok(()) => Ok([0; 3]),
         Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
     }
 }
 
 /// Results stay set when a command was refused: how many were accepted before it, and the reason's code.
-pub(super) fn submit(kernel: &mut Kernel, current: TaskId, registers: &Registers) {
-    let device = match owned(kernel, current, registers.rdi) {
+pub(super) fn submit(kernel: &mut Kernel, current: TaskId, [handle, queue, count, _]: Arguments) {
+    let device = match owned(kernel, current, handle) {
         Ok(device) => device,
         Err(error) => return finish(kernel, current, Err(error)),
     };
-    if registers.rdx > DEVICE_COMMANDS_MAX as u64 {
+    if count > DEVICE_COMMANDS_MAX as u64 {
         return finish(kernel, current, Err(Error::Invalid));
     }
     let buffer = kernel.objects.buffer(current);
     let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
     // No device writes the IPC buffer and its only task waits in this call, so what is checked is what is sent.
-    let submitted = kernel.devices.submit(device, registers.rsi, &commands[..registers.rdx as usize]);
+    let submitted = kernel.devices.submit(device, queue, &commands[..count as usize]);
     let accepted = submitted.accepted as u64;
     match submitted.refused {
         None => finish(kernel, current, Ok([accepted, 0, 0])),
@@ -91,20 +98,24 @@ pub(super) fn submit(kernel: &mut Kernel, current: TaskId, registers: &Registers
     }
 }
 
-pub(super) fn complete(kernel: &mut Kernel, current: TaskId, registers: &Registers) -> Result<Results, Error> {
-    let device = owned(kernel, current, registers.rdi)?;
+pub(super) fn complete(kernel: &mut Kernel, current: TaskId, [handle, queue, ..]: Arguments) -> Result<Results, Error> {
+    let device = owned(kernel, current, handle)?;
     let buffer = kernel.objects.buffer(current);
     let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
-    match kernel.devices.complete(device, registers.rsi, completions) {
+    match kernel.devices.complete(device, queue, completions) {
         Ok(count) => Ok([count as u64, 0, 0]),
         Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
     }
 }
 
-pub(super) fn collect(kernel: &mut Kernel, current: TaskId, registers: &Registers) -> Result<Results, Error> {
-    let device = owned(kernel, current, registers.rdi)?;
+pub(super) fn collect(
+    kernel: &mut Kernel,
+    current: TaskId,
+    [handle, queue, identifier, _]: Arguments,
+) -> Result<Results, Error> {
+    let device = owned(kernel, current, handle)?;
     let buffer: &mut [u8; IPC_BUFFER_BYTES] = kernel.objects.buffer(current);
-    match kernel.devices.collect(device, registers.rsi, registers.rdx, buffer) {
+    match kernel.devices.collect(device, queue, identifier, buffer) {
         Ok(bytes) => Ok([bytes as u64, 0, 0]),
         Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
     }

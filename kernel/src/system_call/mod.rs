@@ -25,6 +25,8 @@ use crate::supervision::Death;
 
 /// Results in `rdi`, `rsi`, `rdx`.
 pub type Results = [u64; 3];
+/// Arguments in `rdi`, `rsi`, `rdx`, `r15`.
+type Arguments = [u64; 4];
 
 /// The answer to a call that changes nothing, so that its task goes on: status and results. `None` for the others.
 #[inline(always)]
@@ -104,8 +106,8 @@ fn reply_receive(kernel: &mut Kernel, current: TaskId, reply: u64, bytes: u64, d
 /// The calls that are not on the way of every message. Apart from them, because they need room on the stack.
 #[inline(never)]
 fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
-    let registers = kernel.objects.task(current).registers;
-    let (first, second) = (registers.rdi, registers.rsi);
+    let registers = &kernel.objects.task(current).registers;
+    let arguments @ [first, second, ..] = [registers.rdi, registers.rsi, registers.rdx, registers.r15];
     match number {
         Number::Exit => return exit(kernel, current, first, second),
         Number::Yield => {
@@ -123,11 +125,11 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
         Number::Log => log::write(kernel, current, first, second),
         Number::Ready => ready(kernel, current, first),
-        Number::DeviceRead => device::read(kernel, current, &registers),
-        Number::DeviceWrite => device::write(kernel, current, &registers),
-        Number::DeviceSubmit => return device::submit(kernel, current, &registers),
-        Number::DeviceComplete => device::complete(kernel, current, &registers),
-        Number::DeviceCollect => device::collect(kernel, current, &registers),
+        Number::DeviceRead => device::read(kernel, current, arguments),
+        Number::DeviceWrite => device::write(kernel, current, arguments),
+        Number::DeviceSubmit => return device::submit(kernel, current, arguments),
+        Number::DeviceComplete => device::complete(kernel, current, arguments),
+        Number::DeviceCollect => device::collect(kernel, current, arguments),
         Number::ConsoleWrite => console::write(kernel, current, first, second),
         Number::Inspect => inspect::inspect(kernel, current, first, second),
         Number::Power => power::power(kernel, current, first, second),

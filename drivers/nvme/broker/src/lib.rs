@@ -104,22 +104,69 @@ impl NvmeBroker {
         if queue == 0 { Ok(Some(&mut self.admin.queue)) } else { self.pair(queue)?.for_completions() }
     }
 
-    /// Authors the first of these commands; also returns how many units it took.
-    fn author(
+    /// Authors commands of the admin queue, which takes them, and rings for them.
+    fn submit_admin(&mut self, device: &mut impl Device, commands: &[[u8; DEVICE_COMMAND_BYTES]]) -> Submitted<Reason> {
+        let mut submitted = Submitted { accepted: 0, refused: None };
+        let mut written = 0;
+        for command in commands {
+            if written >= WRITTEN_AT_ONCE || !self.admin.queue.has_room() {
+                break;
+            }
+            match self.author_admin(device, &SubmissionEntry::from_bytes(*command)) {
+                Ok(authored) => {
+                    written += authored.written;
+                    self.admin.queue.push(device, authored.entry);
+                    submitted.accepted += 1;
+                }
+                Err(reason) => {
+                    submitted.refused = Some(reason.into());
+                    break;
+                }
+            }
+        }
+        if submitted.accepted > 0 {
+            self.admin.queue.ring_tail(device);
+        }
+        submitted
+    }
+
+    /// Likewise for an I/O queue.
+    fn submit_io(
         &mut self,
         device: &mut impl Device,
         queue: u16,
         commands: &[[u8; DEVICE_COMMAND_BYTES]],
-    ) -> Result<(Authored, usize), Reason> {
-        let Some((first, following)) = commands.split_first() else { return Err(Reason::PayloadMissing) };
-        let command = SubmissionEntry::from_bytes(*first);
-        if queue == 0 {
-            return Ok((self.author_admin(device, &command)?, 1));
-        }
+    ) -> Submitted<Reason> {
+        let mut submitted = Submitted { accepted: 0, refused: None };
         let index = usize::from(queue) - 1;
-        let payload = Payload::of(&command, following)?;
-        let authored = self.pairs[index].author(device, &self.ledger, &self.facts, index, &command, payload)?;
-        Ok((authored, 1 + payload.units()))
+        let Some(pair) = self.pairs.get_mut(index) else { return submitted };
+        let (mut written, mut rest) = (0, commands);
+        while let Some((first, following)) = rest.split_first() {
+            if written >= WRITTEN_AT_ONCE || !pair.queue.has_room() {
+                break;
+            }
+            let command = SubmissionEntry::from_bytes(*first);
+            let authored = Payload::of(&command, following).and_then(|payload| {
+                let authored = pair.author(device, &self.ledger, &self.facts, index, &command, payload)?;
+                Ok((authored, payload.units()))
+            });
+            match authored {
+                Ok((authored, units)) => {
+                    written += authored.written;
+                    pair.queue.push(device, authored.entry);
+                    submitted.accepted += 1 + units;
+                    rest = following.get(units..).unwrap_or_default();
+                }
+                Err(reason) => {
+                    submitted.refused = Some(reason.into());
+                    break;
+                }
+            }
+        }
+        if submitted.accepted > 0 {
+            pair.queue.ring_tail(device);
+        }
+        submitted
     }
 }
 
@@ -167,31 +214,7 @@ impl Broker for NvmeBroker {
         if let Err(reason) = ready {
             return Submitted { accepted: 0, refused: (!commands.is_empty()).then(|| reason.into()) };
         }
-        let mut accepted = 0;
-        let mut refused = None;
-        let mut written = 0;
-        while accepted < commands.len() {
-            if written >= WRITTEN_AT_ONCE || !self.queue_for_commands(queue).is_ok_and(|queue| queue.has_room()) {
-                break;
-            }
-            let (authored, units) = match self.author(device, queue, &commands[accepted..]) {
-                Ok(authored) => authored,
-                Err(reason) => {
-                    refused = Some(reason.into());
-                    break;
-                }
-            };
-            written += authored.written;
-            let Ok(queue) = self.queue_for_commands(queue) else { break };
-            queue.push(device, authored.entry);
-            accepted += units;
-        }
-        if accepted > 0
-            && let Ok(queue) = self.queue_for_commands(queue)
-        {
-            queue.ring_tail(device);
-        }
-        Submitted { accepted, refused }
+        if queue == 0 { self.submit_admin(device, commands) } else { self.submit_io(device, queue, commands) }
     }
 
     fn complete(
