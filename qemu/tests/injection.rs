@@ -1,7 +1,7 @@
 //! Faults made on purpose in the driver under load: the kernel stands, nothing is written that the driver is not granted
 //! to write, and a driver that stops costs its clients a delay and nothing else. Seeds are fresh and printed.
 //!
-//! `make soak` makes ten thousand: `FAULTS=10000 cargo test -p qemu --test injection -- --ignored --nocapture`.
+//! `make soak-faults` makes ten thousand, or FAULTS=…; SEED=… repeats what is done, though not when.
 
 use std::fs;
 use std::sync::Mutex;
@@ -50,7 +50,7 @@ fn five_hundred_faults_in_the_driver_stay_in_it() {
 }
 
 #[test]
-#[ignore = "a long run, by make soak"]
+#[ignore = "a long run, by make soak-faults"]
 fn ten_thousand_faults() {
     let faults = std::env::var("FAULTS").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     judge(&make(faults), faults);
