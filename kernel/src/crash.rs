@@ -101,7 +101,7 @@ pub fn report(kernel: &mut Kernel, id: TaskId, cause: impl fmt::Display) {
         "kernel",
         "task stopped task={} generation={} {cause} instruction={:#x} last_call={} stack={:#x} frame={:#x} backtrace={backtrace}",
         task.name,
-        u64::from(task.restarts) + 1,
+        kernel.objects.generation(id),
         registers.rip,
         last_call(task),
         registers.rsp,

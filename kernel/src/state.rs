@@ -120,7 +120,7 @@ impl Kernel {
             self.look_at_serial(now);
         }
         self.arm_timer_for(self.input.look_at);
-        self.arm_timer_for(self.supervision.look_at);
+        self.arm_timer_for(self.supervision.look_at());
         if self.blocked_at <= now {
             self.blocked_requests();
         }

@@ -68,9 +68,8 @@ impl Objects {
             State::AwaitingReply(_) | State::Receiving(_) | State::Waiting => {}
         }
         self.unblock(id);
-        let task = self.task_mut(id);
-        task.state = State::Stopped;
-        task.calls_of_the_dead = task.calls;
+        self.task_mut(id).state = State::Stopped;
+        self.lives[id.index()].calls_of_the_dead = self.task(id).calls;
         for other in (0..TASKS_MAX).filter_map(TaskId::new) {
             if self.task(other).state == State::AwaitingReply(id) {
                 self.fail_waiting(other, Error::DeadPeer);
@@ -93,7 +92,8 @@ impl Objects {
         task.registers = registers;
         task.notification = 0;
         task.started = Started::Unknown;
-        task.restarts = task.restarts.saturating_add(1);
+        let life = &mut self.lives[id.index()];
+        life.restarts = life.restarts.saturating_add(1);
         self.unblock(id);
         self.make_ready(id);
     }

@@ -91,7 +91,8 @@ impl Objects {
         let task = self.task(client);
         let call = handle >> CLIENT_BITS;
         if bytes > IPC_BUFFER_BYTES as u64 || task.state != State::AwaitingReply(server) || task.calls != call {
-            let is_of_the_dead = call != 0 && call <= task.calls_of_the_dead && bytes <= IPC_BUFFER_BYTES as u64;
+            let is_of_the_dead =
+                call != 0 && call <= self.lives[client.index()].calls_of_the_dead && bytes <= IPC_BUFFER_BYTES as u64;
             return Err(if is_of_the_dead { Error::DeadPeer } else { Error::Invalid });
         }
         let words = self.copy(server, client, bytes);

@@ -103,6 +103,17 @@ pub struct Objects {
     ready: ReadyQueues,
     endpoints: [Endpoint; ENDPOINTS_MAX],
     tasks: [Task; TASKS_MAX],
+    lives: [Life; TASKS_MAX],
+}
+
+/// What outlives a generation of a task and nobody needs for a message: apart from [`Task`], whose size is chosen so that
+/// a task is found in two instructions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Life {
+    /// How often it was restarted.
+    restarts: u32,
+    /// How many calls it had made when it last stopped: who answers one of these is told of a dead peer.
+    calls_of_the_dead: u64,
 }
 
 impl Objects {
@@ -110,6 +121,7 @@ impl Objects {
     pub const fn new() -> Self {
         Self {
             tasks: [const { Task::empty() }; TASKS_MAX],
+            lives: [Life { restarts: 0, calls_of_the_dead: 0 }; TASKS_MAX],
             endpoints: [Endpoint { server: None, callers: Queue { ends: None }, holders: 0 }; ENDPOINTS_MAX],
             ready: ReadyQueues::new(),
             current: None,
@@ -145,6 +157,11 @@ impl Objects {
     /// A task.
     pub fn task_mut(&mut self, id: TaskId) -> &mut Task {
         &mut self.tasks[id.index()]
+    }
+
+    /// A task's generation: 1, and one more with each restart.
+    pub fn generation(&self, id: TaskId) -> u32 {
+        self.lives[id.index()].restarts.saturating_add(1)
     }
 
     /// An endpoint.

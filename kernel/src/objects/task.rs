@@ -62,10 +62,6 @@ pub struct Task {
     pub deadline: u64,
     /// Counts its calls, of all its generations together; a reply handle is good for one of them.
     pub calls: u64,
-    /// How many of them it had made when it last stopped: who answers one of these is told of a dead peer.
-    pub calls_of_the_dead: u64,
-    /// How often it was restarted.
-    pub restarts: u32,
     /// What it is doing.
     pub state: State,
     /// Higher runs first.
@@ -117,8 +113,6 @@ impl Task {
             notification: 0,
             deadline: 0,
             calls: 0,
-            calls_of_the_dead: 0,
-            restarts: 0,
             state: State::Empty,
             priority: 0,
             next: None,

@@ -67,10 +67,10 @@ pub struct Watch {
     loaded: usize,
 }
 
-/// What is kept of all of them.
+/// What is kept of all of them. Zero in every byte at first, likewise.
 pub struct Supervision {
-    /// When somebody may have been silent for too long; `NO_DEADLINE` if nobody must be heard.
-    pub look_at: u64,
+    /// When somebody may have been silent for too long; `None` if nobody must be heard.
+    look_at: Option<u64>,
     /// A table of tasks.
     pub watches: [Watch; TASKS_MAX],
 }
@@ -85,7 +85,17 @@ impl Supervision {
             deaths: Supervised { generation: 0, faults: 0, exits: 0, silences: 0, kills: 0 },
             loaded: 0,
         };
-        Self { watches: [watch; TASKS_MAX], look_at: NO_DEADLINE }
+        Self { watches: [watch; TASKS_MAX], look_at: None }
+    }
+
+    /// When somebody may have been silent for too long; `NO_DEADLINE` if nobody must be heard.
+    pub fn look_at(&self) -> u64 {
+        self.look_at.unwrap_or(NO_DEADLINE)
+    }
+
+    /// Looks at this time, or earlier.
+    fn look_before(&mut self, at: u64) {
+        self.look_at = Some(self.look_at().min(at));
     }
 
     /// Enters that a task is watched over, and how often it must be heard; `heartbeat` is in milliseconds, 0 for never.
@@ -163,7 +173,7 @@ impl Kernel {
 
     /// What a supervisor is told of a task.
     pub fn supervised(&self, id: TaskId) -> Supervised {
-        let generation = u64::from(self.objects.task(id).restarts) + 1;
+        let generation = u64::from(self.objects.generation(id));
         Supervised { generation, ..self.supervision.watches[id.index()].deaths }
     }
 
@@ -257,7 +267,7 @@ impl Kernel {
         }
         self.objects.restart(id, registers);
         let task = self.objects.task(id);
-        log!("kernel", "task restarted task={} generation={}", task.name, u64::from(task.restarts) + 1);
+        log!("kernel", "task restarted task={} generation={}", task.name, self.objects.generation(id));
         self.drain_log_soon(now);
     }
 
@@ -277,10 +287,10 @@ impl Kernel {
 
     /// Stops every task that was silent for too long.
     pub fn look_for_silence(&mut self, now: u64) {
-        if self.supervision.look_at > now {
+        if self.supervision.look_at() > now {
             return;
         }
-        self.supervision.look_at = NO_DEADLINE;
+        self.supervision.look_at = None;
         for id in (0..TASKS_MAX).filter_map(TaskId::new) {
             let task = self.objects.task(id);
             let watch = &mut self.supervision.watches[id.index()];
@@ -290,13 +300,13 @@ impl Kernel {
                 self.stop(id, Death::Silence);
             }
             if let Some(next) = self.supervision.watches[id.index()].heartbeat.next_look() {
-                self.supervision.look_at = self.supervision.look_at.min(next);
+                self.supervision.look_before(next);
             }
         }
     }
 
     fn look_for_silence_at(&mut self, at: u64) {
-        self.supervision.look_at = self.supervision.look_at.min(at);
+        self.supervision.look_before(at);
         self.arm_timer_for(at);
     }
 }

@@ -166,5 +166,5 @@ fn who_is_silent_is_stopped_and_who_is_heard_is_not() {
     }
     assert_eq!(kernel.supervised(id(1)).silences, 1);
     assert_eq!(kernel.progress(id(1)), Progress::Stopped);
-    assert_eq!(kernel.supervision.look_at, NO_DEADLINE, "nobody else must be heard");
+    assert_eq!(kernel.supervision.look_at(), NO_DEADLINE, "nobody else must be heard");
 }

@@ -33,7 +33,7 @@ pub(super) fn inspect(kernel: &mut Kernel, current: TaskId, handle: u64, number:
 fn task(kernel: &mut Kernel, index: usize, to: &mut [u8; ENTRY_BYTES_MAX]) -> Option<usize> {
     kernel.objects.charge_current(platform::time_stamp());
     let objects = &kernel.objects;
-    let (_, task) = objects.tasks().nth(index)?;
+    let (id, task) = objects.tasks().nth(index)?;
     let nanoseconds = |counts| kernel.machine.as_ref().map_or(0, |machine| machine.clock.nanoseconds(counts));
     let entry = Task {
         name: &task.name,
@@ -46,7 +46,7 @@ fn task(kernel: &mut Kernel, index: usize, to: &mut [u8; ENTRY_BYTES_MAX]) -> Op
         },
         time: nanoseconds(task.time),
         calls: task.calls,
-        generation: task.restarts.saturating_add(1),
+        generation: objects.generation(id),
         memory: task.memory,
     };
     encode(&entry, to)
