@@ -83,7 +83,7 @@ fn last_call(task: &Task) -> &'static str {
 }
 
 /// Tells that a task stops, and why: `cause` begins with `cause=…`.
-pub fn report(kernel: &mut Kernel, id: TaskId, cause: impl fmt::Display) {
+pub fn report(kernel: &mut Kernel, id: TaskId, cause: fmt::Arguments<'_>) {
     let task = kernel.objects.task(id);
     let registers = &task.registers;
     let backtrace = match &mut kernel.memory {

@@ -256,10 +256,10 @@ pub enum Capability {
     Supervise {
         /// Which task.
         task: u16,
-        /// Which bits tell that it has stopped; never bit 63.
-        bits: u64,
         /// How often it must say that it is alive, in milliseconds; 0 if it need not.
         heartbeat: u32,
+        /// Which bits tell that it has stopped; never bit 63.
+        bits: u64,
     },
     /// Stop a task.
     Kill {
@@ -267,6 +267,9 @@ pub enum Capability {
         task: u16,
     },
 }
+
+// The kernel finds a capability, and a task with its table of them, in one instruction each.
+const _: () = assert!(size_of::<Option<Capability>>() == 16);
 
 /// What the kernel can be asked about, each by a grant of its own; see [`crate::inspect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -233,7 +233,7 @@ mod running {
             let task = kernel.objects.task(current);
             exceptions::Cause::new(&task.registers, fault_address(), task.stack_bottom)
         };
-        crash::report(kernel, current, cause);
+        crash::report(kernel, current, format_args!("{cause}"));
         kernel.stop(current, Death::Fault);
     }
 
