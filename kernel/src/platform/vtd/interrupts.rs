@@ -30,11 +30,12 @@ pub enum Sender {
     Bus(u8),
 }
 
-/// How a processor is named.
+/// How a processor is named. Neither is zero, so that no table at all is zero in every byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Processors {
     /// By eight bits.
-    Narrow,
+    Narrow = 1,
     /// By 32 bits.
     Wide,
 }

@@ -60,7 +60,7 @@ const SEEN_ALIGNMENT: u64 = 2 << 20;
 /// What the canary page holds.
 const CANARY: u64 = 0x7972_616e_6163_2061;
 
-/// All units of the machine.
+/// All units of the machine. Where there are none it is zero in every byte, so that no image holds it.
 #[derive(Debug)]
 pub struct Remapping {
     /// In the order of the table; what cannot be used is off.
@@ -70,7 +70,8 @@ pub struct Remapping {
     interrupts: Option<InterruptTable>,
     /// A page that is in no domain.
     canary: Option<Page>,
-    next_domain: u16,
+    /// Domains made so far; the first one is number 1.
+    domains: u16,
     expected: Option<Expected>,
 }
 
@@ -78,7 +79,8 @@ pub struct Remapping {
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     requester: u16,
-    seen: bool,
+    /// How often it has come.
+    seen: u16,
 }
 
 /// A device's place behind a unit.
@@ -108,7 +110,7 @@ impl Place {
 impl Remapping {
     /// There are no units, because of this.
     pub const fn none(reason: Reason) -> Self {
-        Self { units: Vec::new(), reason, interrupts: None, canary: None, next_domain: 1, expected: None }
+        Self { units: Vec::new(), reason, interrupts: None, canary: None, domains: 0, expected: None }
     }
 
     /// Takes every unit over and, unless `wanted` says why not, switches it on. Those that cannot be used are left off,
@@ -201,9 +203,9 @@ impl Remapping {
             runs.iter().map(|(physical, bytes)| Run { seen: *physical, physical: *physical, bytes: *bytes }).collect();
         plain.sort_unstable_by_key(|run| run.seen);
         let capabilities = *unit.capabilities();
-        let plain = Domain::build(mapper, &capabilities, self.next_domain, &plain)?;
-        let own = Domain::build(mapper, &capabilities, self.next_domain + 1, &moved)?;
-        self.next_domain += 2;
+        let plain = Domain::build(mapper, &capabilities, self.domains + 1, &plain)?;
+        let own = Domain::build(mapper, &capabilities, self.domains + 2, &moved)?;
+        self.domains += 2;
         let scope::Seen { requesters, sender } = scope::seen(address, way);
         for requester in &requesters {
             unit.give(mapper, *requester, if refused.is_some() { &plain } else { &own })?;
@@ -255,7 +257,7 @@ impl Remapping {
     pub fn begin_probe(&mut self, place: &Place) -> u64 {
         let Some(canary) = &mut self.canary else { return 0 };
         (0..page::PAGE).step_by(8).for_each(|offset| canary.write(offset, CANARY));
-        self.expected = Some(Expected { requester: place.requester(), seen: false });
+        self.expected = Some(Expected { requester: place.requester(), seen: 0 });
         canary.physical()
     }
 
@@ -270,7 +272,7 @@ impl Remapping {
         if !self.canary.as_ref().is_some_and(intact) {
             return Err(Reason::CanaryWritten);
         }
-        if expected.is_some_and(|expected| expected.seen) { Ok(()) } else { Err(Reason::FaultNotRecorded) }
+        if expected.is_some_and(|expected| expected.seen > 0) { Ok(()) } else { Err(Reason::FaultNotRecorded) }
     }
 
     /// Whether a device is being tried.
@@ -301,7 +303,7 @@ impl Remapping {
             unit.set_fault_interrupt(false);
             unit.take_faults(|fault| match expected {
                 Some(own) if own.requester == fault.requester && fault.write && fault.address == canary => {
-                    own.seen = true;
+                    own.seen = own.seen.saturating_add(1);
                 }
                 _ => each(fault),
             });

@@ -16,11 +16,11 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// Firmware describes no IOMMU. First, because this is what is so before anything was looked at.
+    NoTable "no-dmar-table",
     /// Two Identify commands showed it: what lies in the domain is reached, what does not is not.
     ProbePassed "probe-passed",
     // The table.
-    /// Firmware describes no IOMMU.
-    NoTable "no-dmar-table",
     /// Firmware's description cannot be used.
     TableMalformed "dmar-table-malformed",
     /// Firmware's description says that interrupts are not to be remapped.
