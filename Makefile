@@ -26,6 +26,7 @@ help:
 	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load; SEED=… repeats'
+	@echo 'make fuzz           random system calls and commands from a hostile driver, COUNT=1000000 from SEED=1 on; decoders too'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
@@ -89,6 +90,15 @@ FAULTS ?= 10000
 .PHONY: soak-faults
 soak-faults: build
 	@FAULTS=$(FAULTS) $(CARGO) test -q -p qemu --test injection -- --ignored --nocapture
+
+# A hostile driver at random, and every decoder with bytes at random; ends with counts and what each rule refused.
+COUNT ?= 1000000
+SEED ?= 1
+CASES ?= 10000
+.PHONY: fuzz
+fuzz: build
+	@PROPTEST_CASES=$(CASES) $(CARGO) test -q -p abi -p boot -p kernel -p protocol -p nvme-broker -p image-builder
+	@COUNT=$(COUNT) SEED=$(SEED) $(CARGO) test -q -p qemu --test hostile -- --ignored --nocapture many_random
 
 # Switches the broker's checks off one at a time; the named test of each must fail.
 .PHONY: mutants

@@ -32,7 +32,7 @@ project=
 # Workspace members that run on the host only, or (boot) for the other target.
 not_bare="boot image-builder qemu"
 # Members whose programs only tests run.
-for_tests="bench trials"
+for_tests="bench hostile trials"
 # The oldest compiler that builds this workspace, as Cargo.toml's rust-version.
 oldest_minor=91
 

@@ -6,6 +6,7 @@ use abi::system_call::NO_DEADLINE;
 use crate::console::{BYTES_AT_ONCE, Input, LOOK_NANOSECONDS};
 use crate::devices::{Devices, END_VECTOR, FIRST_VECTOR};
 use crate::log;
+use crate::log::refusals::Refusals;
 use crate::memory::task_memory::TaskMemory;
 use crate::objects::task::Started;
 use crate::objects::{Objects, TaskId};
@@ -69,6 +70,8 @@ pub struct Kernel {
     pub devices: Devices,
     /// Who watches over which task, and what tasks are restarted from.
     pub supervision: Supervision,
+    /// What tasks were refused.
+    pub refusals: Refusals,
 }
 
 /// A device's task and what the device waits for.
@@ -87,6 +90,7 @@ impl Kernel {
             objects: Objects::new(),
             devices: Devices::new(),
             supervision: Supervision::new(),
+            refusals: Refusals::new(),
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
             blocked_at: NO_DEADLINE,

@@ -129,6 +129,27 @@ impl<'a> GuestMemory<'a> {
         Ok(found)
     }
 
+    /// Page-table entries under a level 4 table that are not present and not zero. A processor with the L1 terminal fault
+    /// reads, by speculation, what its first cache holds of the page that such an entry names.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn absent_entries_that_name_a_page(&mut self, root: u64) -> Result<Vec<u64>, QmpError> {
+        let mut found = Vec::new();
+        let mut tables = vec![(root & FRAME, 4)];
+        while let Some((table, level)) = tables.pop() {
+            for index in 0..512 {
+                let entry = self.entry(table, index)?;
+                if entry & PRESENT == 0 {
+                    found.extend((entry != 0).then_some(entry));
+                } else if level > 1 && (level == 4 || entry & LARGE == 0) {
+                    tables.push((entry & FRAME, level - 1));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn walk(
         &mut self,
         table: u64,

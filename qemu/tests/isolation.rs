@@ -47,6 +47,11 @@ fn tasks_map_what_is_granted_and_nothing_is_writable_and_executable() {
     let spaces = memory.tasks(page_table).unwrap();
     assert_eq!(spaces.len() as u64, tasks, "an address space for each task");
 
+    for root in memory.address_spaces(page_table).unwrap() {
+        let absent = memory.absent_entries_that_name_a_page(root).unwrap();
+        assert!(absent.is_empty(), "entries that are not present are zero: {absent:x?}");
+    }
+
     let mut owners = BTreeMap::<u64, &str>::new();
     for space in &spaces {
         for mapping in &space.mappings {

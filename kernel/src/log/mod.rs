@@ -15,6 +15,7 @@ use abi::package::NAME_BYTES_MAX;
 use abi::system_call::LOG_BYTES_MAX;
 
 pub mod console;
+pub mod refusals;
 
 use console::Console;
 

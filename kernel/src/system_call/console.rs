@@ -18,7 +18,7 @@ fn check(kernel: &Kernel, current: TaskId, handle: u64) -> Result<(), Error> {
 
 pub(super) fn read(kernel: &mut Kernel, current: TaskId, handle: u64) {
     if let Err(error) = check(kernel, current, handle) {
-        return finish(kernel, current, Err(error));
+        return super::refuse(kernel, current, error);
     }
     kernel.input.is_told = false;
     let state = ConsoleState {

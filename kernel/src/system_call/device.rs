@@ -7,7 +7,8 @@ use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMMANDS_MAX, DEVICE_COMPLET
 
 use super::{Arguments, Results, finish};
 use crate::devices::Refusal;
-use crate::log::Verdict;
+use crate::log;
+use crate::log::refusals::Kind;
 use crate::objects::TaskId;
 use crate::state::Kernel;
 
@@ -19,68 +20,81 @@ fn owned(kernel: &Kernel, current: TaskId, handle: u64) -> Result<usize, Error> 
     }
 }
 
-/// Logs why a broker refused, within the task's allowance, and gives what the task is told.
-fn refuse(kernel: &mut Kernel, current: TaskId, device: usize, refusal: &Refusal) -> Error {
-    // Busy is no offence: the driver asks again.
-    if refusal.error != Error::Busy {
-        let now = kernel.now();
-        let name = kernel.devices.name(device);
-        let task = kernel.objects.task_mut(current);
-        if let Verdict::Write { .. } = task.log_allowance.take(now) {
-            crate::log!(
-                "dma",
-                "command refused task={} device={name} error={} because=\"{}\"",
-                task.name,
-                refusal.error,
-                refusal.because
-            );
+/// Why a device call was not done.
+enum Fault {
+    /// The call makes no sense, or its handle none.
+    Call(Error),
+    /// The broker of this device, or its state, says no.
+    Device(usize, Refusal),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// Answers a device call.
+fn answer(kernel: &mut Kernel, current: TaskId, result: Result<Results, Fault>) {
+    match result {
+        Ok(results) => finish(kernel, current, Ok(results)),
+        Err(Fault::Call(error)) => super::refuse(kernel, current, error),
+        Err(Fault::Device(device, refusal)) => {
+            tell(kernel, current, device, refusal);
+            finish(kernel, current, Err(refusal.error));
         }
     }
-    refusal.error
+}
+
+/// Counts what a broker refused, for the log.
+#[cold]
+fn tell(kernel: &mut Kernel, current: TaskId, device: usize, refusal: Refusal) {
+    let mut name = heapless::String::<{ abi::package::NAME_BYTES_MAX }>::new();
+    // It is as long as a name of the charter.
+    let _ = name.push_str(kernel.devices.name(device));
+    let Refusal { error, because } = refusal;
+    super::count_refusal(kernel, current, Kind::Device(refusal), |task, times| {
+        log::task_line(
+            "dma",
+            format_args!("command refused task={task} device={name} error={error} because=\"{because}\" times={times}"),
+        )
+    });
 }
 
 pub(super) fn information(kernel: &mut Kernel, current: TaskId, handle: u64) {
     let device = match kernel.objects.task(current).capability(handle) {
         Ok(Capability::Registers { device } | Capability::DeviceInformation { device }) => device,
-        _ => return finish(kernel, current, Err(Error::Denied)),
+        _ => return super::refuse(kernel, current, Error::Denied),
     };
     let words = kernel.devices.information(device.into()).to_words();
     finish(kernel, current, Ok([0; 3]));
     kernel.objects.task_mut(current).registers.set_words(words);
 }
 
-pub(super) fn read(
-    kernel: &mut Kernel,
-    current: TaskId,
-    [handle, offset, bytes, _]: Arguments,
-) -> Result<Results, Error> {
-    let device = owned(kernel, current, handle)?;
-    match kernel.devices.read(device, offset, bytes) {
-        Ok(value) => Ok([value, 0, 0]),
-        Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
-    }
+pub(super) fn read(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes, _]: Arguments) {
+    let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
+        let value = kernel.devices.read(device, offset, bytes);
+        value.map(|value| [value, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
+    });
+    answer(kernel, current, result);
 }
 
-pub(super) fn write(
-    kernel: &mut Kernel,
-    current: TaskId,
-    [handle, offset, bytes, value]: Arguments,
-) -> Result<Results, Error> {
-    let device = owned(kernel, current, handle)?;
-    match kernel.devices.write(device, offset, bytes, value) {
-        Ok(()) => Ok([0; 3]),
-        Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
-    }
+pub(super) fn write(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes, value]: Arguments) {
+    let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
+        let done = kernel.devices.write(device, offset, bytes, value);
+        done.map(|()| [0; 3]).map_err(|refusal| Fault::Device(device, refusal))
+    });
+    answer(kernel, current, result);
 }
 
 /// Results stay set when a command was refused: how many were accepted before it, and the reason's code.
 pub(super) fn submit(kernel: &mut Kernel, current: TaskId, [handle, queue, count, _]: Arguments) {
     let device = match owned(kernel, current, handle) {
         Ok(device) => device,
-        Err(error) => return finish(kernel, current, Err(error)),
+        Err(error) => return super::refuse(kernel, current, error),
     };
     if count > DEVICE_COMMANDS_MAX as u64 {
-        return finish(kernel, current, Err(Error::Invalid));
+        return super::refuse(kernel, current, Error::Invalid);
     }
     let buffer = kernel.objects.buffer(current);
     let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
@@ -90,33 +104,28 @@ pub(super) fn submit(kernel: &mut Kernel, current: TaskId, [handle, queue, count
     match submitted.refused {
         None => finish(kernel, current, Ok([accepted, 0, 0])),
         Some(refusal) => {
-            let error = refuse(kernel, current, device, &refusal);
-            finish(kernel, current, Err(error));
-            let code = refusal.because.code();
-            kernel.objects.task_mut(current).registers.set_results(error as u64, accepted, code.into(), 0);
+            answer(kernel, current, Err(Fault::Device(device, refusal)));
+            let (error, code) = (refusal.error as u64, refusal.because.code());
+            kernel.objects.task_mut(current).registers.set_results(error, accepted, code.into(), 0);
         }
     }
 }
 
-pub(super) fn complete(kernel: &mut Kernel, current: TaskId, [handle, queue, ..]: Arguments) -> Result<Results, Error> {
-    let device = owned(kernel, current, handle)?;
-    let buffer = kernel.objects.buffer(current);
-    let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
-    match kernel.devices.complete(device, queue, completions) {
-        Ok(count) => Ok([count as u64, 0, 0]),
-        Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
-    }
+pub(super) fn complete(kernel: &mut Kernel, current: TaskId, [handle, queue, ..]: Arguments) {
+    let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
+        let buffer = kernel.objects.buffer(current);
+        let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
+        let count = kernel.devices.complete(device, queue, completions);
+        count.map(|count| [count as u64, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
+    });
+    answer(kernel, current, result);
 }
 
-pub(super) fn collect(
-    kernel: &mut Kernel,
-    current: TaskId,
-    [handle, queue, identifier, _]: Arguments,
-) -> Result<Results, Error> {
-    let device = owned(kernel, current, handle)?;
-    let buffer: &mut [u8; IPC_BUFFER_BYTES] = kernel.objects.buffer(current);
-    match kernel.devices.collect(device, queue, identifier, buffer) {
-        Ok(bytes) => Ok([bytes as u64, 0, 0]),
-        Err(refusal) => Err(refuse(kernel, current, device, &refusal)),
-    }
+pub(super) fn collect(kernel: &mut Kernel, current: TaskId, [handle, queue, identifier, _]: Arguments) {
+    let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
+        let buffer: &mut [u8; IPC_BUFFER_BYTES] = kernel.objects.buffer(current);
+        let bytes = kernel.devices.collect(device, queue, identifier, buffer);
+        bytes.map(|bytes| [bytes as u64, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
+    });
+    answer(kernel, current, result);
 }

@@ -17,6 +17,8 @@ use abi::package::Capability;
 use abi::system_call::{MESSAGE_WORDS, NO_HANDLE, Number};
 
 use crate::crash;
+use crate::log as write_log;
+use crate::log::refusals::{Kind, Name};
 use crate::objects::direct::HandOver;
 use crate::objects::task::Started;
 use crate::objects::{EndpointId, TaskId};
@@ -56,7 +58,33 @@ pub fn handle(kernel: &mut Kernel) {
         Some(Number::Call) => call(kernel, current, handle, bytes, deadline),
         Some(Number::ReplyReceive) => reply_receive(kernel, current, handle, bytes, deadline),
         Some(other) => rest(kernel, current, other),
-        None => finish(kernel, current, Err(Error::Invalid)),
+        None => refuse(kernel, current, Error::Invalid),
+    }
+}
+
+/// Answers the current task's call with an error, and counts it for the log. Its registers are still those of the call.
+#[cold]
+fn refuse(kernel: &mut Kernel, current: TaskId, error: Error) {
+    let number = kernel.objects.task(current).registers.rax;
+    count_refusal(kernel, current, Kind::Call(number, error), |task, times| {
+        let call = Name(number);
+        write_log::task_line("kernel", format_args!("call refused task={task} call={call} error={error} times={times}"))
+    });
+    finish(kernel, current, Err(error));
+}
+
+/// Counts what a task was refused; `tell` writes the line, if it is time for one.
+#[cold]
+fn count_refusal(kernel: &mut Kernel, current: TaskId, kind: Kind, tell: impl FnOnce(&str, u32) -> bool) {
+    let name = &kernel.objects.task(current).name;
+    let mut told = false;
+    kernel.refusals.count(current.index(), kind, |times| {
+        told = true;
+        tell(name, times)
+    });
+    if told {
+        let now = kernel.now();
+        kernel.drain_log_soon(now);
     }
 }
 
@@ -81,7 +109,7 @@ fn call(kernel: &mut Kernel, current: TaskId, handle: u64, bytes: u64, deadline:
         _ => Err(Error::Denied),
     };
     if let Err(error) = result {
-        finish(kernel, current, Err(error));
+        refuse(kernel, current, error);
     }
 }
 
@@ -92,14 +120,14 @@ fn reply_receive(kernel: &mut Kernel, current: TaskId, reply: u64, bytes: u64, d
         NO_HANDLE => None,
         handle => match kernel.objects.task(current).capability(handle) {
             Ok(Capability::Receive { endpoint }) => EndpointId::new(endpoint.into()),
-            _ => return finish(kernel, current, Err(Error::Denied)),
+            _ => return refuse(kernel, current, Error::Denied),
         },
     };
     if reply == NO_HANDLE {
         return kernel.objects.receive(endpoint, deadline);
     }
     if let Err(error) = kernel.objects.reply_receive(reply, bytes, endpoint, deadline) {
-        finish(kernel, current, Err(error));
+        refuse(kernel, current, error);
     }
 }
 
@@ -115,6 +143,11 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
             return kernel.objects.yield_current();
         }
         Number::DeviceInformation => return device::information(kernel, current, first),
+        Number::DeviceRead => return device::read(kernel, current, arguments),
+        Number::DeviceWrite => return device::write(kernel, current, arguments),
+        Number::DeviceSubmit => return device::submit(kernel, current, arguments),
+        Number::DeviceComplete => return device::complete(kernel, current, arguments),
+        Number::DeviceCollect => return device::collect(kernel, current, arguments),
         Number::ConsoleRead => return console::read(kernel, current, first),
         _ => {}
     }
@@ -125,11 +158,6 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::Reply => kernel.objects.reply(first, second).map(|()| [0; 3]),
         Number::Log => log::write(kernel, current, first, second),
         Number::Ready => ready(kernel, current, first),
-        Number::DeviceRead => device::read(kernel, current, arguments),
-        Number::DeviceWrite => device::write(kernel, current, arguments),
-        Number::DeviceSubmit => return device::submit(kernel, current, arguments),
-        Number::DeviceComplete => device::complete(kernel, current, arguments),
-        Number::DeviceCollect => device::collect(kernel, current, arguments),
         Number::ConsoleWrite => console::write(kernel, current, first, second),
         Number::Inspect => inspect::inspect(kernel, current, first, second),
         Number::Power => power::power(kernel, current, first, second),
@@ -138,7 +166,10 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::Alive => Ok([kernel.alive(current), 0, 0]),
         _ => Err(Error::Invalid),
     };
-    finish(kernel, current, result);
+    match result {
+        Ok(results) => finish(kernel, current, Ok(results)),
+        Err(error) => refuse(kernel, current, error),
+    }
 }
 
 fn signal(kernel: &mut Kernel, current: TaskId, handle: u64) -> Result<Results, Error> {

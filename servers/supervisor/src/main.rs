@@ -19,7 +19,6 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(16_584);
 
 /// The kernel's calls.
 struct Calls {
