@@ -10,7 +10,7 @@ use nvme_spec::nvm::BlockRange;
 use nvme_spec::registers::{CC, CSTS};
 use nvme_spec::status::Status;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use task::{Completions, Deadline, Frame, Instant, Stop, system_call};
+use task::{Deadline, Frame, Instant, Stop, system_call};
 
 use super::Means;
 
@@ -35,18 +35,20 @@ pub const ENABLE: u32 = 0x0046_0001;
 
 /// How long the controller may take for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Completions at a time: as many as a message holds.
+const ROOM: usize = 256;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The controller.
 pub struct Device {
     pub means: Means,
-    completions: Completions,
+    completions: [[u8; CompletionEntry::BYTES]; ROOM],
 }
 
 impl Device {
     pub fn new(means: Means) -> Self {
-        Self { means, completions: Completions::new() }
+        Self { means, completions: [[0; _]; ROOM] }
     }
 
     /// Tells what came of an attempt.
@@ -91,7 +93,8 @@ impl Device {
     pub fn ended(&mut self, queue: u16, identifier: u16) -> Result<Status, Stop> {
         let start = Instant::now();
         while Instant::now().since(start) < PATIENCE {
-            for completion in self.means.registers.complete(queue, &mut self.completions)? {
+            let count = self.means.registers.complete(queue, &mut self.completions)?;
+            for completion in self.completions.iter().take(count) {
                 let entry = CompletionEntry::from_bytes(*completion);
                 if entry.identifier.get() == identifier {
                     return Ok(entry.status());
@@ -104,7 +107,7 @@ impl Device {
 
     /// Takes what has ended; returns how many commands that were.
     pub fn take(&mut self, queue: u16) -> Result<usize, Stop> {
-        Ok(self.means.registers.complete(queue, &mut self.completions)?.len())
+        Ok(self.means.registers.complete(queue, &mut self.completions)?)
     }
 
     /// Waits until the kernel has stopped what firmware left running.

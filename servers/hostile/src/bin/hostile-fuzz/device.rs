@@ -9,13 +9,15 @@ use nvme_spec::identify::Structure;
 use nvme_spec::nvm::DATASET_MANAGEMENT;
 use nvme_spec::registers::{CC, CSTS};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use task::{Completions, Deadline, Instant, Log, Stop};
+use task::{Deadline, Instant, Log, Stop};
 use trials::insist;
 
 use super::{Means, commands};
 
 const ENABLE: u32 = 0x0046_0001;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Completions at a time: as many as a message holds.
+const ROOM: usize = 256;
 /// Most commands of one submission.
 const BATCH: usize = 24;
 /// Reasons that are told apart: the broker's codes are below.
@@ -65,7 +67,7 @@ impl Tally {
 /// The controller.
 pub struct Device {
     means: Means,
-    completions: Completions,
+    completions: [[u8; CompletionEntry::BYTES]; ROOM],
     /// Slots with a command in flight, of the admin queue and of I/O queue 1.
     in_flight: [u64; 2],
     hopeless: u32,
@@ -76,7 +78,7 @@ impl Device {
     pub fn new(means: Means) -> Self {
         let tally =
             Tally { submitted: 0, accepted: 0, completed: 0, resets: 0, refused: [0; REASONS], opcodes: [[0; 256]; 2] };
-        Self { means, completions: Completions::new(), in_flight: [0; 2], hopeless: 0, tally }
+        Self { means, completions: [[0; _]; ROOM], in_flight: [0; 2], hopeless: 0, tally }
     }
 
     /// Resets the controller, whatever state it is in, and creates the first queues; mostly it also lets the broker learn
@@ -212,8 +214,8 @@ impl Device {
     /// Takes what has ended.
     fn take(&mut self, queue: u16) {
         let index = usize::from(queue != 0);
-        let Ok(taken) = self.means.registers.complete(queue, &mut self.completions) else { return };
-        for completion in taken {
+        let Ok(count) = self.means.registers.complete(queue, &mut self.completions) else { return };
+        for completion in self.completions.iter().take(count) {
             let slot = CompletionEntry::from_bytes(*completion).identifier.get() & 63;
             self.in_flight[index] &= !(1 << slot);
             self.tally.completed += 1;
