@@ -22,7 +22,8 @@ help:
 	@echo '                    KEEP=1 leaves it running; MANIFEST=system.toml OUT=build DISK=build/disk.img RUN="--cpus 4"'
 	@echo '                    IOMMU=intel puts one between devices and memory'
 	@echo 'make test           every test: host, lint, system'
-	@echo 'make bench          what the kernel costs, in guest instructions, against budgets'
+	@echo 'make bench          what the kernel costs, in guest instructions, against budgets; PEER=linux: beside Linux'
+	@echo 'make scale          what grows with depth, size and tasks, drawn as docs/scale.svg'
 	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load; SEED=… repeats'
@@ -73,6 +74,12 @@ test: setup
 .PHONY: bench
 bench: build
 	@$(CARGO) test -q -p qemu --test bench -- --nocapture
+	@[ -z "$(PEER)" ] || taskset -c 0 $(CARGO) test -q -p qemu --test bench against_$(PEER) -- --ignored --nocapture
+
+# Costs by depth, size and tasks, as a plot in docs/scale.svg.
+.PHONY: scale
+scale: build
+	@$(CARGO) test -q -p qemu --test bench scale -- --ignored --nocapture
 
 # Where a read's instructions go, by function.
 .PHONY: profile

@@ -67,6 +67,19 @@ pub struct Counts {
     pub mmio_writes: u64,
 }
 
+impl Counts {
+    fn new(row: &Event) -> Self {
+        let number = |key| row.number(key).expect("a count is a number");
+        Self {
+            user: number("user"),
+            kernel: number("kernel"),
+            system_calls: number("system_calls"),
+            interrupts: number("interrupts"),
+            mmio_writes: number("mmio_writes"),
+        }
+    }
+}
+
 /// Kernel instructions from an interrupt's vector to the first instruction of the task that it woke.
 pub struct Interrupt {
     vector: u64,
@@ -102,22 +115,23 @@ impl Counter {
         ["-plugin".into(), format!("{library},out={output},mark={mark},image={image}")]
     }
 
+    fn events(&self) -> Vec<Event> {
+        let text = fs::read_to_string(&self.output).expect("the counts are read");
+        text.lines().map(|line| Event::parse(line).expect("a line of the plugin")).collect()
+    }
+
+    /// The rows of a machine that is not Charter, and has ended.
+    pub fn rows(&self) -> Vec<Counts> {
+        self.events().iter().filter(|event| event.is("count", "row")).map(Counts::new).collect()
+    }
+
     /// What was counted. The machine has ended.
     pub fn counted(&self) -> Counted {
-        let text = fs::read_to_string(&self.output).expect("the counts are read");
-        let events: Vec<_> = text.lines().map(|line| Event::parse(line).expect("a line of the plugin")).collect();
+        let events = self.events();
         let all = |name: &'static str| events.iter().filter(move |event| event.is("count", name));
         let number = |event: &Event, key| event.number(key).expect("a count is a number");
         Counted {
-            rows: all("row")
-                .map(|row| Counts {
-                    user: number(row, "user"),
-                    kernel: number(row, "kernel"),
-                    system_calls: number(row, "system_calls"),
-                    interrupts: number(row, "interrupts"),
-                    mmio_writes: number(row, "mmio_writes"),
-                })
-                .collect(),
+            rows: all("row").map(Counts::new).collect(),
             longest_entry: all("entry").map(|entry| number(entry, "longest")).max().expect("the longest entry"),
             boot: all("boot").next().map(|boot| Boot {
                 own: number(boot, "application") + number(boot, "kernel") + number(boot, "user"),

@@ -6,8 +6,10 @@
 
 mod budgets;
 mod counter;
+mod peer;
 mod profile;
 mod report;
+mod scale;
 
 use std::fs;
 
@@ -73,6 +75,59 @@ fn a_minimal_image_is_small() {
     report.finish();
 }
 
+/// The same reads in Linux, in the same QEMU.
+#[test]
+#[ignore = "downloads a Linux kernel; make bench PEER=linux"]
+fn against_linux() {
+    let bench = bench("reads");
+    let (counted, log) = run(&bench, bench.machine([nothing()]));
+    let rows: Vec<_> = log.all("bench", "row").collect();
+    let each = counted.rows.len() / rows.len();
+    let charter = rows.iter().zip(counted.rows.chunks_exact(each)).map(|(row, group)| {
+        let row = Row::new(row, group).unwrap_or_else(|error| log.fail(&error.to_string()));
+        let cost = peer::Cost { instructions: row.cost, mmio_writes: row.mmio_writes() };
+        (row.name, cost)
+    });
+    let linux = peer::linux(DEVICE, &bench.path(""));
+    peer::show(&charter.collect(), &peer::charter_rates(), &linux);
+}
+
+/// Draws what grows and what does not.
+#[test]
+#[ignore = "writes docs/scale.svg; make scale"]
+fn scale() {
+    let text = fs::read_to_string(root().join("qemu/bench/reads.toml")).expect("the charter is read");
+    let text = text.replace("[tasks.bench]\n", "[tasks.bench]\nsettings = { measure = \"scale\" }\n");
+    let bench = Bench::from_text(&text.replace("queue_share = 32", "queue_share = 64"));
+    let (_, log) = run(&bench, bench.machine([nothing()]));
+    let rows: Vec<_> = log.all("bench", "row").collect();
+    let cost = |row: &Event| row.get("instructions").and_then(|cost| cost.parse().ok()).expect("a row has a cost");
+    let series = |title, prefix: &str| scale::Series {
+        title,
+        points: rows
+            .iter()
+            .filter_map(|row| Some((row.get("name")?.strip_prefix(prefix)?.parse().ok()?, cost(row))))
+            .collect(),
+    };
+    let tasks = [4, 8, 16, 32].map(|tasks| {
+        let mut text = fs::read_to_string(root().join("qemu/bench/messages.toml")).expect("the charter is read");
+        for number in 3..tasks {
+            text += &format!(
+                "\n[tasks.other{number}]\nprogram = \"spinner\"\npriority = 1\ngrants.log = {{ log = \"other{number}\" }}\n"
+            );
+        }
+        let bench = Bench::from_text(&text);
+        let (_, log) = run(&bench, bench.machine([]));
+        let call = log.all("bench", "row").find(|row| row.get("name") == Some("call-reply-0")).map(cost);
+        (f64::from(tasks), call.expect("calls were measured"))
+    });
+    scale::draw(&[
+        series("4 KiB reads under way at a time", "depth-"),
+        series("Bytes in a read, one at a time", "bytes-"),
+        scale::Series { title: "Tasks in the system, a call and its answer", points: tasks.to_vec() },
+    ]);
+}
+
 /// Shows which functions a read's instructions are spent in.
 #[test]
 #[ignore = "shows a profile, for people"]
@@ -97,9 +152,10 @@ fn profile_of_reads() {
 /// A namespace that moves no data, and answers so late that the processor is halted by then: so it does not depend on
 /// this computer's speed what a read finds.
 fn nothing() -> Namespace {
-    let contents = Contents::Drive("driver=null-co,size=1G,latency-ns=2000000".into());
-    Namespace { contents, ..Namespace::file(2, "") }
+    Namespace { contents: Contents::Drive(DEVICE.into()), ..Namespace::file(2, "") }
 }
+
+const DEVICE: &str = "driver=null-co,size=1G,latency-ns=2000000";
 
 /// The charter `qemu/bench/NAME.toml`.
 fn bench(name: &str) -> Bench {

@@ -112,6 +112,11 @@ impl Row {
         Self { name: name.to_owned(), cost, median: cost, most: cost, counts: None }
     }
 
+    /// Writes to device registers an iteration.
+    pub fn mmio_writes(&self) -> f64 {
+        self.counts.as_ref().map_or(0.0, |counts| counts.mmio_writes)
+    }
+
     /// Checks that repetitions agree: all of them, or, where the device's time plays a part, half of them to 2 %.
     ///
     /// # Errors

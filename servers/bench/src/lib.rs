@@ -84,7 +84,7 @@ pub fn busy_ticks<E>(iterations: u64, mut operation: impl FnMut() -> Result<(), 
 }
 
 /// Logs one row: ticks of the loop, and of the same loop without the operation, all iterations together.
-pub fn row(log: &Log, name: &str, ticks: Ticks, without: u64, iterations: u64) {
+pub fn row(log: &Log, name: impl core::fmt::Display, ticks: Ticks, without: u64, iterations: u64) {
     let tenths = |ticks: u64| ticks.saturating_sub(without) / TICKS * 10 / iterations;
     let [least, median, most] = [ticks.least, ticks.median, ticks.most].map(tenths);
     task::log!(
