@@ -31,8 +31,8 @@ use crate::outcome::Outcome;
 use crate::process::{Polled, Running};
 use crate::serial::Event;
 
-/// Longest run of one machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Longest run of one machine, if nothing else is said.
+pub const LIMIT: Duration = Duration::from_secs(120);
 /// Most machines at a time.
 const MACHINES: usize = 2;
 /// How long the log may go on after the line that was waited for.
@@ -124,8 +124,16 @@ impl Bench {
     /// # Panics
     /// If QEMU cannot be started.
     pub fn boot(&self, machine: &Machine) -> System {
+        self.boot_for(machine, LIMIT)
+    }
+
+    /// Starts a machine that may run for `limit`, for systems of which it is known that some never end.
+    ///
+    /// # Panics
+    /// If QEMU cannot be started.
+    pub fn boot_for(&self, machine: &Machine, limit: Duration) -> System {
         let slot = take_slot();
-        let running = Running::start(machine, LIMIT).unwrap_or_else(|error| panic!("{error}"));
+        let running = Running::start(machine, limit).unwrap_or_else(|error| panic!("{error}"));
         System { running, _directory: Arc::clone(&self.directory), _slot: slot }
     }
 }

@@ -11,7 +11,7 @@ use std::fs;
 use blockcheck::plan::{Mix, Plan};
 
 use super::charter::{Check, Stack, charter};
-use crate::harness::{Bench, Log};
+use crate::harness::{Bench, LIMIT, Log};
 use crate::nvme::Namespace;
 use crate::random::Random;
 use crate::serial::Event;
@@ -20,6 +20,9 @@ const DISK_BYTES: u64 = 8 << 20;
 const BLOCK_BYTES: u64 = 512;
 /// Faults that one boot makes, at most.
 const FAULTS_A_BOOT: u64 = 80;
+/// And what it is asked for at least: on a fast machine the disk's work is done before all of its faults are made, but
+/// not before the first of so many.
+const FAULTS_A_BOOT_MIN: u64 = 24;
 
 /// A class of faults, by the injector's name of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,7 +74,7 @@ impl Class {
 
     /// So many operations take about as long as the time from one fault to the next.
     const fn requests_a_fault(self) -> u64 {
-        if self.is_fail_stop() { 450 } else { 800 }
+        if self.is_fail_stop() { 800 } else { 1600 }
     }
 
     /// Whether the driver stops, or is late, but never says what is not so: then no client may notice more than a delay.
@@ -169,7 +172,8 @@ pub fn run(class: Class, seed: u64, faults: u64) -> Count {
     while total.injected < faults {
         let seed = random.number() >> 1;
         let before = total.injected;
-        total.add(&boot(class, seed, (faults - total.injected).min(FAULTS_A_BOOT)));
+        let faults = (faults - total.injected).clamp(FAULTS_A_BOOT_MIN, FAULTS_A_BOOT);
+        total.add(&boot(class, seed, faults));
         assert!(total.injected > before, "{} SEED={seed:#x}: no fault was made", class.name());
     }
     total
@@ -191,7 +195,9 @@ pub fn boot(class: Class, seed: u64, faults: u64) -> Count {
     let bench = Bench::with_test_faults(&(charter(&[stack]) + &injector(class, random.number() >> 1, faults)));
     let disk = bench.disk("disk.img", DISK_BYTES);
     let before = fs::read(&disk).expect("the disk that was just made");
-    let mut system = bench.boot(&bench.machine([Namespace::file(2, &disk)]));
+    // A driver with a changed bit may forget a request for ever, which is counted; the others may not.
+    let limit = if class.is_fail_stop() { LIMIT } else { LIMIT / 2 };
+    let mut system = bench.boot_for(&bench.machine([Namespace::file(2, &disk)]), limit);
     let mut lines = Vec::new();
     let ended = loop {
         let Ok(line) = system.running().next_line("the end of the check") else { break false };
