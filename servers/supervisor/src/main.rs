@@ -19,6 +19,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
+task::stack!(16_584);
 
 /// The kernel's calls.
 struct Calls {
