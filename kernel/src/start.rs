@@ -288,7 +288,8 @@ mod bare {
             let buffer = buffers_physical + index as u64 * PAGE_BYTES;
             let base = |region: u16| regions.get(usize::from(region)).map(|region| region.base);
             let before = memory.frames.taken();
-            let address_space = memory.task_space(&task, buffer, base)?;
+            let may_be_direct = |device: u16| kernel.devices.may_be_direct(device.into());
+            let address_space = memory.task_space(&task, buffer, base, may_be_direct)?;
             bind(kernel, id, &task);
             let used = memory.frames.taken() - before + PAGE_BYTES;
             let image = Image::new(&task, package_bytes);

@@ -191,8 +191,19 @@ impl Kernel {
             if self.owners[index].service_at <= now {
                 self.owners[index].service_at = self.devices.service(index, now).unwrap_or(NO_DEADLINE);
                 self.refuse_driver(index);
+                self.open_to_driver(index);
             }
             self.arm_timer_for(self.owners[index].service_at);
+        }
+    }
+
+    /// Maps registers and rings into the driver of a device that is its own from now on.
+    fn open_to_driver(&mut self, index: usize) {
+        let Some(opened) = self.devices.take_opened(index) else { return };
+        let (Some(task), Some(memory)) = (self.owners[index].task, &mut self.memory) else { return };
+        if !memory.map_direct(self.objects.task(task).address_space, index as u16, &opened) {
+            // Start-up made the tables; without them the driver faults at its first access.
+            log!("dma", "lane without room device={}", self.devices.name(index));
         }
     }
 

@@ -21,6 +21,7 @@ pub mod faults;
 pub mod firmware;
 pub mod guest;
 pub mod harness;
+pub mod lane;
 pub mod machine;
 pub mod nvme;
 pub mod outcome;

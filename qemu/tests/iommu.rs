@@ -18,6 +18,9 @@ fn chosen(change: impl FnOnce(&mut Machine)) -> (Log, [String; 3]) {
     assert_eq!(log.all("dma", "request blocked").count(), 0, "only what was provoked is blocked");
     // The default charter grants less than the whole device: whatever the IOMMU does, commands are checked.
     assert_eq!(log.one("nvme", "controller bound").get("lane"), Some("brokered"));
+    let lane = log.all("dma", "lane selection").map(|line| line.get("reason")).collect::<Vec<_>>();
+    let is_verified = words[1] == "verified";
+    assert_eq!(lane, if is_verified { vec![Some("grant-limited")] } else { vec![] }, "told where there is a choice");
     (log, words)
 }
 

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use abi::layout::{IPC_BUFFER, USER_END, WINDOW_START};
+use abi::layout::{DIRECT_REGISTERS, DIRECT_START, IPC_BUFFER, STACK_BYTES_MAX, STACK_TOP, USER_END, WINDOW_START};
 use broker::Broker;
 use nvme_broker::NvmeBroker;
 use qemu::guest::{Form, GuestMemory, Mapping, PAGE_BYTES, leaks};
 use qemu::harness::{Bench, System, bare_directory, root};
+use qemu::lane::Lane;
 use qemu::nvme::Namespace;
 use qemu::qmp::Client;
 use qemu::serial::Event;
@@ -21,10 +22,15 @@ const LOW_BYTES: u64 = 64 << 20;
 /// Boots the default charter with a disk whose contents cannot be mistaken for an address, and pauses it. DMA memory
 /// lies above 4 GiB, so that 32 bits cannot hold one of its addresses by chance.
 fn paused(bench: &Bench) -> System {
+    paused_on(bench, Lane::Brokered)
+}
+
+fn paused_on(bench: &Bench, lane: Lane) -> System {
     let path = bench.path("disk.img");
     disk::sparse(&path, harness::seed("isolation"), 16 << 20, &[0], 512).unwrap();
     let mut machine = bench.machine([Namespace::file(2, &path)]);
     machine.memory = "5G".parse().unwrap();
+    lane.change(&mut machine);
     let mut system = bench.boot(&machine);
     system.wait_complete();
     system.running().settle(std::time::Duration::from_millis(300), |_| {});
@@ -173,13 +179,82 @@ fn no_register_that_a_driver_reads_holds_a_physical_address() {
     assert!(!leaks(&hidden.start.to_le_bytes(), &secret).is_empty(), "ASQ's value would be noticed");
 }
 
-/// The rings and PRP lists: the device's own register says where its admin queue lies, and the broker how much lies
-/// with it.
-fn hidden_memory(control: &mut Client) -> Range<u64> {
+#[test]
+fn a_driver_with_its_own_rings_maps_them_and_its_registers_and_learns_no_physical_address() {
+    let text = std::fs::read_to_string(root().join("system.toml")).unwrap();
+    let bench = Bench::from_text(&Lane::Direct.charter(&text));
+    let mut system = paused_on(&bench, Lane::Direct);
+    let control = system.running().control().unwrap();
+    let page_table = control.register("CR3").unwrap();
+    let registers = registers(control);
+    let mut memory = GuestMemory::new(control, LOW_BYTES).unwrap();
+    let spaces = memory.tasks(page_table).unwrap();
+    assert_eq!(spaces.len(), 6);
+
+    // What is mapped directly: memory for rings, and of the controller's registers the pages before its MSI-X table.
+    let direct = DIRECT_START..STACK_TOP - STACK_BYTES_MAX;
+    let mut rings = None;
+    for space in &spaces {
+        let found: Vec<_> = space.user().filter(|mapping| direct.contains(&mapping.address)).collect();
+        if space.task != "nvme" {
+            assert!(found.is_empty(), "{}: {found:x?}", space.task);
+            continue;
+        }
+        let [ring, register] = found[..] else { panic!("{found:x?}") };
+        assert!(found.iter().all(|mapping| mapping.rights.writable && !mapping.rights.executable), "{found:x?}");
+        assert_eq!((ring.address, ring.bytes), (DIRECT_START, NvmeBroker::HIDDEN_BYTES.into()));
+        assert_eq!((register.address, register.bytes), (DIRECT_START + DIRECT_REGISTERS, 0x2000));
+        assert_eq!(register.physical, registers);
+        rings = Some(ring.physical_range());
+    }
+    let rings = rings.expect("the driver has rings");
+    for mapping in spaces.iter().flat_map(|space| space.user()) {
+        let table = registers + 0x2000..registers + 0x4000;
+        assert!(!mapping.physical_range().any(|address| table.contains(&address)), "the MSI-X table is mapped");
+    }
+
+    // Nothing that a task reads says where memory is, and no client's window covers the rings.
+    let mut secret = vec![rings.clone()];
+    secret.extend(spaces.iter().flat_map(|space| space.windows().map(Mapping::physical_range)));
+    assert!(secret.iter().all(|range| range.start > 1 << 32), "{secret:x?}");
+    for space in &spaces {
+        assert!(space.windows().all(|window| !rings.contains(&window.physical)), "{}", space.task);
+        for mapping in space.user().filter(|mapping| mapping.physical != registers) {
+            let contents = memory.contents(mapping).unwrap();
+            let found = leaks(&without_program(&contents, mapping), &secret);
+            assert!(found.is_empty(), "{} at {:#x}: {found:x?}", space.task, mapping.address);
+        }
+    }
+    let mut read = Vec::new();
+    for page in [registers, registers + PAGE_BYTES] {
+        for word in control.read_words(page, PAGE_BYTES as usize / 4).unwrap() {
+            read.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    assert_eq!(leaks(&read, &secret), [], "of the registers");
+    // The controller was told where its queue is, in its own domain.
+    let queue = u64::from_le_bytes(*read[0x28..].first_chunk().unwrap());
+    assert!(queue >= 1 << 38, "{queue:#x}");
+    system.running().control().unwrap().resume().unwrap();
+    let log = system.end();
+    let line = log.one("dma", "lane selection");
+    assert_eq!((line.get("lane"), line.get("reason")), (Some("direct"), Some("whole-device")));
+    Lane::Direct.check(&log);
+    assert_eq!(log.check_reads(&[(2, &bench.path("disk.img"))]), 5);
+}
+
+/// Where the controller's registers are.
+fn registers(control: &mut Client) -> u64 {
     let devices = control.monitor("info pci").unwrap();
     let place = devices.split("1b36:0010").nth(1).and_then(|text| text.split("BAR0: 64 bit memory at 0x").nth(1));
     let place = place.and_then(|text| text.split_whitespace().next()).expect("the controller's BAR");
-    let registers = u64::from_str_radix(place, 16).unwrap();
+    u64::from_str_radix(place, 16).unwrap()
+}
+
+/// The rings and PRP lists: the device's own register says where its admin queue lies, and the broker how much lies
+/// with it.
+fn hidden_memory(control: &mut Client) -> Range<u64> {
+    let registers = registers(control);
     // ASQ, offset 28h, then ACQ (NVMe base 2.0, 3.1.3.8 and 3.1.3.9).
     let words = control.read_words(registers + 0x28, 4).unwrap();
     let address = |index: usize| u64::from(words[index]) | u64::from(words[index + 1]) << 32;

@@ -1,6 +1,7 @@
 //! Tasks on the way to a disk are killed under load, and the disks' clients go on.
 
 use qemu::harness::{Bench, root};
+use qemu::lane::Lane;
 use qemu::nvme::Namespace;
 use qemu::random;
 use qemu::storage::restart::{self, Killed};
@@ -18,9 +19,22 @@ fn a_block_server_that_is_killed_is_told_of_once_and_its_clients_go_on() {
 /// As its user would, with the default charter.
 #[test]
 fn verify_runs_through_while_its_driver_is_killed() {
-    let bench = Bench::build(&root().join("system.toml"));
+    verify_while_its_driver_is_killed(Lane::Brokered);
+}
+
+/// The rings are the driver's own, and the kernel stops the controller all the same.
+#[test]
+fn verify_runs_through_while_its_driver_is_killed_that_has_its_own_rings() {
+    verify_while_its_driver_is_killed(Lane::Direct);
+}
+
+fn verify_while_its_driver_is_killed(lane: Lane) {
+    let text = std::fs::read_to_string(root().join("system.toml")).expect("the default charter");
+    let bench = Bench::from_text(&lane.charter(&text));
     let disk = bench.disk("disk.img", 16 << 20);
-    let mut system = bench.boot(&bench.machine([Namespace::file(2, &disk)]));
+    let mut machine = bench.machine([Namespace::file(2, &disk)]);
+    lane.change(&mut machine);
+    let mut system = bench.boot(&machine);
     system.wait_complete();
     for _ in 0..3 {
         system.type_text("kill nvme\rverify 0 8192\r");
@@ -31,4 +45,6 @@ fn verify_runs_through_while_its_driver_is_killed() {
     let log = system.end();
     assert_eq!(log.all("block", "driver back").count(), 3);
     assert_eq!(log.all("block", "driver lost").count(), 0);
+    assert_eq!(log.all("nvme", "controller bound").count(), 4);
+    lane.check(&log);
 }

@@ -156,6 +156,22 @@ pub trait Broker {
         Probe::Ended(Err(ProbeFailure::Unsupported))
     }
 
+    /// Bytes of registers, from the BAR's first on, that a driver needs which drives the device directly, with registers
+    /// and rings of its own behind an IOMMU; `None` if there is no such driver. Asked of a device that has stopped.
+    ///
+    /// Such a driver has [`Broker::HIDDEN_BYTES`] of memory for its rings, and the broker is asked for nothing more than
+    /// [`Broker::quiesce`] and [`Broker::is_on`].
+    fn direct_registers(&self, device: &mut impl Device) -> Option<u32> {
+        let _ = device;
+        None
+    }
+
+    /// Whether a driver that drives the device directly has switched it on.
+    fn is_on(&self, device: &mut impl Device) -> bool {
+        let _ = device;
+        false
+    }
+
     /// A register read by the driver: 4 or 8 bytes.
     ///
     /// # Errors

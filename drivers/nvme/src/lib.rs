@@ -2,7 +2,7 @@
 //!
 //! It decides what is sent to the controller and when; the kernel's NVMe broker decides what the controller may see.
 //! So this half holds no physical address, maps no register and no data, and can do no harm that its grants do not
-//! allow. It speaks [`protocol::nvme`] to its clients.
+//! allow. (On the direct lane it maps registers and rings, and an IOMMU decides what the controller may reach.) It speaks [`protocol::nvme`] to its clients.
 //!
 //! Grants, by name: `registers` (the controller), `admin` and `completion` (its interrupts: vector 0 and that of the
 //! I/O queue), `data` (the DMA region that transfers lie in), `requests` (where clients call), `client` (whom to
@@ -10,7 +10,8 @@
 //! on Azure the host itself tries for 120 s, and guests wait 240), and `transfers`, the tasks that may exchange
 //! transfers (any client, if it is not given).
 //!
-//! - [`hardware`]: what the driver needs of its surroundings.
+//! - [`hardware`]: what the driver needs of its surroundings; [`machine`]: what it has there on the machine.
+//! - [`direct`]: the direct lane, behind an IOMMU, with rings of its own.
 //! - [`bring_up`]: from any state of the controller to one that takes I/O commands.
 //! - [`admin`], [`identify`]: single admin commands, and what Identify returns.
 //! - [`transfers`], [`io`], [`slots`]: transfers, cut into commands; the queue; the commands in flight.
@@ -22,11 +23,13 @@ pub mod admin;
 pub mod batch;
 pub mod bring_up;
 pub mod check;
+pub mod direct;
 pub mod driver;
 pub mod hardware;
 pub mod identify;
 pub mod io;
 pub mod limits;
+pub mod machine;
 mod place;
 pub mod slots;
 pub mod transfers;

@@ -2,21 +2,16 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
-use core::fmt::Arguments;
 use core::time::Duration;
 
 use abi::Error;
-use abi::system_call::DeviceInformation;
 use heapless::Vec;
 use nvme::io::QUEUES_MAX;
-use nvme::{AnswerRoom, Driver, Hardware, Interrupts, Settings, State, Submission};
-use nvme_spec::{CompletionEntry, SubmissionEntry};
+use nvme::machine::{Granted, Machine};
+use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
 use protocol::nvme::{Answer, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
-use task::{
-    Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop, log,
-};
-use zerocopy::IntoBytes;
+use task::{Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop};
 
 task::needs! {
     registers: registers,
@@ -39,53 +34,8 @@ const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Not on the stack: it is large.
 static DRIVER: Once<Driver> = Once::new(Driver::new());
-
-/// The kernel's calls.
-struct Kernel {
-    registers: task::Registers,
-    log: task::Log,
-}
-
-impl Hardware for Kernel {
-    fn information(&mut self) -> Result<DeviceInformation, Error> {
-        self.registers.information()
-    }
-
-    fn read_u32(&mut self, offset: u32) -> Result<u32, Error> {
-        self.registers.read_u32(offset)
-    }
-
-    fn read_u64(&mut self, offset: u32) -> Result<u64, Error> {
-        self.registers.read_u64(offset)
-    }
-
-    fn write_u32(&mut self, offset: u32, value: u32) -> Result<(), Error> {
-        self.registers.write_u32(offset, value)
-    }
-
-    fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
-        let task::Submission { accepted, refused } = self.registers.submit(queue, commands.as_bytes().as_chunks().0);
-        Submission { accepted, refused: refused.map(|(error, reason)| (error, reason as u16)) }
-    }
-
-    fn complete(&mut self, queue: u16, completions: &mut [CompletionEntry]) -> Result<usize, Error> {
-        // Fewer are in flight than there is room for.
-        let count = self.registers.complete(queue, completions.as_mut_bytes().as_chunks_mut().0)?;
-        Ok(count.min(completions.len()))
-    }
-
-    fn collect(&mut self, queue: u16, identifier: u16, data: &mut [u8]) -> Result<usize, Error> {
-        self.registers.collect(queue, identifier, data)
-    }
-
-    fn now(&mut self) -> u64 {
-        Instant::now().nanoseconds()
-    }
-
-    fn log(&mut self, line: Arguments<'_>) {
-        log!(self.log, "{line}");
-    }
-}
+/// Nor this.
+static MACHINE: Once<Option<Machine>> = Once::new(None);
 
 /// Which clients may exchange transfers.
 struct Clients {
@@ -116,9 +66,17 @@ fn run(environment: Environment) -> Result<(), Stop> {
         timeout: timeout(&environment)?,
     };
     let clients = Clients::new(&environment);
-    let mut kernel = Kernel { registers: grants.registers, log: grants.log };
-    let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
-    driver.start(&mut kernel, settings);
+    let (Some(driver), Some(machine)) = (DRIVER.take(), MACHINE.take()) else {
+        return Err(Stop::new(format_args!("started twice")));
+    };
+    let vectors = core::iter::once(grants.admin).chain(completions(&grants)).map(|interrupt| interrupt.vector);
+    let machine = machine.insert(Machine::new(Granted {
+        registers: grants.registers,
+        data: grants.data,
+        vectors: vectors.collect(),
+        log: grants.log,
+    }));
+    driver.start(machine, settings);
     let raises = Raises::new(&grants);
     let mut heart = Heartbeat::begin();
     // Clients wait until there is something to answer.
@@ -130,20 +88,20 @@ fn run(environment: Environment) -> Result<(), Stop> {
             Err(Error::TimedOut) => 0,
             Err(error) => return Err(error.into()),
         };
-        driver.wake(&mut kernel, raises.interrupts(bits));
+        driver.wake(machine, raises.interrupts(bits));
     }
     task::ready(if driver.state() == State::Gone { Started::Failed } else { Started::Well });
     if let Some(client) = grants.client {
         // It may wait for this, if the driver was restarted.
         let _ = client.send();
     }
-    serve(&grants, &clients, &mut kernel, driver, heart)
+    serve(&grants, &clients, machine, driver, heart)
 }
 
 fn serve(
     grants: &Grants,
     clients: &Clients,
-    kernel: &mut Kernel,
+    machine: &mut Machine,
     driver: &mut Driver,
     mut heart: Heartbeat,
 ) -> Result<(), Stop> {
@@ -156,13 +114,13 @@ fn serve(
         heart.turn(matches!(event, Some(Err(Error::TimedOut))));
         // An answer stays where it is made: it goes along with the next wait.
         let answer = match event.take() {
-            Some(Ok(Event::Message(message))) => respond(clients, kernel, driver, message, &mut waiting, &mut room),
+            Some(Ok(Event::Message(message))) => respond(clients, machine, driver, message, &mut waiting, &mut room),
             Some(Ok(Event::Notification(bits))) => {
-                driver.wake(kernel, raises.interrupts(bits));
+                driver.wake(machine, raises.interrupts(bits));
                 None
             }
             Some(Err(Error::TimedOut)) => {
-                driver.wake(kernel, Interrupts::default());
+                driver.wake(machine, Interrupts::default());
                 None
             }
             Some(Err(error)) => return Err(error.into()),
@@ -223,7 +181,7 @@ impl Raises {
 /// What to answer to a message.
 fn respond<'r>(
     clients: &Clients,
-    kernel: &mut Kernel,
+    machine: &mut Machine,
     driver: &mut Driver,
     message: Message<'_>,
     waiting: &mut Vec<Reply, CLIENTS_MAX>,
@@ -232,7 +190,7 @@ fn respond<'r>(
     let answer = match message.decode::<Request<'_>>() {
         Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => room.deny(transfers),
         Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
-        Ok(Request::Shutdown) => match driver.shutdown(kernel) {
+        Ok(Request::Shutdown) => match driver.shutdown(machine) {
             Some(outcome) => Answer::Shutdown(outcome),
             None => {
                 // There is room for every client's; one that asks anew has stopped waiting.
@@ -240,7 +198,7 @@ fn respond<'r>(
                 return None;
             }
         },
-        Ok(request) => driver.answer(kernel, message.badge, &request, room),
+        Ok(request) => driver.answer(machine, message.badge, &request, room),
         Err(_) => {
             // An empty answer is none that a client expects: it learns that its request was malformed.
             let _ = message.reply.send(&());

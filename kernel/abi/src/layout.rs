@@ -9,6 +9,13 @@ pub const PAGE_BYTES: u64 = 4096;
 pub const PROGRAM_START: u64 = 0x0040_0000;
 /// First address after the room for programs.
 pub const PROGRAM_END: u64 = 0x3fc0_0000;
+/// What a task has of the devices that it drives directly ([`crate::direct`]): that of device *n* is at
+/// `DIRECT_START + n * DIRECT_STRIDE`, memory for rings first, registers from [`DIRECT_REGISTERS`] on.
+pub const DIRECT_START: u64 = PROGRAM_END;
+/// Distance of two devices' parts.
+pub const DIRECT_STRIDE: u64 = 0x4_0000;
+/// Where the registers begin in a device's part, and so most bytes of memory for rings.
+pub const DIRECT_REGISTERS: u64 = 0x3_0000;
 /// First address after the stack, which grows down from here; the page below its last one is never mapped.
 pub const STACK_TOP: u64 = 0x3ff0_0000;
 /// Largest stack, in bytes.
@@ -31,3 +38,10 @@ pub const WINDOW_START: u64 = 0x4000_0000;
 pub const WINDOW_STRIDE: u64 = 0x4000_0000;
 /// First address that is never mapped for a task: a SYSCALL in the last page would return to a non-canonical address.
 pub const USER_END: u64 = 0x7fff_ffff_f000;
+
+// The parts of all devices lie in one page table, below the largest stack.
+const _: () = assert!(
+    DIRECT_START + crate::package::DEVICES_MAX as u64 * DIRECT_STRIDE <= STACK_TOP - STACK_BYTES_MAX
+        && DIRECT_START.is_multiple_of(2 << 20)
+        && crate::package::DEVICES_MAX as u64 * DIRECT_STRIDE <= 2 << 20
+);

@@ -5,6 +5,7 @@
 //! - [`needs`]: what a task says it must be granted, carried in its ELF file.
 //! - [`package`]: the boot package, the charter as the kernel reads it.
 //! - [`layout`]: where things lie in a task's address space.
+//! - [`direct`]: what a task learns of a device that it drives directly.
 //! - [`evidence`]: what the machine tells of itself, as the UEFI application collected it.
 //! - [`inspect`]: what the kernel tells of the system, to tasks that may ask.
 //! - [`supervision`]: what a supervisor tells the kernel to do with a task that has stopped, and when.
@@ -12,6 +13,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod direct;
 pub mod evidence;
 pub mod faults;
 pub mod handoff;

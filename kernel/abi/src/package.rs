@@ -99,6 +99,13 @@ pub struct Limit {
     pub writable: bool,
 }
 
+impl Limit {
+    /// Whether it is no limit: every namespace, from the first block to the last, in both directions.
+    pub const fn is_whole_device(&self) -> bool {
+        self.namespace.is_none() && self.first_block == 0 && self.blocks.is_none() && self.writable
+    }
+}
+
 /// What the charter says of remapping: an IOMMU between a device and memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RemappingPolicy {

@@ -118,6 +118,11 @@ pub enum Number {
     /// → `rdi` = nanoseconds after which to say it again, a quarter of those after which it is stopped; 0 if nobody
     /// wants to hear it.
     Alive = 22,
+    /// What this task has of a device that it drives directly. `rdi` = registers handle.
+    /// → `rdi` = where it is mapped, words: see [`DirectInformation`](crate::direct::DirectInformation).
+    /// Errors: denied (handle), busy (it is not known yet which lane the device has: try again later), invalid (the lane
+    /// is brokered: the other device calls are the way to it).
+    DeviceDirect = 23,
 }
 
 named! {
@@ -145,6 +150,7 @@ named! {
     Supervise "supervise",
     Kill "kill",
     Alive "alive",
+    DeviceDirect "device-direct",
 }
 
 impl Number {
@@ -174,6 +180,7 @@ impl Number {
             20 => Self::Supervise,
             21 => Self::Kill,
             22 => Self::Alive,
+            23 => Self::DeviceDirect,
             _ => return None,
         })
     }

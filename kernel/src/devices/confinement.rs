@@ -24,6 +24,10 @@ pub(super) trait Holder {
     fn release(&mut self);
     /// Whether that has come to pass.
     fn is_released(&self) -> bool;
+    /// Begins to have the IOMMU forget what it remembers of the device's domain.
+    fn forget(&mut self);
+    /// Whether it has.
+    fn has_forgotten(&self) -> bool;
 }
 
 /// How far it has come.

@@ -22,10 +22,13 @@ use crate::platform::vtd::{Place, Reason, Remapping};
 mod confinement;
 mod faults;
 mod hardware;
+mod lane;
+mod opened;
 mod reason;
 mod start;
 mod unit;
 
+pub use opened::Opened;
 pub use reason::Because;
 pub use start::hidden_bytes;
 pub use unit::State;
@@ -73,6 +76,8 @@ struct Entry {
     writable: bool,
     /// Its place behind an IOMMU, if it has one.
     place: Option<Place>,
+    /// Physical addresses of registers and rings, for a driver that is to have them mapped.
+    direct: opened::Direct,
     /// Whether it was said if the IOMMU holds it.
     is_verdict_told: bool,
     /// Whether its driver is yet to be told that it cannot start.
@@ -155,11 +160,14 @@ impl Devices {
             writable: false,
         };
         let Some(entry) = self.entries.get_mut(index) else { return nothing };
-        let enabled = match &entry.unit {
-            AnyUnit::Missing(_) => false,
-            AnyUnit::Nvme(unit) => unit.is_enabled(),
-        };
         let Some(function) = entry.function.as_mut() else { return nothing };
+        let (enabled, lane) = match &mut entry.unit {
+            AnyUnit::Missing(_) => (false, Lane::Brokered),
+            AnyUnit::Nvme(unit) => {
+                let lane = if matches!(unit.lane(), Some(Ok(_))) { Lane::Direct } else { Lane::Brokered };
+                (unit.is_enabled(function), lane)
+            }
+        };
         let address = function.address();
         match crate::platform::pci::identity(function) {
             None => DeviceInformation { address, ..nothing },
@@ -170,7 +178,7 @@ impl Devices {
                 device: identity.device,
                 class: identity.class,
                 address,
-                lane: Lane::Brokered,
+                lane,
                 writable: entry.writable,
             },
         }
@@ -261,15 +269,19 @@ impl Devices {
         let mut holder = Held { remapping: &mut self.remapping, place: entry.place.as_ref() };
         let again = with_unit!(entry, _missing => None,
             unit, function => unit.service(name, function, &mut holder, now));
-        let verdict = match &entry.unit {
-            AnyUnit::Nvme(unit) => unit.verdict(),
-            AnyUnit::Missing(_) => None,
+        let (verdict, lane) = match &entry.unit {
+            AnyUnit::Nvme(unit) => (unit.verdict(), unit.lane()),
+            AnyUnit::Missing(_) => (None, None),
         };
         let after = Self::state_of(&entry.unit);
         entry.is_refused |= after == State::Unconfined && before != after;
+        entry.direct.is_opened |= after == State::Running && before != after;
         if let (Some(reason), false) = (verdict, entry.is_verdict_told) {
             entry.is_verdict_told = true;
             start::tell_backend(reason, Some(name));
+            if let Some(chosen) = lane {
+                opened::tell_lane(chosen, name);
+            }
             self.count_faults();
             self.remapping.await_faults();
         }

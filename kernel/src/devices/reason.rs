@@ -14,6 +14,8 @@ pub enum Because {
     State(State),
     /// An argument is beyond what any device has.
     Argument,
+    /// The driver has registers and rings of its own.
+    Direct,
     /// The broker of `drivers/nvme/broker` says so.
     Nvme(<NvmeBroker as Broker>::Reason),
 }
@@ -26,6 +28,7 @@ impl core::fmt::Display for Because {
         match self {
             Self::State(state) => write!(f, "device is {state}"),
             Self::Argument => f.write_str("argument out of range"),
+            Self::Direct => f.write_str("the lane is direct"),
             Self::Nvme(reason) => reason.fmt(f),
         }
     }
@@ -36,6 +39,7 @@ impl Because {
     pub fn code(self) -> u16 {
         match self {
             Self::Argument => KERNEL_CODES,
+            Self::Direct => KERNEL_CODES + 0x80,
             Self::State(state) => KERNEL_CODES + 1 + state as u16,
             Self::Nvme(reason) => reason.code(),
         }
@@ -54,6 +58,7 @@ impl From<Because> for Refusal<Because> {
     fn from(because: Because) -> Self {
         let error = match because {
             Because::State(State::Starting) => Error::Busy,
+            Because::Direct => Error::Denied,
             _ => Error::Invalid,
         };
         Self { error, because }

@@ -1,14 +1,15 @@
 //! Finding the devices and making them ready to be handed to their brokers.
 
-use abi::package::{BrokerKind, Device, RemappingPolicy, Selector};
+use abi::package::{BrokerKind, Device, Limit, RemappingPolicy, Selector};
 use broker::{Broker, Ledger, Region};
 use heapless::Vec;
 use nvme_broker::NvmeBroker;
 
 use super::confinement::Confinement;
 use super::hardware::Parts;
-use super::unit::{State, Unit};
+use super::unit::{LaneChoice, State, Unit};
 use super::{AnyUnit, Devices, Entry, FIRST_VECTOR, Hidden};
+use super::{lane, opened};
 use crate::log;
 use crate::platform::msix::{Message, MsiX, MsiXError};
 use crate::platform::pci::bar::{self, MemoryBar};
@@ -111,6 +112,7 @@ impl Devices {
         let found = self.inventory.select(&device.selector, taken);
         let mut function = found.and_then(|found| platform.pci.open(mapper, found.address));
         let mut place = None;
+        let mut direct = opened::Direct::default();
         let unit = match (found, &mut function) {
             (Some(found), Some(function)) => {
                 log!(
@@ -137,7 +139,23 @@ impl Devices {
                 match prepare(mapper, device, function, regions, hidden, confine) {
                     Ok(prepared) => {
                         place = prepared.place.clone();
-                        prepared.finish(index, platform, device, &mut self.remapping)
+                        let bar = prepared.bar;
+                        let is_candidate = device.limits.iter().any(Limit::is_whole_device)
+                            && place.as_ref().is_some_and(|place| place.refused.is_none());
+                        let own_pages = if is_candidate {
+                            let inventory = &self.inventory;
+                            let others = platform.pci.memory_bars(mapper, inventory, found.address, device.bar);
+                            lane::own_pages(bar, &prepared.ledger.reserved, others)
+                        } else {
+                            0
+                        };
+                        direct = opened::Direct {
+                            registers: bar.address,
+                            rings: prepared.hidden.physical,
+                            is_candidate,
+                            ..opened::Direct::default()
+                        };
+                        prepared.finish(index, platform, device, &mut self.remapping, own_pages)
                     }
                     Err(because) => {
                         log!("charter", "device unusable name={name} because=\"{because}\"");
@@ -160,6 +178,7 @@ impl Devices {
             vectors: device.vectors.clone(),
             writable: device.limits.iter().any(|limit| limit.writable),
             place,
+            direct,
             // Without an IOMMU it was said for all devices.
             is_verdict_told: platform.firmware.dmar.is_none(),
             is_refused: false,
@@ -173,6 +192,7 @@ impl Devices {
 
 /// A function that can be used, but for its interrupts.
 struct Prepared {
+    bar: MemoryBar,
     registers: Registers,
     msix: Result<MsiX, MsiXError>,
     hidden: Hidden,
@@ -222,14 +242,21 @@ fn prepare<M: Mapper>(
         register_bytes: registers.bytes(),
         reserved: msix.as_ref().map(|msix| msix.reserved(device.bar)).unwrap_or_default(),
     };
-    Ok(Prepared { registers, msix, hidden, ledger, place, open })
+    Ok(Prepared { bar, registers, msix, hidden, ledger, place, open })
 }
 
 impl Prepared {
     /// Gives it its interrupts and its broker.
     #[inline(never)]
-    fn finish(self, index: usize, platform: &Platform, device: &Device<'_>, remapping: &mut Remapping) -> AnyUnit {
-        let Self { registers, msix, hidden, mut ledger, place, open } = self;
+    fn finish(
+        self,
+        index: usize,
+        platform: &Platform,
+        device: &Device<'_>,
+        remapping: &mut Remapping,
+        own_pages: u32,
+    ) -> AnyUnit {
+        let Self { bar: _, registers, msix, hidden, mut ledger, place, open } = self;
         let message = |number| match &place {
             Some(place) => remapping.message(place, platform, number),
             None => Ok(Message::to_cpu(platform.apic.id(), number)),
@@ -245,8 +272,11 @@ impl Prepared {
             (_, reason) => (ledger, Confinement::known(reason.unwrap_or(Reason::NoUnit))),
         };
         let must_be_held = device.remapping == RemappingPolicy::Require;
+        let lane = LaneChoice::new(device.limits.clone(), own_pages);
         match device.broker {
-            BrokerKind::Nvme => AnyUnit::Nvme(Unit::new(NvmeBroker::new(ledger), parts, confinement, must_be_held)),
+            BrokerKind::Nvme => {
+                AnyUnit::Nvme(Unit::new(NvmeBroker::new(ledger), parts, confinement, must_be_held, lane))
+            }
         }
     }
 }

@@ -5,10 +5,13 @@ use broker::{Broker, Progress, Submitted};
 
 use super::confinement::{Confinement, Holder, Next};
 use super::hardware::{Hardware, Parts};
+use super::lane::{self, Facts, HandOver, Step};
 use super::{Because, Refusal};
 use crate::log;
 use crate::platform::pci::Function;
 use crate::platform::vtd::Reason;
+use abi::package::{LIMITS_MAX, Limit};
+use heapless::Vec;
 
 /// A device's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,26 @@ pub(super) struct Unit<B> {
     confinement: Confinement,
     /// Whether it may be used only if it is held.
     must_be_held: bool,
+    lane: LaneChoice,
+}
+
+/// Which lane its commands take.
+#[derive(Debug)]
+pub(super) struct LaneChoice {
+    /// What the charter grants.
+    pub(super) limits: Vec<Limit, LIMITS_MAX>,
+    /// Bytes of registers that could be mapped into its driver.
+    pub(super) own_pages: u32,
+    /// Bytes of registers that are, if it is direct, or why it is brokered; `None` until it is known that it is held.
+    chosen: Option<Result<u32, lane::Reason>>,
+    hand_over: HandOver,
+}
+
+impl LaneChoice {
+    /// Nothing was chosen.
+    pub(super) const fn new(limits: Vec<Limit, LIMITS_MAX>, own_pages: u32) -> Self {
+        Self { limits, own_pages, chosen: None, hand_over: HandOver::Begin }
+    }
 }
 
 impl<B: Broker> Unit<B>
@@ -63,8 +86,14 @@ where
     Because: From<Wrapped<B::Reason>>,
 {
     /// A device whose bus mastering is off; it is made to stop first of all.
-    pub(super) fn new(broker: B, parts: Parts, confinement: Confinement, must_be_held: bool) -> Self {
-        Self { state: State::Starting, broker, parts, confinement, must_be_held }
+    pub(super) fn new(broker: B, parts: Parts, confinement: Confinement, must_be_held: bool, lane: LaneChoice) -> Self {
+        Self { state: State::Starting, broker, parts, confinement, must_be_held, lane }
+    }
+
+    /// Bytes of registers that its driver has mapped, or why it has none; `None` where it is not known, and where there is
+    /// no choice.
+    pub(super) fn lane(&self) -> Option<Result<u32, lane::Reason>> {
+        self.lane.chosen
     }
 
     /// Why an IOMMU holds it, or why not, once that is known.
@@ -76,13 +105,18 @@ where
         self.state
     }
 
-    pub(super) fn is_enabled(&self) -> bool {
-        self.state == State::Running && self.broker.is_enabled()
+    pub(super) fn is_enabled(&mut self, function: &mut impl Function) -> bool {
+        let is_on = match self.lane.chosen {
+            Some(Ok(_)) => self.broker.is_on(&mut Hardware::new(function, &mut self.parts)),
+            _ => self.broker.is_enabled(),
+        };
+        self.state == State::Running && is_on
     }
 
     /// The broker and the device that it may use, if the driver may.
     fn open<'a, F: Function>(&'a mut self, function: &'a mut F) -> Result<(&'a mut B, Hardware<'a, F>), Refusal> {
         match self.state {
+            State::Running if matches!(self.lane.chosen, Some(Ok(_))) => Err(Because::Direct.into()),
             State::Running => Ok((&mut self.broker, Hardware::new(function, &mut self.parts))),
             state => Err(Because::State(state).into()),
         }
@@ -160,7 +194,9 @@ where
     /// died before it was known whether an IOMMU holds it is yet to be tried.
     pub(super) fn restart(&mut self) {
         if self.state == State::Stopped {
-            self.state = if self.confinement.is_known() { State::Running } else { State::Starting };
+            // What is driven directly is handed over anew.
+            let is_ready = self.confinement.is_known() && !matches!(self.lane.chosen, Some(Ok(_)));
+            self.state = if is_ready { State::Running } else { State::Starting };
         }
     }
 
@@ -188,9 +224,10 @@ where
             Progress::Again(time) => Some(time.max(now.saturating_add(1))),
             Progress::Done => {
                 if self.state == State::Starting {
-                    return self.go_on(holder, now);
+                    return self.go_on(name, function, holder, now);
                 }
                 self.confinement.give_up(holder);
+                self.lane.hand_over = HandOver::Begin;
                 self.state = State::Stopped;
                 log!("charter", "device stopped name={name}");
                 None
@@ -210,7 +247,7 @@ impl<B: Broker> Unit<B> {
     /// It has stopped whatever it did: what is next before its driver's turn.
     #[cold]
     #[inline(never)]
-    fn go_on(&mut self, holder: &mut impl Holder, now: u64) -> Option<u64> {
+    fn go_on<F: Function>(&mut self, name: &str, function: &mut F, holder: &mut impl Holder, now: u64) -> Option<u64> {
         match self.confinement.go_on(holder, now) {
             Next::Again(at) => return Some(at.max(now.saturating_add(1))),
             Next::Anew => match self.confinement.take_plain() {
@@ -222,8 +259,39 @@ impl<B: Broker> Unit<B> {
             },
             Next::Unusable => self.state = State::Unusable,
             Next::Ready if self.must_be_held && self.verdict_is_less() => self.state = State::Unconfined,
-            Next::Ready => self.state = State::Running,
+            Next::Ready if self.verdict_is_less() => self.state = State::Running,
+            Next::Ready => return self.hand_over(name, function, holder, now),
         }
+        None
+    }
+
+    /// It is held and has stopped: its lane is chosen, once, and if that is the direct one, it is handed over.
+    fn hand_over<F: Function>(
+        &mut self,
+        name: &str,
+        function: &mut F,
+        holder: &mut impl Holder,
+        now: u64,
+    ) -> Option<u64> {
+        let ring_bytes = B::HIDDEN_BYTES;
+        let mut device = Hardware::new(function, &mut self.parts);
+        let LaneChoice { limits, own_pages, chosen, hand_over } = &mut self.lane;
+        let chosen = *chosen.get_or_insert_with(|| {
+            let needed = self.broker.direct_registers(&mut device);
+            lane::choose(&Facts { limits, own_pages: *own_pages, needed, ring_bytes })
+        });
+        if chosen.is_ok() {
+            match hand_over.go_on(&mut device, ring_bytes, holder, now) {
+                Step::Again(at) => return Some(at.max(now.saturating_add(1))),
+                Step::Done => {}
+                Step::Failed => {
+                    self.state = State::Quarantined;
+                    log!("charter", "device quarantined name={name} because=\"the IOMMU did not forget in its time\"");
+                    return None;
+                }
+            }
+        }
+        self.state = State::Running;
         None
     }
 

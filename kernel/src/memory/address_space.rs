@@ -2,7 +2,7 @@
 //! granted, and nothing else.
 
 use abi::evidence::EVIDENCE_BYTES;
-use abi::layout::{EVIDENCE, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
+use abi::layout::{DIRECT_START, EVIDENCE, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
 use abi::package::{Access, Capability, Segment, Task};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
@@ -10,7 +10,8 @@ use super::{Memory, MemoryError};
 
 impl Memory {
     /// Builds a task's address space. `buffer` is the physical page of its IPC buffer, `region` gives the physical
-    /// start of a DMA region. Returns the physical address of the level 4 table.
+    /// start of a DMA region, `may_be_direct` says whether registers of a device may be mapped later. Returns the physical
+    /// address of the level 4 table.
     ///
     /// # Errors
     /// If memory is used up, or two mappings collide.
@@ -19,6 +20,7 @@ impl Memory {
         task: &Task<'_>,
         buffer: u64,
         region: impl Fn(u16) -> Option<u64>,
+        may_be_direct: impl Fn(u16) -> bool,
     ) -> Result<u64, MemoryError> {
         let root = self.tables.new_root(&mut self.frames, self.kernel_root)?;
         for segment in &task.segments {
@@ -37,6 +39,14 @@ impl Memory {
             for offset in (0..window.bytes).step_by(PAGE_BYTES as usize) {
                 self.tables.map(&mut self.frames, root, window.address + offset, start + offset, rights(access))?;
             }
+        }
+        let driven = |capability: &Capability| match *capability {
+            Capability::Registers { device } => may_be_direct(device),
+            _ => false,
+        };
+        if task.capabilities.iter().any(driven) {
+            // One table for what a task has of all its devices.
+            self.tables.prepare(&mut self.frames, root, DIRECT_START)?;
         }
         if task.capabilities.contains(&Capability::Evidence) {
             // The frames that the UEFI application filled, the same for every holder.

@@ -82,15 +82,7 @@ impl Tables {
         let mut table = root;
         let upper = Flags::PRESENT | Flags::WRITABLE | (flags & Flags::USER_ACCESSIBLE);
         for level in [4, 3, 2] {
-            let index = index(address, level);
-            let entry = &self.table(level, table)[index];
-            table = if entry.is_unused() {
-                let fresh = self.new_table(frames, level - 1)?;
-                self.table(level, table)[index].set_addr(PhysAddr::new(fresh), upper);
-                fresh
-            } else {
-                entry.addr().as_u64()
-            };
+            table = self.next_table(frames, table, level, address, upper)?;
         }
         let entry = &mut self.table(1, table)[index(address, 1)];
         if !entry.is_unused() {
@@ -98,6 +90,49 @@ impl Tables {
         }
         entry.set_addr(PhysAddr::new(physical), flags | Flags::PRESENT);
         Ok(())
+    }
+
+    /// Makes the tables in which a task's page is to be mapped later ([`Tables::map_prepared`]).
+    ///
+    /// # Errors
+    /// If no frame is left for a table.
+    pub fn prepare(&mut self, frames: &mut Frames, root: u64, address: u64) -> Result<(), MemoryError> {
+        let mut table = root;
+        let upper = Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE;
+        for level in [4, 3, 2] {
+            table = self.next_table(frames, table, level, address, upper)?;
+        }
+        Ok(())
+    }
+
+    fn next_table(
+        &mut self,
+        frames: &mut Frames,
+        table: u64,
+        level: usize,
+        address: u64,
+        flags: Flags,
+    ) -> Result<u64, MemoryError> {
+        let index = index(address, level);
+        let entry = &self.table(level, table)[index];
+        if !entry.is_unused() {
+            return Ok(entry.addr().as_u64());
+        }
+        let fresh = self.new_table(frames, level - 1)?;
+        self.table(level, table)[index].set_addr(PhysAddr::new(fresh), flags);
+        Ok(fresh)
+    }
+
+    /// Maps one page where tables were prepared. Returns whether they were, and nothing else is mapped there.
+    pub fn map_prepared(&mut self, root: u64, address: u64, physical: u64, flags: Flags) -> bool {
+        let Some(table) = self.last_table(root, address) else { return false };
+        let entry = &mut self.table(1, table)[index(address, 1)];
+        if !entry.is_unused() {
+            return entry.addr().as_u64() == physical;
+        }
+        // What was not present is remembered by no processor (Intel SDM 3A, 4.10.2.3): nothing is to be flushed.
+        entry.set_addr(PhysAddr::new(physical), flags | Flags::PRESENT);
+        true
     }
 
     /// The frame of the page in which a task's address lies; `None` unless it is mapped for users.

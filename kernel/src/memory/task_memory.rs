@@ -1,10 +1,13 @@
 //! Tasks' memory as the kernel looks into it while tasks run, and makes it new where one is restarted: a page at a time,
-//! in a scratch page, found through the task's own page tables. No address of a task is ever used as a pointer, and no
-//! page table changes but that of the scratch pages.
+//! in a scratch page, found through the task's own page tables. No address of a task is ever used as a pointer. No page
+//! table changes but that of the scratch pages, and, where a driver comes to drive its device directly, the one that
+//! start-up made for that.
 
-use abi::layout::{PAGE_BYTES, USER_END};
+use abi::layout::{DIRECT_REGISTERS, PAGE_BYTES, USER_END};
+use x86_64::structures::paging::PageTableFlags as Flags;
 
 use super::tables::Tables;
+use crate::devices::Opened;
 use crate::supervision::image::Page;
 
 /// Words of a page.
@@ -55,6 +58,26 @@ impl TaskMemory {
         }
         let frame = self.tables.user_frame(root, address)?;
         Some(self.tables.show(frame).as_ptr().cast())
+    }
+
+    /// Maps a device's registers and its memory for rings into the task that drives it directly. `root` is the task's level
+    /// 4 page table, `device` the device's number. Returns whether there was room, which start-up makes.
+    pub fn map_direct(&mut self, root: u64, device: u16, opened: &Opened) -> bool {
+        let data = Flags::USER_ACCESSIBLE | Flags::WRITABLE | Flags::NO_EXECUTE;
+        let uncached = data | Flags::NO_CACHE | Flags::WRITE_THROUGH;
+        let part = abi::direct::part(device);
+        let runs = [
+            (part, opened.rings, opened.ring_bytes, data),
+            (part + DIRECT_REGISTERS, opened.registers, opened.register_bytes, uncached),
+        ];
+        let mut mapped = true;
+        for (address, physical, bytes, flags) in runs {
+            for offset in (0..bytes).step_by(PAGE_BYTES as usize) {
+                mapped &= self.tables.map_prepared(root, address + offset, physical + offset, flags);
+            }
+        }
+        self.tables.forget();
+        mapped
     }
 
     /// Unmaps what was looked at or made new.

@@ -71,6 +71,19 @@ pub(super) fn information(kernel: &mut Kernel, current: TaskId, handle: u64) {
     kernel.objects.task_mut(current).registers.set_words(words);
 }
 
+pub(super) fn direct(kernel: &mut Kernel, current: TaskId, handle: u64) {
+    let told = owned(kernel, current, handle).and_then(|device| Ok((device, kernel.devices.direct(device)?)));
+    match told {
+        Ok((device, information)) => {
+            finish(kernel, current, Ok([abi::direct::part(device as u16), 0, 0]));
+            kernel.objects.task_mut(current).registers.set_words(information.to_words());
+        }
+        // To ask is no offence: a driver finds out which lane it has.
+        Err(error @ (Error::Busy | Error::Invalid)) => finish(kernel, current, Err(error)),
+        Err(error) => super::refuse(kernel, current, error),
+    }
+}
+
 pub(super) fn read(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes, _]: Arguments) {
     let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
         let value = kernel.devices.read(device, offset, bytes);

@@ -143,6 +143,7 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
             return kernel.objects.yield_current();
         }
         Number::DeviceInformation => return device::information(kernel, current, first),
+        Number::DeviceDirect => return device::direct(kernel, current, first),
         Number::DeviceRead => return device::read(kernel, current, arguments),
         Number::DeviceWrite => return device::write(kernel, current, arguments),
         Number::DeviceSubmit => return device::submit(kernel, current, arguments),

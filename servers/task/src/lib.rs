@@ -34,6 +34,7 @@ mod buffer;
 mod console;
 mod control;
 mod device;
+mod direct;
 #[doc(hidden)]
 pub mod entry;
 mod environment;
@@ -57,6 +58,7 @@ pub use abi;
 pub use console::{Console, Typed};
 pub use control::{Started, Stop, exit, idle, ready, yield_now};
 pub use device::{Device, Interrupt, Registers, Submission};
+pub use direct::{DeviceRegisters, Direct};
 pub use environment::{Environment, Grant, Missing};
 pub use evidence::Evidence;
 pub use inspect::Inspect;

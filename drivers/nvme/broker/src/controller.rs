@@ -86,6 +86,19 @@ impl Controller {
     }
 }
 
+/// Bytes of registers up to the last doorbell that a driver rings; `None` if the controller does not answer.
+pub fn direct_registers(device: &mut impl Device) -> Option<u32> {
+    let capabilities = Capabilities(device.read_u64(CAP));
+    let end = capabilities.doorbell_stride().completion_head(brokered::IO_QUEUES_MAX) + 4;
+    if capabilities.0 == u64::MAX { None } else { u32::try_from(end).ok() }
+}
+
+/// Whether somebody has enabled the controller.
+pub fn is_on(device: &mut impl Device) -> bool {
+    let configuration = device.read_u32(CC);
+    configuration != u32::MAX && Configuration(configuration).enable()
+}
+
 impl NvmeBroker {
     /// The register list for reads: none of these can hold an address.
     pub(crate) fn read_register(&mut self, device: &mut impl Device, offset: u32, bytes: u8) -> Result<u64, Reason> {

@@ -196,6 +196,14 @@ impl Broker for NvmeBroker {
         self.anomalies
     }
 
+    fn direct_registers(&self, device: &mut impl Device) -> Option<u32> {
+        controller::direct_registers(device)
+    }
+
+    fn is_on(&self, device: &mut impl Device) -> bool {
+        controller::is_on(device)
+    }
+
     fn read(&mut self, device: &mut impl Device, offset: u32, bytes: u8) -> Result<u64, Refusal<Reason>> {
         Ok(self.read_register(device, offset, bytes)?)
     }

@@ -208,6 +208,11 @@ impl Controller {
         self.bus_mastering
     }
 
+    /// Whether CC.EN is set.
+    pub fn is_enabled(&self) -> bool {
+        self.configuration.enable()
+    }
+
     /// When something happens next.
     pub fn next_event(&self) -> Option<u64> {
         self.agenda.iter().map(|(time, ..)| *time).min()

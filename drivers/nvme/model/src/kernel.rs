@@ -1,9 +1,14 @@
-//! A stand-in for the kernel: passes the driver's device calls through the real broker to the model controller.
+//! A stand-in for the kernel: passes the driver's device calls through the real broker to the model controller, or, on the
+//! direct lane, through the driver's own rings.
+//!
+//! The memory that the controller reaches is what an IOMMU would let it reach on either lane, and what it tries beyond that
+//! is recorded.
 
 use abi::Error;
 use abi::package::Limit;
 use abi::system_call::{DeviceInformation, Lane, PciAddress};
-use broker::{Broker, Ledger, Progress, Region};
+use broker::{Broker, Device, Ledger, Progress, Region};
+use nvme::direct::{DirectLane, Parts};
 use nvme::{Hardware, Submission};
 use nvme_broker::NvmeBroker;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
@@ -20,7 +25,9 @@ const REGION: u64 = 0x2_8000_0000;
 #[derive(Debug)]
 pub struct Kernel {
     /// The real broker.
-    pub broker: NvmeBroker,
+    broker: NvmeBroker,
+    /// The driver's own rings, if the lane is direct.
+    direct: Option<DirectLane>,
     /// The model controller.
     pub device: Controller,
     /// What the driver wrote to the log.
@@ -54,6 +61,7 @@ impl Kernel {
         };
         Self {
             broker: NvmeBroker::new(ledger),
+            direct: None,
             device: Controller::new(identity, memory, HIDDEN),
             log: Vec::new(),
             present: true,
@@ -62,6 +70,31 @@ impl Kernel {
             looks: 0,
             quiesced: false,
             writable: limits.iter().any(|limit| limit.writable),
+        }
+    }
+
+    /// The same, on the direct lane.
+    ///
+    /// # Panics
+    /// If there is not room for rings.
+    pub fn direct(identity: Identity, region_bytes: u64, vectors: &[u16], limits: &[Limit]) -> Self {
+        let parts = Parts {
+            rings: HIDDEN,
+            ring_bytes: NvmeBroker::HIDDEN_BYTES,
+            regions: &[Region { base: REGION, bytes: region_bytes }],
+            register_bytes: MSIX_TABLE.0,
+            vectors,
+        };
+        let direct = DirectLane::new(&parts).expect("there is room");
+        Self { direct: Some(direct), ..Self::new(identity, region_bytes, vectors, limits) }
+    }
+
+    /// The driver's rings and the device, as soon as it was handed over; `None` on the brokered lane.
+    fn own(&mut self) -> Result<Option<(&mut DirectLane, Handed<'_>)>, Error> {
+        match &mut self.direct {
+            Some(_) if !self.quiesced => Err(Error::Busy),
+            Some(lane) => Ok(Some((lane, Handed(&mut self.device)))),
+            None => Ok(None),
         }
     }
 
@@ -74,6 +107,10 @@ impl Kernel {
             Progress::Again(time) => Some(time),
             Progress::Done | Progress::Failed => {
                 self.quiesced = true;
+                if self.direct.is_some() {
+                    self.device.set_interrupts(true);
+                    self.device.set_bus_mastering(true);
+                }
                 None
             }
         }
@@ -110,27 +147,41 @@ impl Hardware for Kernel {
             device: 0x0010,
             class: (1, 8, 2),
             address: PciAddress { segment: 0, bus: 0, device: 4, function: 0 },
-            lane: Lane::Brokered,
+            lane: if self.direct.is_some() { Lane::Direct } else { Lane::Brokered },
             writable: self.writable,
         })
     }
 
     fn read_u32(&mut self, offset: u32) -> Result<u32, Error> {
+        if let Some((lane, mut device)) = self.own()? {
+            return lane.read(&mut device, offset, 4).map(|value| value as u32);
+        }
         let value = self.broker.read(&mut self.device, offset, 4).map_err(|refusal| refusal.error)?;
         Ok(value as u32)
     }
 
     fn read_u64(&mut self, offset: u32) -> Result<u64, Error> {
+        if let Some((lane, mut device)) = self.own()? {
+            return lane.read(&mut device, offset, 8);
+        }
         self.broker.read(&mut self.device, offset, 8).map_err(|refusal| refusal.error)
     }
 
     fn write_u32(&mut self, offset: u32, value: u32) -> Result<(), Error> {
+        if let Some((lane, mut device)) = self.own()? {
+            return lane.write_u32(&mut device, offset, value);
+        }
         self.broker.write(&mut self.device, offset, 4, value.into()).map_err(|refusal| refusal.error)
     }
 
     fn submit(&mut self, queue: u16, commands: &[SubmissionEntry]) -> Submission {
         self.submissions.0 += 1;
         let commands: Vec<_> = commands.iter().take(self.room).map(|command| command.to_bytes()).collect();
+        if let Ok(Some((lane, mut device))) = self.own() {
+            let submission = lane.submit(&mut device, queue, &commands);
+            self.submissions.1 += submission.accepted as u64;
+            return submission;
+        }
         let submitted = self.broker.submit(&mut self.device, queue, &commands);
         self.submissions.1 += submitted.accepted as u64;
         Submission {
@@ -142,7 +193,10 @@ impl Hardware for Kernel {
     fn complete(&mut self, queue: u16, completions: &mut [CompletionEntry]) -> Result<usize, Error> {
         self.looks += 1;
         let mut bytes = vec![[0; CompletionEntry::BYTES]; completions.len()];
-        let taken = self.broker.complete(&mut self.device, queue, &mut bytes).map_err(|refusal| refusal.error)?;
+        let taken = match self.own()? {
+            Some((lane, mut device)) => lane.complete(&mut device, queue, &mut bytes)?,
+            None => self.broker.complete(&mut self.device, queue, &mut bytes).map_err(|refusal| refusal.error)?,
+        };
         for (place, bytes) in completions.iter_mut().zip(&bytes[..taken]) {
             *place = CompletionEntry::from_bytes(*bytes);
         }
@@ -150,6 +204,9 @@ impl Hardware for Kernel {
     }
 
     fn collect(&mut self, queue: u16, identifier: u16, data: &mut [u8]) -> Result<usize, Error> {
+        if let Some((lane, mut device)) = self.own()? {
+            return lane.collect(&mut device, queue, identifier, data);
+        }
         self.broker.collect(&mut self.device, queue, identifier, data).map_err(|refusal| refusal.error)
     }
 
@@ -159,5 +216,47 @@ impl Hardware for Kernel {
 
     fn log(&mut self, line: core::fmt::Arguments<'_>) {
         self.log.push(line.to_string());
+    }
+}
+
+/// The controller as a driver has it on the direct lane: bus mastering and interrupts are the kernel's.
+#[derive(Debug)]
+struct Handed<'a>(&'a mut Controller);
+
+impl Device for Handed<'_> {
+    fn read_u32(&mut self, offset: u32) -> u32 {
+        self.0.read_u32(offset)
+    }
+
+    fn read_u64(&mut self, offset: u32) -> u64 {
+        self.0.read_u64(offset)
+    }
+
+    fn write_u32(&mut self, offset: u32, value: u32) {
+        self.0.write_u32(offset, value);
+    }
+
+    fn write_u64(&mut self, offset: u32, value: u64) {
+        self.0.write_u64(offset, value);
+    }
+
+    fn hidden_u32(&mut self, offset: u32) -> u32 {
+        self.0.hidden_u32(offset)
+    }
+
+    fn read_hidden(&mut self, offset: u32, to: &mut [u8]) {
+        self.0.read_hidden(offset, to);
+    }
+
+    fn write_hidden(&mut self, offset: u32, from: &[u8]) {
+        self.0.write_hidden(offset, from);
+    }
+
+    fn set_bus_mastering(&mut self, _on: bool) {}
+
+    fn set_interrupts(&mut self, _on: bool) {}
+
+    fn now(&self) -> u64 {
+        Device::now(&*self.0)
     }
 }

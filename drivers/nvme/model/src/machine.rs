@@ -18,9 +18,9 @@ const BADGE: u32 = 7;
 /// Steps after which a run is taken to go on for ever.
 const STEPS_MAX: u32 = 200_000;
 
-/// The machine.
+/// The machine, in which the driver's lane is direct, or brokered.
 #[derive(Debug)]
-pub struct Machine {
+pub struct Machine<const DIRECT: bool> {
     /// Kernel stand-in, broker and controller.
     pub kernel: Kernel,
     /// The driver.
@@ -48,7 +48,7 @@ pub struct Machine {
     room: AnswerRoom,
 }
 
-impl Machine {
+impl<const DIRECT: bool> Machine<DIRECT> {
     /// A machine with this controller, a region of 4 MiB and a command timeout of 30 s; nothing has been started.
     pub fn new(identity: Identity) -> Self {
         Self::with(identity, &[0, 1], &[EVERYTHING])
@@ -66,8 +66,9 @@ impl Machine {
         let settings = Settings { region: 0, region_bytes, vectors: wished, timeout: 30_000_000_000 };
         let mut driver = Driver::new();
         driver.begin(BADGE);
+        let kernel = if DIRECT { Kernel::direct } else { Kernel::new };
         Self {
-            kernel: Kernel::new(identity, region_bytes, vectors, limits),
+            kernel: kernel(identity, region_bytes, vectors, limits),
             vectors: queues.to_vec(),
             driver,
             settings,
@@ -95,6 +96,13 @@ impl Machine {
     pub fn start(&mut self) {
         self.driver.start(&mut self.kernel, self.settings.clone());
         self.run_until(|machine| matches!(machine.driver.state(), State::Running | State::Gone));
+    }
+
+    /// Whether the controller is disabled, and on the brokered lane reaches no memory: on the other one, that is the
+    /// kernel's to say when the driver has stopped.
+    pub fn is_off(&self) -> bool {
+        let device = &self.kernel.device;
+        (DIRECT || !device.is_bus_master()) && !device.is_enabled()
     }
 
     /// The time, in nanoseconds.
@@ -249,7 +257,7 @@ impl Machine {
 }
 
 /// No test ends well with a device that was led astray.
-impl Drop for Machine {
+impl<const DIRECT: bool> Drop for Machine<DIRECT> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.assert_sound();

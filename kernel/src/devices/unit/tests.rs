@@ -20,6 +20,9 @@ struct Scripted {
     enabled: bool,
     /// The ledger that it was made with.
     hidden: u64,
+    /// What a driver needs that drives the device directly.
+    needed: Option<u32>,
+    on: bool,
 }
 
 impl Broker for Scripted {
@@ -28,12 +31,21 @@ impl Broker for Scripted {
 
     fn new(ledger: Ledger) -> Self {
         let hidden = ledger.hidden;
-        Self { quiesce: Progress::Done, probe: Probe::Again(7), outside: 0, calls: 0, enabled: true, hidden }
+        let (quiesce, probe) = (Progress::Done, Probe::Again(7));
+        Self { quiesce, probe, outside: 0, calls: 0, enabled: true, hidden, needed: Some(0x1018), on: false }
     }
 
     fn probe(&mut self, _: &mut impl Device, outside: u64) -> Probe {
         self.outside = outside;
         self.probe
+    }
+
+    fn direct_registers(&self, _: &mut impl Device) -> Option<u32> {
+        self.needed
+    }
+
+    fn is_on(&self, _: &mut impl Device) -> bool {
+        self.on
     }
 
     fn is_enabled(&self) -> bool {
@@ -105,11 +117,14 @@ struct FakeHolder {
     holds: Result<(), Why>,
     released: Option<bool>,
     ended: u32,
+    forgets: u32,
+    /// Whether it forgets when it is told to.
+    forgetful: bool,
 }
 
 impl FakeHolder {
     const fn new(holds: Result<(), Why>) -> Self {
-        Self { free: true, holds, released: None, ended: 0 }
+        Self { free: true, holds, released: None, ended: 0, forgets: 0, forgetful: true }
     }
 }
 
@@ -130,11 +145,30 @@ impl Holder for FakeHolder {
     fn is_released(&self) -> bool {
         self.released == Some(true)
     }
+
+    fn forget(&mut self) {
+        self.forgets += 1;
+    }
+
+    fn has_forgotten(&self) -> bool {
+        self.forgetful && self.forgets > 0
+    }
 }
 
 /// The IOMMU of a machine without one: nobody asks it.
 fn nobody() -> FakeHolder {
     FakeHolder::new(Err(Why::NoTable))
+}
+
+/// A device of which nothing speaks against the direct lane.
+fn whole() -> LaneChoice {
+    let everything = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
+    LaneChoice::new(Vec::from_slice(&[everything]).expect("room"), 0x2000)
+}
+
+/// One of which only a part is granted.
+fn limited() -> LaneChoice {
+    LaneChoice::new(Vec::new(), 0x2000)
 }
 
 fn unit() -> (Unit<Scripted>, FakeFunction) {
@@ -147,7 +181,10 @@ fn unit() -> (Unit<Scripted>, FakeFunction) {
         clock: Clock::new(0, frequency, frequency),
     };
     let broker = Scripted { quiesce: Progress::Again(100), ..Scripted::new(ledger(0)) };
-    (Unit::new(broker, parts, Confinement::known(Why::NoTable), false), FakeFunction::endpoint(0x1b36, 0x10, [1, 8, 2]))
+    (
+        Unit::new(broker, parts, Confinement::known(Why::NoTable), false, whole()),
+        FakeFunction::endpoint(0x1b36, 0x10, [1, 8, 2]),
+    )
 }
 
 /// Every call that a driver can make, and what its answers are.
@@ -170,14 +207,14 @@ fn nothing_reaches_the_broker_until_the_device_has_stopped() {
         assert_eq!((error.error, error.because), (Error::Busy, Because::State(State::Starting)));
     }
     assert_eq!(unit.broker.calls, 0);
-    assert!(!unit.is_enabled());
+    assert!(!unit.is_enabled(&mut function));
 
     unit.broker.quiesce = Progress::Done;
     assert_eq!(unit.service("disk", &mut function, &mut nobody(), 100), None);
     assert_eq!(unit.state(), State::Running);
     assert!(errors(&mut unit, &mut function).iter().all(Option::is_none));
     assert_eq!(unit.broker.calls, 5);
-    assert!(unit.is_enabled());
+    assert!(unit.is_enabled(&mut function));
 }
 
 #[test]
@@ -290,7 +327,8 @@ fn reason_codes_are_never_zero_and_differ() {
 fn to_be_tried(must_be_held: bool) -> (Unit<Scripted>, FakeFunction) {
     let (unit, function) = unit();
     let Unit { parts, .. } = unit;
-    let mut unit = Unit::new(Scripted::new(ledger(1)), parts, Confinement::to_be_tried(ledger(2)), must_be_held);
+    let mut unit =
+        Unit::new(Scripted::new(ledger(1)), parts, Confinement::to_be_tried(ledger(2)), must_be_held, limited());
     unit.broker.quiesce = Progress::Done;
     (unit, function)
 }
@@ -377,4 +415,111 @@ fn a_device_waits_for_another_that_is_tried_and_gives_way_when_its_driver_dies()
         unit.service("disk", &mut function, &mut holder, now);
     }
     assert_eq!((unit.state(), unit.verdict()), (State::Running, Some(Why::ProbePassed)));
+}
+
+/// A device that is held, has been tried and is to be handed over; and its IOMMU.
+fn to_be_handed_over(lane: LaneChoice) -> (Unit<Scripted>, FakeFunction, FakeHolder) {
+    let (unit, function) = unit();
+    let parts = Parts { hidden: memory(4096), ..unit.parts };
+    let mut unit = Unit::new(Scripted::new(ledger(1)), parts, Confinement::to_be_tried(ledger(2)), false, lane);
+    let mut holder = FakeHolder::new(Ok(()));
+    let mut function = function;
+    unit.broker.probe = Probe::Ended(Ok(()));
+    for now in 1..3 {
+        assert_eq!(unit.service("disk", &mut function, &mut holder, now), Some(now + 1));
+    }
+    assert_eq!(unit.lane(), None, "nothing is chosen before it is known whether the device is held");
+    (unit, function, holder)
+}
+
+/// Serves the device until it waits for nothing.
+fn serve(unit: &mut Unit<Scripted>, function: &mut FakeFunction, holder: &mut FakeHolder, mut now: u64) {
+    while let Some(again) = unit.service("disk", function, holder, now) {
+        assert!(again > now && again < 3_000_000_000);
+        now = again;
+    }
+}
+
+const BUS_MASTERING: u32 = 0b100;
+
+#[test]
+fn a_whole_device_that_is_held_is_handed_over_with_rings_that_are_zero() {
+    let (mut unit, mut function, mut holder) = to_be_handed_over(whole());
+    unit.parts.hidden.write_u64(4088, 7);
+    assert_eq!(function.command() & BUS_MASTERING, 0);
+    serve(&mut unit, &mut function, &mut holder, 3);
+    assert_eq!((unit.state(), unit.lane()), (State::Running, Some(Ok(0x2000))));
+    assert_eq!((holder.forgets, unit.parts.hidden.read_u64(4088)), (1, 0));
+    assert_eq!(function.command() & BUS_MASTERING, BUS_MASTERING);
+    for error in errors(&mut unit, &mut function) {
+        let error = error.expect("the broker has no part in it");
+        assert_eq!((error.error, error.because), (Error::Denied, Because::Direct));
+    }
+    assert_eq!(unit.broker.calls, 0);
+    assert!(!unit.is_enabled(&mut function));
+    unit.broker.on = true;
+    assert!(unit.is_enabled(&mut function));
+}
+
+#[test]
+fn a_driver_that_runs_again_has_the_same_lane_handed_over_anew() {
+    let (mut unit, mut function, mut holder) = to_be_handed_over(whole());
+    serve(&mut unit, &mut function, &mut holder, 3);
+    unit.stop();
+    unit.parts.hidden.write_u64(0, 7);
+    unit.broker.quiesce = Progress::Again(50);
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 40), Some(50));
+    unit.restart();
+    assert_eq!(unit.state(), State::Stopping, "not before the device was seen to stop");
+    unit.broker.quiesce = Progress::Done;
+    serve(&mut unit, &mut function, &mut holder, 50);
+    assert_eq!((unit.state(), unit.parts.hidden.read_u64(0)), (State::Stopped, 7));
+    function.set_bus_mastering(false);
+    unit.restart();
+    assert_eq!(unit.state(), State::Starting);
+    // While it is handed over its driver is told that it is busy.
+    assert_eq!(errors(&mut unit, &mut function)[0].expect("refused").error, Error::Busy);
+    holder.forgets = 0;
+    serve(&mut unit, &mut function, &mut holder, 60);
+    assert_eq!((unit.state(), unit.lane(), holder.forgets), (State::Running, Some(Ok(0x2000)), 1));
+    assert_eq!((unit.parts.hidden.read_u64(0), function.command() & BUS_MASTERING), (0, BUS_MASTERING));
+    assert_eq!(unit.broker.hidden, 1, "its addresses are those of the domain still");
+}
+
+#[test]
+fn a_part_of_a_device_that_is_held_stays_brokered() {
+    for (lane, needed, why) in [
+        (limited(), Some(0x1018), lane::Reason::GrantLimited),
+        (whole(), None, lane::Reason::NoDirectDriver),
+        (whole(), Some(0x2001), lane::Reason::RegisterPageShared),
+    ] {
+        let (mut unit, mut function, mut holder) = to_be_handed_over(lane);
+        unit.broker.needed = needed;
+        serve(&mut unit, &mut function, &mut holder, 3);
+        assert_eq!((unit.state(), unit.lane(), holder.forgets), (State::Running, Some(Err(why)), 0));
+        assert_eq!(function.command() & BUS_MASTERING, 0, "its broker's to switch on");
+        assert!(errors(&mut unit, &mut function).iter().all(Option::is_none));
+    }
+}
+
+#[test]
+fn an_iommu_that_does_not_forget_ends_the_use_of_the_device() {
+    let (mut unit, mut function, mut holder) = to_be_handed_over(whole());
+    holder.forgetful = false;
+    serve(&mut unit, &mut function, &mut holder, 3);
+    assert_eq!((unit.state(), function.command() & BUS_MASTERING), (State::Quarantined, 0));
+    unit.restart();
+    assert_eq!(unit.state(), State::Quarantined);
+}
+
+#[test]
+fn a_driver_that_dies_while_its_device_is_handed_over_leaves_it_stopped() {
+    let (mut unit, mut function, mut holder) = to_be_handed_over(whole());
+    assert!(unit.service("disk", &mut function, &mut holder, 3).is_some());
+    unit.stop();
+    serve(&mut unit, &mut function, &mut holder, 4);
+    assert_eq!((unit.state(), function.command() & BUS_MASTERING), (State::Stopped, 0));
+    unit.restart();
+    serve(&mut unit, &mut function, &mut holder, 5);
+    assert_eq!((unit.state(), holder.forgets), (State::Running, 2));
 }

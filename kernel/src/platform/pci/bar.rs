@@ -3,9 +3,14 @@
 //! The kernel moves none. A size is found by writing all ones, with decoding off meanwhile, so that the function
 //! answers nowhere else; everything is put back (PCI Local Bus Specification 3.0, 6.2.5.1).
 
+use heapless::Vec;
+
 use super::{BARS, Function, MEMORY_DECODING, PORT_DECODING};
 
-const COUNT: u8 = 6;
+/// BARs of a function.
+pub const COUNT: u8 = 6;
+/// BARs of a bridge.
+pub const BRIDGE_COUNT: u8 = 2;
 const IS_PORT: u32 = 1 << 0;
 const TYPE: u32 = 0b110;
 const TYPE_32: u32 = 0b000;
@@ -71,6 +76,26 @@ pub fn memory(function: &mut (impl Function + ?Sized), index: u8) -> Result<Memo
         return Err(BarError::Malformed);
     }
     Ok(MemoryBar { address, bytes })
+}
+
+/// Where the first `count` BARs of a function begin that are in memory and have an address, but for `except`.
+pub fn bases(function: &mut (impl Function + ?Sized), count: u8, except: Option<u8>) -> Vec<u64, { COUNT as usize }> {
+    let mut bases = Vec::new();
+    let mut index = 0;
+    while index < count {
+        let at = BARS + 4 * u16::from(index);
+        let low = function.read(at);
+        let is_memory = low & IS_PORT == 0;
+        let is_wide = is_memory && low & TYPE == TYPE_64 && index + 1 < count;
+        let high = if is_wide { function.read(at + 4) } else { 0 };
+        let address = (u64::from(high) << 32 | u64::from(low)) & !ATTRIBUTES;
+        if is_memory && address != 0 && except != Some(index) {
+            // There are no more than fit.
+            let _ = bases.push(address);
+        }
+        index += if is_wide { 2 } else { 1 };
+    }
+    bases
 }
 
 /// Whether the BAR is 64 bits wide; the registers before it say whether there is one here at all.

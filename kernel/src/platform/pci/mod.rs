@@ -200,6 +200,27 @@ impl Access {
         }
     }
 
+    /// Where the memory BARs of the machine's functions and bridges begin, but for one: that of `address` numbered
+    /// `except`. What firmware gave no address is left out.
+    pub fn memory_bars<'a>(
+        &'a self,
+        mapper: &'a mut impl Mapper,
+        inventory: &'a Inventory,
+        address: PciAddress,
+        except: u8,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let endpoints = inventory.functions().iter().map(|found| (found.address, bar::COUNT));
+        let bridges = inventory.bridges().iter().map(|bridge| (bridge.address, bar::BRIDGE_COUNT));
+        endpoints.chain(bridges).flat_map(move |(own, count)| {
+            let except = (own == address).then_some(except);
+            if self.ranges.is_empty() {
+                bar::bases(&mut At(&mut ports::Ports, own), count, except)
+            } else {
+                bar::bases(&mut At(&mut ecam::Ecam::new(&mut *mapper, &self.ranges), own), count, except)
+            }
+        })
+    }
+
     /// Opens a function for good. `None` if there is no room to map it.
     pub fn open(&self, mapper: &mut impl Mapper, address: PciAddress) -> Option<Handle> {
         if self.ranges.is_empty() {

@@ -289,8 +289,15 @@ impl Remapping {
         unit.forget_everything();
     }
 
-    /// Whether that has come to pass.
-    pub fn is_released(&self, place: &Place) -> bool {
+    /// Begins to have a device's unit forget what it remembers of domains.
+    pub fn forget(&mut self, place: &Place) {
+        if let Some(Ok(unit)) = self.units.get_mut(place.unit) {
+            unit.forget_everything();
+        }
+    }
+
+    /// Whether a device's unit has done what it was told.
+    pub fn is_settled(&self, place: &Place) -> bool {
         self.units.get(place.unit).and_then(|unit| unit.as_ref().ok()).is_none_or(Unit::is_settled)
     }
 

@@ -10,6 +10,7 @@ const CONTEXTS: u64 = 0x1;
 const TRANSLATIONS: u64 = 0x2;
 const INTERRUPTS: u64 = 0x4;
 const WAIT: u64 = 0x5;
+const _: () = assert!(abi::package::DEVICES_MAX < (PAGE / DESCRIPTOR_BYTES / 4) as usize);
 const ALL: u64 = 0b01 << 4;
 const DRAIN_READS_AND_WRITES: u64 = 0b11 << 6;
 const WRITE_STATUS: u64 = 1 << 5;
@@ -42,7 +43,7 @@ impl Queue {
     /// Puts the descriptors that have everything forgotten: contexts, translations, interrupts. All reads and writes
     /// of before are over when it is done. Returns the tail for the unit's register.
     ///
-    /// There is always room: the next ones are put when these are done, see [`Queue::is_done`].
+    /// There is always room: of each device one waits for [`Queue::is_done`] before the next are put, and 64 fit.
     pub fn forget_everything(&mut self) -> u64 {
         self.awaited = self.awaited.wrapping_add(1);
         let status = u64::from(self.awaited) << 32;

@@ -173,7 +173,8 @@ impl<W: Window> Unit<W> {
         wait(clock, || self.is_settled())
     }
 
-    /// Tells the unit to forget what it knows of the tables. Not to be called again before [`Unit::is_settled`].
+    /// Tells the unit to forget what it knows of the tables. There is room for as many times as there can be devices
+    /// before [`Unit::is_settled`].
     ///
     /// Invalidations flush the buffers of writes as well (6.8).
     pub fn forget_everything(&mut self) {

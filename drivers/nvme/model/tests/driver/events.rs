@@ -1,7 +1,8 @@
 //! Events, several queues, and an orderly end.
 
+use crate::Machine;
 use nvme::State;
-use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, Registers, read, transfer, write};
+use nvme_model::{EVERYTHING, Fault, Identity, Namespace, Registers, read, transfer, write};
 use nvme_spec::Status;
 use nvme_spec::admin::Event;
 use protocol::nvme::{Answer, Failure, Operation, Request};

@@ -1,7 +1,8 @@
 //! What changes the disk, or asks about it without moving it.
 
+use crate::Machine;
 use abi::package::Limit;
-use nvme_model::{EVERYTHING, Identity, Machine, Namespace, flush, transfer, write};
+use nvme_model::{EVERYTHING, Identity, Namespace, flush, transfer, write};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Failure, Operation, Operations, Request};
 
@@ -148,22 +149,6 @@ fn a_read_only_grant_and_a_protected_namespace_write_nothing() {
         }
         assert!(machine.kernel.device.disk.is_unchanged_outside(1, &[]));
     }
-}
-
-#[test]
-fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
-    let head = Limit { first_block: 0, blocks: Some(100), writable: true, namespace: Some(1) };
-    let rest = Limit { first_block: 0, blocks: None, writable: false, namespace: Some(1) };
-    let mut machine = Machine::with(Identity::default(), &[0, 1], &[head, rest]);
-    machine.start();
-    let writes = [Operation::Write { durable: false }, Operation::Discard, Operation::WriteZeroes];
-    for (tag, operation) in (0..).step_by(10).zip(writes) {
-        assert_eq!(machine.done(transfer(operation, tag, 1, 92, 8, 0)), Ok(()));
-        assert_eq!(machine.done(transfer(operation, tag + 1, 1, 93, 8, 0)), Err(Failure::Denied));
-        assert_eq!(machine.done(transfer(operation, tag + 2, 1, 100, 1, 0)), Err(Failure::Denied));
-    }
-    assert_eq!(machine.done(transfer(Operation::Compare, 99, 1, 5000, 1, 0)), Err(Failure::Different));
-    assert!(machine.kernel.device.disk.is_unchanged_outside(1, &[(92, 100)]));
 }
 
 #[test]

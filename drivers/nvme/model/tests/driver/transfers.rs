@@ -1,8 +1,8 @@
 //! Transfers: data, splitting, depth, interrupts, refusals.
 
-use abi::package::Limit;
+use crate::Machine;
 use nvme::AnswerRoom;
-use nvme_model::{EVERYTHING, Fault, Identity, Machine, Namespace, flush, read};
+use nvme_model::{EVERYTHING, Fault, Identity, Namespace, flush, read};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Batch, BatchRoom, Failure, Request, Transfer};
 
@@ -176,30 +176,6 @@ fn transfers_that_make_no_sense_fail_and_reach_no_device() {
         assert_eq!(machine.outcomes[&transfer.tag], Err(Failure::Invalid), "{transfer:?}");
     }
     assert_eq!(machine.kernel.submissions, before);
-}
-
-#[test]
-fn what_the_broker_denies_fails_as_denied_and_the_rest_goes_on() {
-    let limits = [Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: false }];
-    let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
-    machine.start();
-    let transfers =
-        [read(1, 1, 100, 50, 0), read(2, 1, 99, 1, 0), read(3, 1, 149, 1, 65536), read(4, 1, 149, 2, 0), flush(5, 1)];
-    machine.submit(&transfers);
-    machine.finish();
-    let denied = Err(Failure::Denied);
-    let outcomes: Vec<_> = (1..=5).map(|tag| machine.outcomes[&tag]).collect();
-    assert_eq!(outcomes, [Ok(()), denied, Ok(()), denied, Ok(())]);
-    assert!(machine.kernel.log.iter().any(|line| line.starts_with("command refused nsid=1 lba=99 blocks=1 ")));
-}
-
-#[test]
-fn a_transfer_of_which_one_part_is_denied_fails_as_a_whole() {
-    let limits = [Limit { namespace: Some(1), first_block: 0, blocks: Some(3000), writable: false }];
-    let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
-    machine.start();
-    assert_eq!(machine.read(1, 1, 0, 4096, 0, 512).0, Err(Failure::Denied));
-    assert_eq!(machine.read(2, 1, 0, 3000, 0, 512).0, Ok(()));
 }
 
 #[test]

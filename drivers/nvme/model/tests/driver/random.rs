@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::Machine;
 use nvme::State;
-use nvme_model::{Aborts, EVERYTHING, Fault, Identity, Machine, Namespace, Outcome, Registers, flush, transfer};
+use nvme_model::{Aborts, EVERYTHING, Fault, Identity, Namespace, Outcome, Registers, flush, transfer};
 use nvme_spec::Status;
 use nvme_spec::admin::Event;
 use proptest::collection::vec;
