@@ -131,7 +131,9 @@ impl Tables {
             return entry.addr().as_u64() == physical;
         }
         // What was not present is remembered by no processor (Intel SDM 3A, 4.10.2.3): nothing is to be flushed.
-        entry.set_addr(PhysAddr::new(physical), flags | Flags::PRESENT);
+        // A frame's address: nothing is cut off, and no check of that is left that could fail.
+        let frame = PhysAddr::new_truncate(physical).align_down(PAGE_BYTES);
+        entry.set_addr(frame, flags | Flags::PRESENT);
         true
     }
 
