@@ -28,6 +28,7 @@ help:
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
 	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load; SEED=… repeats'
 	@echo 'make fuzz           random system calls and commands from a hostile driver, COUNT=1000000 from SEED=1 on; decoders too'
+	@echo 'make fuzz-decoders  decoders and the broker under a fuzzer that is guided by coverage, RUNS=20000 each from SEED=1 on'
 	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
@@ -103,9 +104,16 @@ COUNT ?= 1000000
 SEED ?= 1
 CASES ?= 10000
 .PHONY: fuzz
-fuzz: build
+fuzz: build fuzz-decoders
 	@PROPTEST_CASES=$(CASES) $(CARGO) test -q -p abi -p boot -p kernel -p protocol -p nvme-broker -p image-builder
 	@COUNT=$(COUNT) SEED=$(SEED) $(CARGO) test -q -p qemu --test hostile -- --ignored --nocapture many_random
+
+# The same decoders, the broker, charters and logs on the host, with inputs that are kept when they reach something new.
+RUNS ?= 20000
+.PHONY: fuzz-decoders
+fuzz-decoders:
+	@./toolchain.sh setup g++
+	@RUNS=$(RUNS) SEED=$(SEED) qemu/fuzz/run
 
 # Switches the broker's checks off one at a time; the named test of each must fail.
 .PHONY: mutants

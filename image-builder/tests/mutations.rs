@@ -2,8 +2,7 @@
 
 mod common;
 
-use abi::package::Package;
-use image_builder::{Manifest, check_with, compile};
+use common::judge;
 use proptest::prelude::*;
 
 /// Words that mean something in a charter, to be put in wrong places.
@@ -114,22 +113,9 @@ fn apply(text: &str, change: &Change) -> String {
     changed.join("\n")
 }
 
-/// Checks a charter as far as it is good; whether it was.
-fn try_out(text: &str) -> bool {
-    let (checked, report) = check_with(Manifest { name: "system.toml", text }, &common::in_memory());
-    let shown = report.render(false);
-    assert_eq!(checked.is_none(), report.errors() > 0);
-    assert_eq!(shown.is_empty(), report.problems().is_empty());
-    assert!(!shown.contains("Failed to read"), "a place is outside the text: {shown}");
-    let Some(checked) = checked else { return false };
-    let package = compile::package(&checked, [0; 32]).unwrap_or_else(|error| panic!("{error}: {error:?}\n{text}"));
-    assert_eq!(Package::open(&package).unwrap().tasks().count(), checked.charter().tasks.len());
-    true
-}
-
 #[test]
 fn the_example_is_good() {
-    assert!(try_out(&common::example()));
+    assert!(judge(&common::example()));
 }
 
 #[test]
@@ -137,7 +123,7 @@ fn no_text_at_all_is_no_charter() {
     for text in
         ["", "\n", "\r\n", "#", "version", "version = 1", "\u{feff}", "version = 1\r\n[tasks", "version = 1\n[tasks]"]
     {
-        assert!(!try_out(text), "{text:?}");
+        assert!(!judge(text), "{text:?}");
     }
 }
 
@@ -147,7 +133,7 @@ proptest! {
     #[test]
     fn no_changed_charter_panics(changes in proptest::collection::vec(change(), 1..4)) {
         let text = changes.iter().fold(common::example(), |text, change| apply(&text, change));
-        try_out(&text);
+        judge(&text);
     }
 
     #[test]
@@ -156,12 +142,12 @@ proptest! {
         let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let text = std::fs::read_to_string(&files[fixture % files.len()]).unwrap();
-        try_out(&changes.iter().fold(text, |text, change| apply(&text, change)));
+        judge(&changes.iter().fold(text, |text, change| apply(&text, change)));
     }
 
     #[test]
     fn no_text_panics(text in "(?s).{0,80}") {
-        try_out(&text);
-        try_out(&format!("version = 1\n{text}"));
+        judge(&text);
+        judge(&format!("version = 1\n{text}"));
     }
 }

@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use abi::needs::{self, Need};
-use abi::package::Access;
+use abi::package::{Access, Package};
 use abi::{handoff, layout};
-use image_builder::Inputs;
 use image_builder::charter::values::ProgramName;
 use image_builder::executable::{Executable, Segment, strip};
 use image_builder::inputs::Programs;
+use image_builder::{Inputs, Manifest, check_with, compile};
 
 /// A need that is not optional.
 pub fn need(name: &str, kind: needs::Kind) -> Need<'_> {
@@ -239,5 +239,24 @@ pub fn write_inputs(folder: &Path) -> Inputs {
 
 /// The workspace's own charter.
 pub fn example() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../system.toml")).unwrap()
+    example_at(Path::new("../system.toml"))
+}
+
+/// The same, from a package that lies elsewhere in the workspace.
+pub fn example_at(path: &Path) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Checks a charter as far as it is good; whether it was. No charter makes the builder panic, each mistake is shown at a
+/// place in the text, and what the builder accepts, the kernel accepts.
+pub fn judge(text: &str) -> bool {
+    let (checked, report) = check_with(Manifest { name: "system.toml", text }, &in_memory());
+    let shown = report.render(false);
+    assert_eq!(checked.is_none(), report.errors() > 0);
+    assert_eq!(shown.is_empty(), report.problems().is_empty());
+    assert!(!shown.contains("Failed to read"), "a place is outside the text: {shown}");
+    let Some(checked) = checked else { return false };
+    let package = compile::package(&checked, [0; 32]).unwrap_or_else(|error| panic!("{error}: {error:?}\n{text}"));
+    assert_eq!(Package::open(&package).unwrap().tasks().count(), checked.charter().tasks.len());
+    true
 }

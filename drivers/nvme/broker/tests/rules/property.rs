@@ -440,6 +440,39 @@ impl Run<'_> {
     }
 }
 
+/// One controller and all that is done to it.
+fn run(ledger: Ledger, capabilities: u64, actions: impl IntoIterator<Item = Action>, reached: &Reached) {
+    let mut bench = Bench::cold(ledger);
+    bench.device.capabilities = capabilities;
+    let mut run = Run { bench, changes: Vec::new(), reached };
+    run.bring_up(true, usize::MAX);
+    for action in actions {
+        run.perform(action);
+        let Bench { broker, device } = &run.bench;
+        assert_eq!(broker.is_enabled(), device.bus_mastering);
+    }
+}
+
+/// The machine and the actions that these bytes choose: four for each, so that a fuzzer which changes, repeats or leaves
+/// out some of them changes what is done at one place of the sequence.
+#[allow(dead_code, reason = "qemu/fuzz calls it")]
+pub fn chosen_by(bytes: &[u8]) {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{RngAlgorithm, TestRng};
+
+    fn value<S: Strategy>(strategy: &S, seed: &[u8]) -> S::Value {
+        let mut wide = [1; 16];
+        wide[..seed.len()].copy_from_slice(seed);
+        let rng = TestRng::from_seed(RngAlgorithm::XorShift, &wide);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        strategy.new_tree(&mut runner).expect("no strategy here rejects").current()
+    }
+    let Some((machine_seed, rest)) = bytes.split_first_chunk::<4>() else { return };
+    let (ledger, capabilities) = value(&machine(), machine_seed);
+    let actions = action();
+    run(ledger, capabilities, rest.chunks_exact(4).map(|seed| value(&actions, seed)), &Reached::default());
+}
+
 #[test]
 fn no_sequence_gives_an_address_outside_the_regions_or_a_doorbell_of_no_queue_or_a_slot_twice() {
     let config = Config { failure_persistence: None, ..Config::default() };
@@ -448,15 +481,7 @@ fn no_sequence_gives_an_address_outside_the_regions_or_a_doorbell_of_no_queue_or
     let reached = Reached::default();
     let strategy = (machine(), prop::collection::vec(action(), 1..120));
     let outcome = runner.run(&strategy, |((ledger, capabilities), actions)| {
-        let mut bench = Bench::cold(ledger);
-        bench.device.capabilities = capabilities;
-        let mut run = Run { bench, changes: Vec::new(), reached: &reached };
-        run.bring_up(true, usize::MAX);
-        for action in actions {
-            run.perform(action);
-            let Bench { broker, device } = &run.bench;
-            assert_eq!(broker.is_enabled(), device.bus_mastering);
-        }
+        run(ledger, capabilities, actions, &reached);
         Ok(())
     });
     if let Err(error) = outcome {

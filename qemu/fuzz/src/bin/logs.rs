@@ -1,0 +1,4 @@
+//! Serial logs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::logs::read(bytes));
