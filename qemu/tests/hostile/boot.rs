@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use hostile::pattern;
 use qemu::guest::GuestMemory;
 use qemu::harness::{Bench, Log, System, root};
+use qemu::machine::Machine;
 use qemu::nvme::{Contents, Controller, Namespace, Place};
 use qemu::qmp::Client;
 
@@ -32,6 +33,11 @@ pub struct Hostile {
 impl Hostile {
     /// Boots the charter, with a change, on a machine with both controllers.
     pub fn boot(change: impl FnOnce(String) -> String) -> Self {
+        Self::boot_machine(change, |_| {})
+    }
+
+    /// Likewise, on a machine that is changed as well.
+    pub fn boot_machine(change: impl FnOnce(String) -> String, alter: impl FnOnce(&mut Machine)) -> Self {
         let text = fs::read_to_string(root().join("qemu/tests/charters/hostile.toml")).unwrap();
         let bench = Bench::from_text(&change(text));
         let honest = bench.disk("honest.img", 16 * MEBIBYTE);
@@ -46,6 +52,7 @@ impl Hostile {
             second.namespaces.push(Namespace { contents, ..Namespace::file(nsid, path) });
         }
         machine.controllers.push(second);
+        alter(&mut machine);
         Self { system: bench.boot(&machine), honest, prey, before, _bench: bench }
     }
 

@@ -5,6 +5,7 @@
 //! The table is also the one in docs/security.md: `UPDATE_DOCS=1` writes it there.
 
 mod boot;
+mod direct;
 mod documentation;
 mod fuzz;
 mod table;
