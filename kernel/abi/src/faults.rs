@@ -12,20 +12,24 @@ use crate::named::named;
 #[repr(u64)]
 pub enum Fault {
     /// It is stopped after as many further instructions as the first number says, at most [`STEPS_MAX`].
-    KillLater = 2,
+    KillLater = 16,
     /// A bit of its variables, or of its stack in use, changes.
-    FlipMemory = 3,
+    FlipMemory = 17,
     /// A bit of its code changes; in half of the cases near where it is.
-    FlipCode = 4,
+    FlipCode = 18,
     /// A bit of a register changes: of any where an interrupt struck it, of those that a system call keeps where it
     /// waits in one.
-    FlipRegister = 5,
+    FlipRegister = 19,
     /// Its next interrupts, 1 to 4 of them, do not reach it.
-    DropInterrupts = 6,
+    DropInterrupts = 20,
     /// It is told of an interrupt that did not come.
-    RepeatInterrupt = 7,
+    RepeatInterrupt = 21,
     /// A bit of the next message that it sends changes.
-    CorruptMessage = 8,
+    CorruptMessage = 22,
+    /// It goes round without end where it is.
+    Loop = 23,
+    /// It waits for ever, whatever it is told.
+    WaitForEver = 24,
 }
 
 named! {
@@ -37,6 +41,8 @@ named! {
     DropInterrupts "drop-interrupts",
     RepeatInterrupt "repeat-interrupt",
     CorruptMessage "corrupt-message",
+    Loop "loop",
+    WaitForEver "wait-for-ever",
 }
 
 /// Most instructions that a task is let run before it is stopped.

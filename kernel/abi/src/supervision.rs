@@ -37,6 +37,30 @@ impl Order {
     }
 }
 
+/// What the holder of a `kill` grant does with the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Ending {
+    /// Nothing: only tell which one it is.
+    Look = 0,
+    /// Stops it. That is no failure of the task.
+    Kill = 1,
+    /// Stops it because it has failed, as the holder knows who relies on it: it counts as a fault.
+    Report = 2,
+}
+
+impl Ending {
+    /// The ending with this code, if there is one.
+    pub const fn new(code: u64) -> Option<Self> {
+        Some(match code {
+            0 => Self::Look,
+            1 => Self::Kill,
+            2 => Self::Report,
+            _ => return None,
+        })
+    }
+}
+
 /// How far a task's restart has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -72,7 +96,7 @@ impl Progress {
 pub struct Supervised {
     /// Its generation: 1, and one more with each restart.
     pub generation: u64,
-    /// How often it was stopped by an exception.
+    /// How often it was stopped by an exception, or because who relies on it reported that it had failed.
     pub faults: u64,
     /// How often it stopped itself.
     pub exits: u64,
@@ -139,8 +163,10 @@ mod tests {
         for code in 0..16 {
             assert!(Order::new(code).is_none_or(|order| order as u64 == code));
             assert!(Progress::new(code).is_none_or(|progress| progress as u64 == code));
+            assert!(Ending::new(code).is_none_or(|ending| ending as u64 == code));
         }
         assert_eq!(Order::new(4), None);
         assert_eq!(Progress::new(5), None);
+        assert_eq!(Ending::new(3), None);
     }
 }

@@ -110,7 +110,7 @@ pub enum Number {
     /// [`Supervised`](crate::supervision::Supervised), `rsi` = bytes of the task's name at the start of the IPC buffer.
     /// Errors: denied (handle), invalid (no such order, or the task is not in a state for it).
     Supervise = 20,
-    /// Stops a task as if it had failed. `rdi` = kill handle, `rsi` = 0: tells only which one, 1: does it.
+    /// Stops a task. `rdi` = kill handle, `rsi` = an [`Ending`](crate::supervision::Ending).
     /// → `rsi` = bytes of the task's name at the start of the IPC buffer. Errors: denied (handle), invalid (`rsi`),
     /// dead peer (it has stopped already).
     Kill = 21,

@@ -33,7 +33,7 @@ pub const PAGES_AT_ONCE: usize = 12;
 /// Why a task has stopped, as its supervisor is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Death {
-    /// By an exception.
+    /// By an exception, or because who relies on it reported that it had failed.
     Fault,
     /// By itself.
     Exit,
@@ -203,7 +203,7 @@ impl Kernel {
         match (order, self.progress(id)) {
             (Order::Look, progress) => Ok(progress),
             (Order::Stop, Progress::Runs) => {
-                self.tell_killed(id);
+                self.tell_stopped(id, "killed");
                 self.stop(id, Death::Kill);
                 Ok(self.progress(id))
             }
@@ -219,10 +219,10 @@ impl Kernel {
         }
     }
 
-    /// Says in the log that somebody stops a task, by the task that runs now.
-    pub fn tell_killed(&mut self, id: TaskId) {
+    /// Says in the log that the task which runs now stops one, and why.
+    pub fn tell_stopped(&mut self, id: TaskId, cause: &str) {
         let by = self.objects.current().map_or_else(Name::new, |by| self.objects.task(by).name.clone());
-        crash::report(self, id, format_args!("cause=killed by={by} address=none"));
+        crash::report(self, id, format_args!("cause={cause} by={by} address=none"));
     }
 
     /// Makes the next pages of a task new; the task runs when all are.

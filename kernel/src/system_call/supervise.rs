@@ -2,7 +2,7 @@
 
 use abi::Error;
 use abi::package::Capability;
-use abi::supervision::Order;
+use abi::supervision::{Ending, Order};
 
 use super::finish;
 use crate::objects::TaskId;
@@ -30,29 +30,34 @@ pub(super) fn supervise(kernel: &mut Kernel, current: TaskId, handle: u64, order
 }
 
 /// The current task stops another one, or itself.
-pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, doit: u64) {
+pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, ending: u64) {
     let victim = match kernel.objects.task(current).capability(handle) {
         Ok(Capability::Kill { task }) => TaskId::new(task.into()),
         _ => None,
     };
     let Some(victim) = victim else { return finish(kernel, current, Err(Error::Denied)) };
     #[cfg(feature = "test-faults")]
-    if doit > 1 {
+    if Ending::new(ending).is_none() {
         let registers = kernel.objects.task(current).registers;
-        let result = kernel.inject(victim, doit, registers.rdx, registers.r15);
+        let result = kernel.inject(victim, ending, registers.rdx, registers.r15);
         return finish(kernel, current, result);
     }
-    if doit > 1 {
-        return finish(kernel, current, Err(Error::Invalid));
-    }
+    let Some(ending) = Ending::new(ending) else { return finish(kernel, current, Err(Error::Invalid)) };
     let bytes = put_name(kernel, current, victim);
-    if doit == 1 && matches!(kernel.objects.task(victim).state, State::Empty | State::Stopped) {
+    if ending != Ending::Look && matches!(kernel.objects.task(victim).state, State::Empty | State::Stopped) {
         return finish(kernel, current, Err(Error::DeadPeer));
     }
     finish(kernel, current, Ok([0, bytes, 0]));
-    if doit == 1 {
-        kernel.tell_killed(victim);
-        kernel.stop(victim, Death::Kill);
+    match ending {
+        Ending::Look => {}
+        Ending::Kill => {
+            kernel.tell_stopped(victim, "killed");
+            kernel.stop(victim, Death::Kill);
+        }
+        Ending::Report => {
+            kernel.tell_stopped(victim, "reported");
+            kernel.stop(victim, Death::Fault);
+        }
     }
 }
 

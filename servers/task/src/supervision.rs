@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use abi::package::NAME_BYTES_MAX;
-use abi::supervision::{Order, Progress, Restart, Supervised};
+use abi::supervision::{Ending, Order, Progress, Restart, Supervised};
 use abi::system_call::Number;
 
 use crate::Deadline;
@@ -52,7 +52,7 @@ pub struct Kill {
 impl Kill {
     /// The task's name.
     pub fn name(&self) -> Name {
-        name(system_call(Frame::new(Number::Kill, [self.handle.into(), 0, 0, 0])))
+        name(system_call(Frame::new(Number::Kill, [self.handle.into(), Ending::Look as u64, 0, 0])))
     }
 
     /// Stops it. Comes back unless it is this task.
@@ -60,7 +60,19 @@ impl Kill {
     /// # Errors
     /// Dead peer if it has stopped already.
     pub fn kill(&self) -> Result<(), abi::Error> {
-        system_call(Frame::new(Number::Kill, [self.handle.into(), 1, 0, 0])).result().map(|_| ())
+        self.end(Ending::Kill)
+    }
+
+    /// Stops it because it has failed, which its supervisor counts as a fault.
+    ///
+    /// # Errors
+    /// Dead peer if it has stopped already.
+    pub fn report(&self) -> Result<(), abi::Error> {
+        self.end(Ending::Report)
+    }
+
+    fn end(&self, ending: Ending) -> Result<(), abi::Error> {
+        system_call(Frame::new(Number::Kill, [self.handle.into(), ending as u64, 0, 0])).result().map(|_| ())
     }
 }
 
@@ -153,6 +165,9 @@ mod tests {
             Some(Number::Supervise) if frame.arguments[..2] == [4, Order::Stop as u64] => {
                 host::fail(frame, abi::Error::Invalid);
             }
+            Some(Number::Kill) if frame.arguments[1] == Ending::Report as u64 => {
+                host::fail(frame, abi::Error::DeadPeer);
+            }
             Some(Number::Supervise | Number::Kill) => {
                 buffer[..4].copy_from_slice(b"nvme");
                 frame.arguments = [Progress::Quiescing as u64, 4, 0, 0];
@@ -169,6 +184,7 @@ mod tests {
             assert_eq!(watched.order(Order::Stop), Err(abi::Error::Invalid));
             assert_eq!((watched.name().as_str(), Kill { handle: 1 }.name().as_str()), ("nvme", "nvme"));
             assert_eq!((Kill { handle: 1 }.kill(), alive()), (Ok(()), Some(Duration::from_nanos(5))));
+            assert_eq!(Kill { handle: 1 }.report(), Err(abi::Error::DeadPeer));
         });
     }
 
