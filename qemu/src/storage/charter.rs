@@ -13,6 +13,8 @@ pub struct Stack {
     pub pci: Option<&'static str>,
     /// How long its driver waits for a command.
     pub timeout_seconds: u32,
+    /// How long its block server leaves a request to the driver before it stops it; it may not, if there is none.
+    pub request_seconds: Option<u32>,
     /// Who uses it. The controller may be told to write their blocks and nothing else.
     pub checks: Vec<Check>,
 }
@@ -63,7 +65,14 @@ pub fn charter(stacks: &[Stack]) -> String {
 }
 
 fn add(text: &mut String, stack: &Stack) -> std::fmt::Result {
-    let Stack { suffix, pci, timeout_seconds, checks } = stack;
+    let Stack { suffix, pci, timeout_seconds, request_seconds, checks } = stack;
+    let (setting, stop) = match request_seconds {
+        None => (String::new(), String::new()),
+        Some(seconds) => (
+            format!("settings = {{ request_seconds = \"{seconds}\" }}\n"),
+            format!("stop = {{ kill = \"nvme{suffix}\" }}\n"),
+        ),
+    };
     let pci = pci.map(|pci| format!("pci = \"{pci}\"\n")).unwrap_or_default();
     let kibibytes = checks.iter().map(Check::window).sum::<u64>() / 1024;
     let limit = |Check { namespace, first_block, plan, .. }: &Check| {
@@ -103,8 +112,8 @@ log = {{ log = "nvme{suffix}" }}
 program = "block"
 priority = 20
 stack = "96 KiB"
-[tasks.block{suffix}.grants]
-driver = {{ call = "nvme{suffix}" }}
+{setting}[tasks.block{suffix}.grants]
+{stop}driver = {{ call = "nvme{suffix}" }}
 requests = {{ receive = "block{suffix}" }}
 log = {{ log = "block{suffix}" }}
 "#

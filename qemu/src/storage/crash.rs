@@ -59,7 +59,8 @@ pub fn run(seed: u64, points: usize) -> Tally {
 
 fn record(random: &mut Random, points: usize) -> (Recorded, Vec<Cut>) {
     let check = check(random);
-    let stack = Stack { suffix: "", pci: None, timeout_seconds: 30, checks: vec![check.clone()] };
+    let stack =
+        Stack { suffix: "", pci: None, timeout_seconds: 30, request_seconds: None, checks: vec![check.clone()] };
     let bench = Bench::from_text(&charter(&[stack]));
     let disk = bench.disk("disk.img", DISK_BYTES);
     let before = fs::read(&disk).expect("the disk that was just made");

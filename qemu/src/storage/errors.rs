@@ -62,7 +62,13 @@ pub fn run(seed: u64, once: bool) -> Tally {
     let errors = errors.chain([InjectedError::always(Request::Flush)]);
     let errors = errors.map(|error| if once { error.once() } else { error });
     let checks = vec![one.clone(), two.clone()];
-    let bench = Bench::from_text(&charter(&[Stack { suffix: "", pci: None, timeout_seconds: 30, checks }]));
+    let bench = Bench::from_text(&charter(&[Stack {
+        suffix: "",
+        pci: None,
+        timeout_seconds: 30,
+        request_seconds: None,
+        checks,
+    }]));
     let disks = [bench.disk("one.img", 4 << 20), bench.disk("two.img", 4 << 20)];
     let contents = FaultyDisk::new(&disks[0]).failing(errors).contents();
     let healthy = FaultyDisk::new(&disks[1]).contents();

@@ -62,7 +62,7 @@ pub fn run(seed: u64, killed: Killed, times: u64) -> Tally {
     println!("restart: SEED={seed:#x} killed={killed:?} times={times}");
     let mut random = Random::new(seed);
     let checks = [check("one", 2, random.number()), check("two", 3, random.number())];
-    let stack = Stack { suffix: "", pci: None, timeout_seconds: 30, checks: checks.to_vec() };
+    let stack = Stack { suffix: "", pci: None, timeout_seconds: 30, request_seconds: None, checks: checks.to_vec() };
     let bench = Bench::from_text(&(charter(&[stack]) + SUPERVISION));
     let disks = [bench.disk("one.img", DISK_BYTES), bench.disk("two.img", DISK_BYTES)];
     let before = disks.each_ref().map(|disk| fs::read(disk).expect("the disk is read"));

@@ -27,7 +27,7 @@ pub fn run(seed: u64, times: u64) -> Tally {
     println!("stall: SEED={seed:#x} times={times}");
     let mut random = Random::new(seed);
     let checks = [check("one", 2, random.number()), check("two", 3, random.number())];
-    let stack = Stack { suffix: "", pci: None, timeout_seconds: 2, checks: checks.to_vec() };
+    let stack = Stack { suffix: "", pci: None, timeout_seconds: 2, request_seconds: None, checks: checks.to_vec() };
     let bench = Bench::from_text(&charter(&[stack]));
     let disks = [bench.disk("one.img", 4 << 20), bench.disk("two.img", 4 << 20)];
     let namespaces = [2, 3]

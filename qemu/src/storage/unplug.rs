@@ -62,8 +62,14 @@ pub fn run(seed: u64, loss: Loss) -> (Tally, Log) {
     let stays = check("stays", 2, 4000, random.number());
     let goes = check("goes", 1, 0, random.number());
     let bench = Bench::from_text(&charter(&[
-        Stack { suffix: "", pci: Some("0000:01:00.0"), timeout_seconds: 2, checks: vec![goes] },
-        Stack { suffix: "-b", pci: Some("0000:00:08.0"), timeout_seconds: 30, checks: vec![stays.clone()] },
+        Stack { suffix: "", pci: Some("0000:01:00.0"), timeout_seconds: 2, request_seconds: None, checks: vec![goes] },
+        Stack {
+            suffix: "-b",
+            pci: Some("0000:00:08.0"),
+            timeout_seconds: 30,
+            request_seconds: None,
+            checks: vec![stays.clone()],
+        },
     ]));
     let disks = [bench.disk("goes.img", 4 << 20), bench.disk("stays.img", 4 << 20)];
     let of = |nsid, index: usize| Namespace {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use heapless::{String, Vec};
 use protocol::block::Failure;
 use protocol::nvme::{self, Answer, BATCH_MAX, BatchRoom, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
-use task::{Call, CallError, Deadline, Inbox, abi};
+use task::{Call, CallError, Deadline, Inbox, Kill, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
 /// controller may ask for is 127.5 s (NVMe base 2.0, CAP.TO).
@@ -54,6 +54,8 @@ pub enum Trouble {
     /// It has stopped, has started since, or does not answer: what it had may have been done or not, until
     /// [`Driver::begin`] is answered, from when on nothing of it is under way.
     Away(Failure),
+    /// What it answers is no answer to what it was asked.
+    Nonsense,
     /// It has no device, or this server may not call it.
     Lost(Failure),
 }
@@ -94,20 +96,33 @@ pub trait Driver {
     /// # Errors
     /// The driver did not answer.
     fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble>;
+
+    /// Whether [`Self::report`] can do anything.
+    fn may_report(&self) -> bool {
+        false
+    }
+
+    /// Has it stopped, because it goes on and yet must have failed. Returns whether it was running. Its device is seen to
+    /// stop before a driver answers again.
+    fn report(&mut self) -> bool {
+        false
+    }
 }
 
 /// The NVMe driver task.
 #[derive(Debug)]
 pub struct NvmeDriver {
     call: Call,
+    /// How it is stopped, if the charter grants that.
+    stop: Option<Kill>,
     /// Those of an exchange, on their way.
     transfers: BatchRoom<Transfer>,
 }
 
 impl NvmeDriver {
-    /// The driver behind this endpoint.
-    pub fn new(call: Call) -> Self {
-        Self { call, transfers: BatchRoom::new() }
+    /// The driver behind this endpoint, and how it is stopped.
+    pub fn new(call: Call, stop: Option<Kill>) -> Self {
+        Self { call, stop, transfers: BatchRoom::new() }
     }
 
     fn ask<'i>(&self, request: &Request<'_>, patience: Duration, inbox: &'i mut Inbox) -> Result<Answer<'i>, Trouble> {
@@ -123,7 +138,9 @@ fn silent(error: CallError) -> Trouble {
         CallError::Kernel(abi::Error::Busy) => Failure::Busy,
         CallError::Kernel(abi::Error::DeadPeer) => Failure::DeadPeer,
         // Too long a request cannot be: a full batch has its room. What is left is a driver that talks nonsense.
-        CallError::Kernel(abi::Error::Invalid) | CallError::Malformed(_) | CallError::TooLong(_) => Failure::DeadPeer,
+        CallError::Kernel(abi::Error::Invalid) | CallError::Malformed(_) | CallError::TooLong(_) => {
+            return Trouble::Nonsense;
+        }
     })
 }
 
@@ -131,8 +148,9 @@ fn silent(error: CallError) -> Trouble {
 fn other(answer: &Answer<'_>) -> Trouble {
     match answer {
         Answer::NoController => Trouble::Lost(Failure::Gone),
-        // It has started since, or talks nonsense.
-        _ => Trouble::Away(Failure::DeadPeer),
+        // It has started since.
+        Answer::NotBegun => Trouble::Away(Failure::DeadPeer),
+        _ => Trouble::Nonsense,
     }
 }
 
@@ -183,6 +201,14 @@ impl Driver for NvmeDriver {
             Answer::NoController => Ok(Err(Failure::Gone)),
             answer => Err(other(&answer)),
         }
+    }
+
+    fn may_report(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    fn report(&mut self) -> bool {
+        self.stop.is_some_and(|stop| stop.report().is_ok())
     }
 }
 

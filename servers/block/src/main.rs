@@ -5,13 +5,13 @@
 use block::serve::Means;
 use task::{Environment, Stop};
 
-task::needs! { requests: receive, driver: call, optional data: window, optional log: log }
+task::needs! { requests: receive, driver: call, optional stop: kill, optional data: window, optional log: log }
 task::main!(run);
 task::stack!(60_760);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
-    let driver = block::driver::NvmeDriver::new(grants.driver);
+    let driver = block::driver::NvmeDriver::new(grants.driver, grants.stop);
     let means = Means { requests: grants.requests, window: grants.data, log: grants.log };
     block::serve::serve(driver, &means, &environment)
 }

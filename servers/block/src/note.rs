@@ -5,6 +5,7 @@ use core::fmt;
 use protocol::block::Failure;
 
 use crate::disk::Unusable;
+use crate::server::Doubt;
 use crate::table::{Copy, Damage};
 
 /// A line of the log. Clients are named by their tasks.
@@ -73,6 +74,13 @@ pub enum Note<'g> {
         /// Requests that it had.
         requests: usize,
     },
+    /// The driver goes on and must have failed all the same: it is stopped.
+    Failed {
+        /// What tells that.
+        doubt: Doubt,
+        /// Requests that it has.
+        requests: usize,
+    },
     /// The driver is there again, and is given what it had before once more.
     Back {
         /// Requests that it had.
@@ -113,6 +121,7 @@ impl fmt::Display for Note<'_> {
             Self::WriteProtected { client, nsid } => write!(f, "write protected nsid={nsid} client={client}"),
             Self::Changed { client, nsid } => write!(f, "disk changed nsid={nsid} client={client}"),
             Self::Away { failure, requests } => write!(f, "driver away reason={failure} requests={requests}"),
+            Self::Failed { doubt, requests } => write!(f, "driver failed reason={doubt} requests={requests}"),
             Self::Back { requests } => write!(f, "driver back requests={requests}"),
             Self::Lost(failure) => write!(f, "driver lost reason={failure}"),
             Self::ShuttingDown { client } => write!(f, "shutting down client={client}"),

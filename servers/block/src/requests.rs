@@ -20,6 +20,7 @@
 //! clients that always have more to do move the same number of bytes, whatever the sizes of their requests.
 
 mod changing;
+mod doubts;
 mod list;
 
 use heapless::Vec;
@@ -76,6 +77,10 @@ struct Request<R> {
     state: State,
     /// It was with a driver that has stopped, and has not ended since.
     undecided: bool,
+    /// The time, in ticks, when the driver was given it.
+    handed_over: u32,
+    /// How often a driver was stopped because of it.
+    doubts: u8,
 }
 
 impl<R> Request<R> {
@@ -116,6 +121,8 @@ pub struct Requests<R> {
     /// Parties with requests that wait, one a bit.
     waiting_parties: u32,
     sequence: u32,
+    /// The time, in ticks.
+    now: u32,
     /// Those that change blocks and are with the driver, or undecided.
     changing: Changing<REQUESTS>,
 }
@@ -129,6 +136,11 @@ impl<R> Default for Requests<R> {
 /// Bits of a tag that tell the entry; those above count.
 const INDEX_BITS: u32 = 8;
 const _: () = assert!(REQUESTS <= 1 << INDEX_BITS && CLIENTS_MAX < u8::MAX as usize);
+
+/// The entry that a tag tells.
+const fn index(tag: u32) -> usize {
+    (tag & ((1 << INDEX_BITS) - 1)) as usize
+}
 
 impl<R> Requests<R> {
     /// Without requests.
@@ -146,6 +158,7 @@ impl<R> Requests<R> {
             waiting: 0,
             waiting_parties: 0,
             sequence: 0,
+            now: 0,
             changing: Changing::new(),
         }
     }
@@ -168,6 +181,11 @@ impl<R> Requests<R> {
     /// Whether the driver has something.
     pub fn is_in_flight(&self) -> bool {
         self.in_flight > 0
+    }
+
+    /// Requests that the driver has.
+    pub fn count_in_flight(&self) -> usize {
+        self.in_flight
     }
 
     /// Whether requests wait for the driver.
@@ -211,7 +229,9 @@ impl<R> Requests<R> {
         transfer.tag = self.sequence << INDEX_BITS | index as u32;
         let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
         let state = State::Waiting;
-        self.entries[index] = Some(Request { party: party as u8, origin, transfer, bytes, state, undecided: false });
+        let (undecided, handed_over, doubts) = (false, 0, 0);
+        self.entries[index] =
+            Some(Request { party: party as u8, origin, transfer, bytes, state, undecided, handed_over, doubts });
         self.parties[party].held += 1;
         Ok(Some(index))
     }
@@ -275,6 +295,7 @@ impl<R> Requests<R> {
         let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::InFlight;
+        request.handed_over = self.now;
         self.changing.add(index, &request.transfer);
         // There is room: it was looked at.
         let _ = batch.push(request.transfer);
@@ -295,7 +316,7 @@ impl<R> Requests<R> {
     /// The driver has no room for these, which [`Self::choose`] gave last: they wait again, in their old order.
     pub fn not_taken(&mut self, rest: &[Transfer]) {
         for transfer in rest.iter().rev() {
-            let index = (transfer.tag & ((1 << INDEX_BITS) - 1)) as usize;
+            let index = index(transfer.tag);
             let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) else { continue };
             request.state = State::Waiting;
             self.changing.take_back(index);
@@ -312,7 +333,7 @@ impl<R> Requests<R> {
     /// A transfer with this tag has ended, the driver says. Returns whose it was; `None` if none of this tag is in
     /// flight.
     pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<usize> {
-        let index = (tag & ((1 << INDEX_BITS) - 1)) as usize;
+        let index = index(tag);
         let request = self.entries.get_mut(index)?.as_ref()?;
         if request.transfer.tag != tag || request.state != State::InFlight {
             return None;

@@ -14,6 +14,11 @@ use crate::server::{AnswerRoom, Due, Said, Server};
 
 /// How often to look whether something has completed although the driver has not signalled.
 const LOOK: Duration = Duration::from_secs(1);
+/// After how many events to look whether it is time to, if none of them was that it is.
+const EVENTS: u32 = 256;
+/// How long the driver may have a request, if the charter does not say: longer than a driver that has the timeout which it
+/// has if the charter does not say takes for a command that is repeated after a reset.
+const REQUEST_SECONDS: u32 = 900;
 /// How long requests wait for a driver that has stopped, if the charter does not say.
 const WAIT_SECONDS: u32 = 30;
 
@@ -33,7 +38,7 @@ pub struct Means {
 /// # Errors
 /// The charter's setting is wrong; the kernel refuses to let this task receive.
 pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> Result<(), Stop> {
-    let wait = wait(environment)?;
+    let wait = Duration::from_secs(seconds(environment, "driver_wait_seconds", WAIT_SECONDS)?.into());
     let clients: Vec<Named<'_>, CLIENTS_MAX> = environment.clients().iter().map(named).collect();
     let signals: Vec<Option<Signal>, CLIENTS_MAX> = clients
         .iter()
@@ -41,6 +46,8 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
         .collect();
     let copying = clients.iter().filter_map(|client| client.grant?.disk).filter(|disk| disk.window.is_none()).count();
     let mut server = Server::new(driver, Memory::new(means.window, copying), clients);
+    // The first tick may come at once.
+    server.expect_within(seconds(environment, "request_seconds", REQUEST_SECONDS)?.saturating_add(1));
     server.begin();
     tell(&mut server, means.log);
     task::ready(task::Started::Well);
@@ -48,6 +55,8 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
     let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::default());
     // When to look; asking the clock each time would cost more than looking once too early.
     let mut look = Deadline::NOW;
+    // Events since it was last looked.
+    let mut events = 0;
     // Until when requests wait for a driver, while there is none.
     let mut patience: Option<Instant> = None;
     loop {
@@ -82,6 +91,7 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
                 means.requests.reply_receive(reply, &answer, deadline, &mut inbox)
             }
         };
+        let mut is_time = false;
         match event {
             Ok(Event::Message(message)) => {
                 let request = message.decode().ok();
@@ -89,11 +99,18 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             }
             // The driver has something, or it has stopped, which it shows by not answering.
             Ok(Event::Notification(_)) => server.exchange(),
-            Err(abi::Error::TimedOut) => {
-                look = Deadline::after(LOOK);
-                server.exchange();
-            }
+            Err(abi::Error::TimedOut) => is_time = true,
             Err(error) => return Err(error.into()),
+        }
+        events += 1;
+        if events >= EVENTS {
+            events = 0;
+            is_time |= look <= Deadline::at(Instant::now());
+        }
+        if is_time {
+            look = Deadline::after(LOOK);
+            server.tick();
+            server.exchange();
         }
         patience = server.is_away().then(|| patience.unwrap_or_else(|| Instant::now().plus(wait)));
         if patience.is_some_and(|until| Instant::now() >= until) {
@@ -104,15 +121,10 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
     }
 }
 
-/// How long requests wait for a driver that has stopped.
-fn wait(environment: &Environment) -> Result<Duration, Stop> {
-    let Some(setting) = environment.setting("driver_wait_seconds") else {
-        return Ok(Duration::from_secs(WAIT_SECONDS.into()));
-    };
-    match setting.parse::<u32>() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
-        Err(_) => Err(Stop::new(format_args!("driver_wait_seconds is \"{setting}\", not a number of seconds"))),
-    }
+/// A number of seconds from the charter.
+fn seconds(environment: &Environment, name: &str, unless_set: u32) -> Result<u32, Stop> {
+    let Some(setting) = environment.setting(name) else { return Ok(unless_set) };
+    setting.parse().map_err(|_| Stop::new(format_args!("{name} is \"{setting}\", not a number of seconds")))
 }
 
 /// Answers a client. One that is gone, or has stopped waiting, is no concern of the others.

@@ -7,6 +7,7 @@
 
 mod answers;
 mod disks;
+mod doubts;
 mod power;
 mod recovery;
 
@@ -17,12 +18,13 @@ use task::abi::start::CLIENTS_MAX;
 
 use crate::client::{Client, Held, Named, Standing, State};
 use crate::disk::Unusable;
-use crate::driver::{Driver, Identity, Namespaces, failure};
+use crate::driver::{Driver, Identity, Namespaces};
 use crate::memory::Memory;
 use crate::note::Note;
 use crate::requests::{Origin, Requests, SERVER};
 use crate::table::Reading;
 pub use answers::{AnswerRoom, Due, Said};
+pub use doubts::Doubt;
 use power::Power;
 use recovery::Link;
 
@@ -46,6 +48,15 @@ pub struct Server<'g, D, R> {
     reading: Option<Reading<'g>>,
     power: Power<R>,
     link: Link,
+    /// For how many ticks the driver may have a request.
+    patience: u32,
+    /// For how many ticks it has had nothing, although there is something to do.
+    idle: u32,
+    /// Positions of clients whose requests may fail in ways in which none should, one a bit: several drivers said so.
+    convinced: u64,
+    /// Whether a driver was stopped because it said that its device is gone, or did not let the server begin, and none
+    /// has begun since.
+    insisted: bool,
     /// An answer that needs nothing else.
     immediate: Option<(R, Said)>,
     /// Positions of clients with something held, one a bit.
@@ -79,6 +90,10 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             reading: None,
             power: Power::On,
             link: Link::Away,
+            patience: u32::MAX,
+            idle: 0,
+            convinced: 0,
+            insisted: false,
             immediate: None,
             holding: 0,
             signals: 0,
@@ -304,21 +319,10 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             if exchanged.accepted < batch.len() {
                 self.requests.not_taken(&batch[exchanged.accepted..]);
             }
-            let mut touched = 0;
-            for completion in &completions {
-                // What is nobody's is dropped.
-                let ended = self.requests.complete(completion.tag, completion.outcome.map_err(failure));
-                touched |= ended.map_or(0, |party| 1 << party);
+            self.take_completions(completions.iter().copied(), exchanged.namespaces);
+            if exchanged.accepted > batch.len() {
+                self.suspect(Doubt::Answer);
             }
-            self.signal(touched);
-            if exchanged.namespaces != self.namespaces_number {
-                self.namespaces_number = exchanged.namespaces;
-                self.refresh();
-            }
-            if touched & 1 << SERVER != 0 {
-                self.own_ended();
-            }
-            self.advance_power();
             if self.link != Link::Up {
                 return;
             }
@@ -328,6 +332,36 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 break;
             }
         }
+    }
+
+    /// The driver has told what has completed, and its number for the namespaces.
+    fn take_completions(&mut self, completions: impl Iterator<Item = nvme::Completion>, namespaces: u32) {
+        let changed = namespaces != self.namespaces_number;
+        let (mut touched, mut doubt) = (0, None);
+        for completion in completions {
+            let ended = match completion.outcome {
+                Ok(()) => self.requests.complete(completion.tag, Ok(())).ok_or(Doubt::UnknownCompletion),
+                Err(said) => self.fail(completion.tag, said, changed),
+            };
+            match ended {
+                Ok(party) => touched |= 1 << party,
+                // What is nobody's is dropped.
+                Err(reason) => doubt = Some(reason),
+            }
+        }
+        self.signal(touched);
+        match doubt {
+            Some(doubt) if self.driver.may_report() => self.suspect(doubt),
+            _ if changed => {
+                self.namespaces_number = namespaces;
+                self.refresh();
+            }
+            _ => {}
+        }
+        if touched & 1 << SERVER != 0 {
+            self.own_ended();
+        }
+        self.advance_power();
     }
 
     /// Notes which of these clients are to be signalled.

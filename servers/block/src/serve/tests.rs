@@ -32,6 +32,8 @@ enum Next {
     /// Nothing, until the deadline.
     TimedOut,
     DriverDies,
+    /// It is so late.
+    Clock(u64),
     /// Another driver has started, and signals.
     DriverComes,
 }
@@ -41,6 +43,11 @@ enum Next {
 struct World {
     next: VecDeque<Next>,
     driver_dead: bool,
+    /// The server may have it stopped, and so often it did.
+    reportable: bool,
+    reports: usize,
+    /// Requests that it forgets.
+    forgets: usize,
     /// Whether the server has begun with this driver.
     begun: bool,
     /// Nanoseconds.
@@ -96,6 +103,9 @@ impl World {
                     }
                 }
                 self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
+                let forgotten = self.forgets.min(self.in_flight.len());
+                self.in_flight.drain(..forgotten);
+                self.forgets -= forgotten;
                 let accepted = transfers.len() as u8;
                 encode(&nvme::Answer::Exchanged { accepted, completions: completions.batch(), namespaces: 0 })
             }
@@ -160,6 +170,12 @@ impl World {
             }
             Number::Signal => self.signals.push(frame.arguments[0]),
             Number::Ready => self.ready.push(frame.arguments[0]),
+            Number::Kill => {
+                assert_eq!(frame.arguments[..2], [5, task::abi::supervision::Ending::Report as u64]);
+                self.reports += 1;
+                (self.driver_dead, self.begun) = (true, false);
+                self.in_flight.clear();
+            }
             Number::Clock => frame.arguments[0] = self.clock,
             other => panic!("{other:?}"),
         }
@@ -177,6 +193,10 @@ impl World {
                 assert_ne!(frame.arguments[2], u64::MAX, "it waits for ever");
                 self.clock = self.clock.max(frame.arguments[2]);
                 return host::fail(frame, abi::Error::TimedOut);
+            }
+            Some(Next::Clock(now)) => {
+                self.clock = now;
+                return self.receive(frame, buffer);
             }
             Some(Next::DriverComes) => {
                 self.driver_dead = false;
@@ -215,6 +235,9 @@ fn run(world: World) -> World {
     ] {
         start.grants.push(Grant { name, granted }).unwrap();
     }
+    if world.reportable {
+        start.grants.push(Grant { name: "stop", granted: Granted::Kill { handle: 5 } }).unwrap();
+    }
     for (badge, task, parameters) in [(1, "one", told), (2, "two", grant), (3, "three", &[]), (4, "four", missing)] {
         start.clients.push(Client { badge, task, parameters }).unwrap();
     }
@@ -224,7 +247,7 @@ fn run(world: World) -> World {
     host::with(
         move |frame: &mut Frame, buffer: &mut [u8]| kernel.borrow_mut().system_call(frame, buffer),
         || {
-            let driver = NvmeDriver::new(environment.grant("driver").unwrap());
+            let driver = NvmeDriver::new(environment.grant("driver").unwrap(), environment.optional("stop"));
             let requests = environment.grant("requests").unwrap();
             let means = Means { requests, window: None, log: environment.optional("log") };
             serve(driver, &means, &environment).unwrap_err();
@@ -369,6 +392,30 @@ fn a_driver_that_is_dead_from_the_start_is_no_reason_not_to_serve() {
         (world.lines.last().unwrap().as_str(), world.ready),
         ("ready nsid=1 blocks=1000 block_bytes=512", std::vec![0])
     );
+}
+
+#[test]
+fn a_request_that_the_driver_forgets_is_given_to_the_next_one_when_it_is_overdue() {
+    let waits = std::iter::repeat_with(|| Next::TimedOut).take(REQUEST_SECONDS as usize + 2);
+    let next = open().into_iter().chain([read(1, 71)]).chain(waits).chain([Next::DriverComes, Next::Signal(1)]);
+    let world = run(World { next: next.collect(), reportable: true, forgets: 1, ..World::default() });
+    assert_eq!((world.answers, world.reports), (std::vec![(71, Told::Done)], 1));
+    let overdue = u64::from(REQUEST_SECONDS) * SECOND;
+    assert!((overdue..overdue + 3 * SECOND).contains(&world.clock), "{}", world.clock);
+    assert_eq!(world.lines[3], "driver failed reason=request-overdue requests=1");
+}
+
+#[test]
+fn a_request_is_overdue_in_time_though_others_keep_the_server_from_waiting() {
+    const TURNS: u64 = 300;
+    let other = |turn: u64| {
+        let clock = Next::Clock(turn / TURNS * SECOND);
+        [clock, read(2, 1000 + turn), Next::Signal(1)]
+    };
+    let others = (0..TURNS * (u64::from(REQUEST_SECONDS) + 3)).flat_map(other);
+    let next = open().into_iter().chain([read(1, 71)]).chain(others);
+    let world = run(World { next: next.collect(), reportable: true, forgets: 1, ..World::default() });
+    assert_eq!(world.reports, 1);
 }
 
 /// A namespace that can be read and flushed.

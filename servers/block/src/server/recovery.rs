@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use protocol::block::Failure;
 
-use super::Server;
+use super::{Doubt, Server};
 use crate::driver::{Driver, Hello, Namespaces, START, Trouble};
 use crate::note::Note;
 
@@ -49,6 +49,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 self.exchange();
             }
             Err(Trouble::Away(failure)) => self.note(Note::Away { failure, requests: 0 }),
+            Err(Trouble::Nonsense) => self.part(Trouble::Nonsense),
             Err(Trouble::Lost(failure)) => {
                 let failure = if failure == Failure::Gone { Failure::NoDisk } else { failure };
                 self.link = Link::Lost(failure);
@@ -61,7 +62,15 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     #[cold]
     pub(super) fn part(&mut self, trouble: Trouble) {
         match trouble {
+            Trouble::Lost(Failure::Gone) if self.insist() => {
+                self.suspect(Doubt::Verdict(Failure::Gone));
+            }
             Trouble::Lost(failure) => self.lose(failure),
+            Trouble::Nonsense if self.driver.may_report() => self.suspect(Doubt::Answer),
+            Trouble::Nonsense => self.part(Trouble::Away(Failure::DeadPeer)),
+            Trouble::Away(Failure::TimedOut) if self.link == Link::Up && self.driver.may_report() => {
+                self.suspect(Doubt::Silent);
+            }
             Trouble::Away(failure) if self.link == Link::Up => {
                 self.link = Link::Away;
                 let told = self.requests.unsettle();
@@ -70,6 +79,11 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             }
             Trouble::Away(_) => {}
         }
+    }
+
+    /// Whether to have the next driver say the same, before this one is believed.
+    fn insist(&mut self) -> bool {
+        self.driver.may_report() && !core::mem::replace(&mut self.insisted, true)
     }
 
     /// Looks for a driver. Whether there is one.
@@ -86,6 +100,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     fn welcome(&mut self, hello: Hello) {
         let Hello { controller, namespaces } = hello;
         self.link = Link::Up;
+        (self.insisted, self.idle) = (false, 0);
+        let told = self.requests.fail_overdue();
+        self.signal(told);
         match self.controller.replace(controller) {
             None => self.settle_in(namespaces),
             Some(old) => {
@@ -101,9 +118,15 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// No driver has come in time.
     pub fn give_up(&mut self) {
-        if self.link == Link::Away {
-            self.lose(Failure::DeadPeer);
+        if self.link != Link::Away {
+            return;
         }
+        // One that runs and does not let the server begin has failed.
+        if self.insist() && self.driver.report() {
+            self.note(Note::Failed { doubt: Doubt::Silent, requests: 0 });
+            return;
+        }
+        self.lose(Failure::DeadPeer);
     }
 
     /// The driver is lost: whoever waits is told, and whoever asks later.

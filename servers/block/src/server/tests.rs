@@ -2,6 +2,7 @@
 
 mod bench;
 mod copies;
+mod doubts;
 mod partitions;
 mod random;
 mod recovery;

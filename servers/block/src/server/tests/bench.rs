@@ -45,6 +45,12 @@ pub struct Model {
     pub shutdowns: usize,
     /// Every transfer that it ever took.
     pub history: Vec<nvme::Transfer>,
+    /// Whether the server may have it stopped.
+    pub reportable: bool,
+    /// How often it did.
+    pub reports: usize,
+    /// Transfers that it says to have taken beyond those that it was given.
+    pub boasts: usize,
 }
 
 impl Model {
@@ -99,7 +105,7 @@ impl Driver for Shared {
         model.history.extend_from_slice(&transfers[..accepted]);
         let told = model.completions.len().min(nvme::BATCH_MAX);
         completions.extend(model.completions.drain(..told));
-        Ok(Exchanged { accepted, namespaces: model.number })
+        Ok(Exchanged { accepted: accepted + core::mem::take(&mut model.boasts), namespaces: model.number })
     }
 
     fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble> {
@@ -109,6 +115,18 @@ impl Driver for Shared {
             model.die();
         }
         model.dead.map_or(Ok(Ok(())), Err)
+    }
+
+    fn may_report(&self) -> bool {
+        self.0.borrow().reportable
+    }
+
+    fn report(&mut self) -> bool {
+        let mut model = self.0.borrow_mut();
+        let runs = model.dead.is_none();
+        model.reports += 1;
+        model.die();
+        runs
     }
 }
 
