@@ -8,7 +8,7 @@
 use abi::Error;
 use abi::faults::{Fault, STEPS_MAX};
 use abi::layout::{IPC_BUFFER_BYTES, STACK_TOP};
-use abi::system_call::{MESSAGE_REGISTER_BYTES, Number};
+use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE, NO_HANDLE, Number};
 
 use crate::crash;
 use crate::objects::TaskId;
@@ -20,6 +20,22 @@ use crate::system_call::Results;
 
 /// Makes the processor strike after each instruction (Intel SDM volume 3, 18.3.1.4).
 const TRAP_FLAG: u64 = 1 << 8;
+
+/// `jmp` to itself.
+const LOOP: [u8; 2] = [0xeb, 0xfe];
+/// A reply-receive without endpoint, answer and deadline, and back to it when a notification comes.
+const WAIT_FOR_EVER: [u8; 23] = {
+    const { assert!(Number::ReplyReceive as u64 == 2 && NO_HANDLE == 0 && NO_DEADLINE == u64::MAX) };
+    [
+        0xb8, 2, 0, 0, 0, // mov eax, 2
+        0x31, 0xff, // xor edi, edi
+        0x31, 0xf6, // xor esi, esi
+        0x48, 0xc7, 0xc2, 0xff, 0xff, 0xff, 0xff, // mov rdx, -1
+        0x45, 0x31, 0xff, // xor r15d, r15d
+        0x0f, 0x05, // syscall
+        0xeb, 0xe9, // jmp to the first
+    ]
+};
 
 /// What the kernel's file says of itself: see [`abi::faults::FEATURES_MARK`].
 #[used]
@@ -71,6 +87,8 @@ impl Kernel {
                 self.faults.drops = Some((victim, first % 4 + 1));
                 true
             }
+            Fault::Loop => self.lead(victim, &LOOP),
+            Fault::WaitForEver => self.lead(victim, &WAIT_FOR_EVER),
             Fault::RepeatInterrupt => self.repeat_interrupt(victim, first),
             Fault::CorruptMessage => {
                 self.faults.message = Some((victim, first));
@@ -159,7 +177,19 @@ impl Kernel {
     fn flip(&mut self, victim: TaskId, address: u64, bit: u64) -> bool {
         let root = self.objects.task(victim).address_space;
         let Some(memory) = &mut self.memory else { return false };
-        let done = memory.flip(root, address, (bit % 8) as u8);
+        let done = memory.change(root, address, |byte| byte ^ 1 << (bit % 8));
+        memory.forget();
+        done
+    }
+
+    /// Writes instructions where the task goes on.
+    fn lead(&mut self, victim: TaskId, instructions: &[u8]) -> bool {
+        let task = self.objects.task(victim);
+        let (root, at, end) = (task.address_space, task.registers.rip, task.code.1);
+        let fits = at.checked_add(instructions.len() as u64).is_some_and(|last| task.code.0 <= at && last <= end);
+        let Some(memory) = &mut self.memory else { return false };
+        let mut places = (at..).zip(instructions);
+        let done = fits && places.all(|(address, new)| memory.change(root, address, |_| *new));
         memory.forget();
         done
     }

@@ -2,6 +2,7 @@
 //!
 //! Tests use it to look at what tasks can reach without asking the kernel.
 
+mod still;
 mod tasks;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::ops::Range;
 
 use crate::qmp::{Client, QmpError};
 
+pub use still::Still;
 pub use tasks::Space;
 
 /// Bytes in a page.
@@ -126,6 +128,24 @@ impl<'a> GuestMemory<'a> {
         let mut found = Vec::new();
         let all = Rights { user: true, writable: true, executable: true };
         self.walk(root & FRAME, 4, 0, all, &mut found)?;
+        Ok(found)
+    }
+
+    /// The pages that hold the page tables under a level 4 table, itself among them.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn tables(&mut self, root: u64) -> Result<Vec<u64>, QmpError> {
+        let (mut found, mut tables) = (Vec::new(), vec![(root & FRAME, 4)]);
+        while let Some((table, level)) = tables.pop() {
+            found.push(table);
+            for index in 0..512 {
+                let entry = self.entry(table, index)?;
+                if level > 1 && entry & PRESENT != 0 && (level == 4 || entry & LARGE == 0) {
+                    tables.push((entry & FRAME, level - 1));
+                }
+            }
+        }
         Ok(found)
     }
 

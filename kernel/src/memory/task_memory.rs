@@ -42,13 +42,13 @@ impl TaskMemory {
         Some(look(unsafe { &*page }))
     }
 
-    /// Changes a bit, 0 to 7, of the byte at this address of a task. Returns whether the task has one there.
+    /// Changes the byte at this address of a task. Returns whether the task has one there.
     #[cfg(feature = "test-faults")]
-    pub fn flip(&mut self, root: u64, address: u64, bit: u8) -> bool {
+    pub fn change(&mut self, root: u64, address: u64, change: impl FnOnce(u8) -> u8) -> bool {
         let Some(page) = self.map(root, address) else { return false };
         let byte = page.cast::<u8>().wrapping_add((address % PAGE_BYTES) as usize);
         // SAFETY: the frame was mapped there just now, for writing, and no reference to it exists.
-        unsafe { byte.write_volatile(byte.read_volatile() ^ 1 << (bit % 8)) };
+        unsafe { byte.write_volatile(change(byte.read_volatile())) };
         true
     }
 

@@ -2,7 +2,8 @@
 //! kill the driver, in a kernel with the feature `test-faults`.
 //!
 //! Looked at from inside by `blockcheck`, which knows what each block must read as and counts what ended, and from outside
-//! by the disk's file, of which nothing may change but the blocks that the driver is granted to write.
+//! by the disk's file, of which nothing may change but the blocks that the driver is granted to write, and by the machine's
+//! memory, of which no page may change that nobody may write ([`Still`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::fs;
 use blockcheck::plan::{Mix, Plan};
 
 use super::charter::{Check, Stack, charter};
+use crate::guest::Still;
 use crate::harness::{Bench, LIMIT, Log};
 use crate::nvme::Namespace;
 use crate::random::Random;
@@ -35,6 +37,10 @@ pub enum Class {
     DropInterrupts,
     /// It is told of interrupts that did not come.
     RepeatInterrupt,
+    /// It goes round without end.
+    Loop,
+    /// It waits for what never comes.
+    WaitForEver,
     /// A bit of its variables or stack changes.
     FlipMemory,
     /// A bit of its code changes.
@@ -47,11 +53,13 @@ pub enum Class {
 
 impl Class {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::KillLater,
         Self::DropInterrupts,
         Self::RepeatInterrupt,
+        Self::Loop,
+        Self::WaitForEver,
         Self::FlipMemory,
         Self::FlipCode,
         Self::FlipRegister,
@@ -65,6 +73,8 @@ impl Class {
             Self::KillLater => "kill-later",
             Self::DropInterrupts => "drop-interrupts",
             Self::RepeatInterrupt => "repeat-interrupt",
+            Self::Loop => "loop",
+            Self::WaitForEver => "wait-for-ever",
             Self::FlipMemory => "flip-memory",
             Self::FlipCode => "flip-code",
             Self::FlipRegister => "flip-register",
@@ -80,7 +90,7 @@ impl Class {
     /// Whether the driver stops, or is late, but never says what is not so: then no client may notice more than a delay.
     /// A changed bit can make it say and order what is wrong and yet within its grants.
     pub const fn is_fail_stop(self) -> bool {
-        matches!(self, Self::Kill | Self::KillLater | Self::DropInterrupts | Self::RepeatInterrupt)
+        !matches!(self, Self::FlipMemory | Self::FlipCode | Self::FlipRegister | Self::CorruptMessage)
     }
 }
 
@@ -107,11 +117,14 @@ pub struct Count {
     pub panics: u64,
     /// Blocks changed on the disk that the driver is not granted to write.
     pub outside: u64,
+    /// Pages of memory that were written and that nobody may write.
+    pub memory: u64,
 }
 
 impl Count {
     fn add(&mut self, other: &Self) {
-        let Self { boots, injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside } = other;
+        let Self { boots, injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside, memory } =
+            other;
         self.boots += boots;
         self.injected += injected;
         self.restarts += restarts;
@@ -122,11 +135,12 @@ impl Count {
         self.hung += hung;
         self.panics += panics;
         self.outside += outside;
+        self.memory += memory;
     }
 
     /// Whether the kernel stood and nothing was written outside the driver's grant: what holds for every fault.
     pub fn is_contained(&self) -> bool {
-        (self.panics, self.outside) == (0, 0)
+        (self.panics, self.outside, self.memory) == (0, 0, 0)
     }
 
     /// Whether clients noticed nothing but a delay, besides.
@@ -148,14 +162,17 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            ["injected", "restarts", "requests", "wrong", "failed", "lost", "hung", "panics", "outside", "boots"];
+        let names = [
+            "injected", "restarts", "requests", "wrong", "failed", "lost", "hung", "panics", "disk", "memory", "boots",
+        ];
         write!(f, "{:<17}", "faults")?;
         names.iter().try_for_each(|name| write!(f, "{name:>9}"))?;
         for (class, count) in &self.0 {
-            let Count { boots, injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside } = count;
+            let Count { boots, injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside, memory } =
+                count;
             write!(f, "\n{:<17}", class.name())?;
-            let numbers = [injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside, boots];
+            let numbers =
+                [injected, restarts, requests, wrong, failed, miscounted, hung, panics, outside, memory, boots];
             numbers.iter().try_for_each(|number| write!(f, "{number:>9}"))?;
         }
         Ok(())
@@ -191,14 +208,16 @@ pub fn boot(class: Class, seed: u64, faults: u64) -> Count {
     let requests = (faults * class.requests_a_fault()) as u32;
     let first_block = random.between(1, 9000);
     let check = Check { name: "check", namespace: 2, first_block, plan, depth: 8, requests };
-    let stack = Stack { suffix: "", pci: None, timeout_seconds: 1, checks: vec![check.clone()] };
+    let stack =
+        Stack { suffix: "", pci: None, timeout_seconds: 1, request_seconds: Some(8), checks: vec![check.clone()] };
     let bench = Bench::with_test_faults(&(charter(&[stack]) + &injector(class, random.number() >> 1, faults)));
     let disk = bench.disk("disk.img", DISK_BYTES);
     let before = fs::read(&disk).expect("the disk that was just made");
     // A driver with a changed bit may forget a request for ever, which is counted; the others may not.
     let limit = if class.is_fail_stop() { LIMIT } else { LIMIT / 2 };
-    let mut system = bench.boot_for(&bench.machine([Namespace::file(2, &disk)]), limit);
-    let mut lines = Vec::new();
+    let machine = bench.machine([Namespace::file(2, &disk)]);
+    let mut system = bench.boot_for(&machine, limit);
+    let (mut lines, mut still) = (Vec::new(), None);
     let ended = loop {
         let Ok(line) = system.running().next_line("the end of the check") else { break false };
         let event = Event::parse(&line).ok();
@@ -207,6 +226,10 @@ pub fn boot(class: Class, seed: u64, faults: u64) -> Count {
             event.is(check.name, "done") || (event.is("kernel", "task stopped") && is_check)
         };
         let is_over = event.as_ref().is_some_and(over);
+        if event.is_some_and(|event| event.is("supervisor", "watching")) {
+            let control = system.running().control().expect("the control socket");
+            still = Some(Still::take(control, machine.memory.bytes(), "nvme").expect("the guest's memory"));
+        }
         let panicked = line.starts_with("kernel: panic");
         lines.push(line);
         if is_over || panicked {
@@ -217,9 +240,18 @@ pub fn boot(class: Class, seed: u64, faults: u64) -> Count {
     if let Some(path) = std::env::var_os("INJECTION_LOG") {
         fs::write(path, log.lines().join("\n")).expect("the log is written");
     }
+    let memory = match (&still, system.running().control()) {
+        (Some(still), Ok(control)) => {
+            assert!(still.pages() > 10_000, "most of the memory is nobody's");
+            still.changed(control).expect("the guest's memory")
+        }
+        _ => panic!("the supervisor did not start:\n{}", log.lines().join("\n")),
+    };
     drop(system.kill());
     let after = fs::read(&disk).expect("the disk");
-    let count = count(&log, &check, ended, outside(&before, &after, &check));
+    let outside = outside(&before, &after, &check);
+    let count = Count { memory: memory.len() as u64, ..count(&log, &check, ended, outside) };
+    memory.iter().for_each(|page| println!("injection: page {page:#x} was written"));
     if !count.is_transparent() {
         println!("injection: class={} SEED={seed:#x}: {count:?}", class.name());
         tell(&log, &check);
