@@ -218,6 +218,21 @@ impl Ring {
         sent
     }
 
+    /// All of it, with what is not printable replaced; a line of a task that stops is long, and put within one entry.
+    fn push_ascii(&mut self, text: &[u8]) -> fmt::Result {
+        if text.len() > RING_BYTES - (self.written - self.read) {
+            return Err(fmt::Error);
+        }
+        let (before, after) = self.bytes.split_at_mut(self.written % RING_BYTES);
+        let (head, tail) = text.split_at(text.len().min(after.len()));
+        let clean = |(place, byte): (&mut u8, &u8)| *place = if matches!(byte, b' '..=b'~') { *byte } else { b'?' };
+        after.iter_mut().zip(head).for_each(clean);
+        before.iter_mut().zip(tail).for_each(clean);
+        self.written += text.len();
+        self.farthest = self.farthest.max(self.written);
+        Ok(())
+    }
+
     fn push(&mut self, byte: u8) -> fmt::Result {
         if self.written - self.read == RING_BYTES {
             return Err(fmt::Error);
@@ -234,6 +249,9 @@ struct Clean<'a>(&'a mut Ring);
 
 impl Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.is_ascii() {
+            return self.0.push_ascii(text.as_bytes());
+        }
         text.chars().try_for_each(|character| {
             self.0.push(match character {
                 ' '..='~' => character as u8,
