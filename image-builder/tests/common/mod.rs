@@ -119,7 +119,15 @@ pub fn programs() -> Vec<(&'static str, Vec<u8>)> {
                 need("log", Log),
             ]),
         ),
-        ("block", program(&[need("driver", Call), need("requests", Receive), need("log", Log)])),
+        (
+            "block",
+            program(&[
+                need("driver", Call),
+                Need { kind: Kill, optional: true, name: "stop" },
+                need("requests", Receive),
+                need("log", Log),
+            ]),
+        ),
         (
             "classify",
             program(&[
