@@ -54,9 +54,9 @@ pub struct Server<'g, D, R> {
     idle: u32,
     /// Positions of clients whose requests may fail in ways in which none should, one a bit: several drivers said so.
     convinced: u64,
-    /// Whether a driver was stopped because it said that its device is gone, or did not let the server begin, and none
-    /// has begun since.
-    insisted: bool,
+    /// Why a driver was stopped that said that its device is gone, or did not let the server begin, if none has begun
+    /// since.
+    insisted: Option<Failure>,
     /// An answer that needs nothing else.
     immediate: Option<(R, Said)>,
     /// Positions of clients with something held, one a bit.
@@ -93,7 +93,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             patience: u32::MAX,
             idle: 0,
             convinced: 0,
-            insisted: false,
+            insisted: None,
             immediate: None,
             holding: 0,
             signals: 0,

@@ -110,6 +110,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return Ok(failure);
         }
         if self.requests.doubt(tag) {
+            if failure == Failure::Gone {
+                self.insisted = Some(failure);
+            }
             return Err(Doubt::Verdict(failure));
         }
         // Several drivers have said so. Or no client could ask for more than its disk allows, and have the driver of all

@@ -62,7 +62,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     #[cold]
     pub(super) fn part(&mut self, trouble: Trouble) {
         match trouble {
-            Trouble::Lost(Failure::Gone) if self.insist() => {
+            Trouble::Lost(Failure::Gone) if self.insist(Failure::Gone) => {
                 self.suspect(Doubt::Verdict(Failure::Gone));
             }
             Trouble::Lost(failure) => self.lose(failure),
@@ -82,8 +82,8 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// Whether to have the next driver say the same, before this one is believed.
-    fn insist(&mut self) -> bool {
-        self.driver.may_report() && !core::mem::replace(&mut self.insisted, true)
+    fn insist(&mut self, failure: Failure) -> bool {
+        self.driver.may_report() && self.insisted.replace(failure).is_none()
     }
 
     /// Looks for a driver. Whether there is one.
@@ -100,7 +100,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     fn welcome(&mut self, hello: Hello) {
         let Hello { controller, namespaces } = hello;
         self.link = Link::Up;
-        (self.insisted, self.idle) = (false, 0);
+        (self.insisted, self.idle) = (None, 0);
         let told = self.requests.fail_overdue();
         self.signal(told);
         match self.controller.replace(controller) {
@@ -122,11 +122,13 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return;
         }
         // One that runs and does not let the server begin has failed.
-        if self.insist() && self.driver.report() {
+        let reason = self.insisted.unwrap_or(Failure::DeadPeer);
+        if self.insist(reason) && self.driver.report() {
             self.note(Note::Failed { doubt: Doubt::Silent, requests: 0 });
             return;
         }
-        self.lose(Failure::DeadPeer);
+        // A device that is gone does not stop either, so that no driver comes.
+        self.lose(reason);
     }
 
     /// The driver is lost: whoever waits is told, and whoever asks later.

@@ -229,6 +229,16 @@ fn that_the_device_is_gone_is_believed_when_two_drivers_say_so() {
 }
 
 #[test]
+fn that_the_device_is_gone_is_believed_when_no_driver_comes_after_one_that_said_so() {
+    let mut bench = two();
+    let waiting = bench.transfer(1, read(0));
+    bench.says(nvme::Failure::Gone);
+    assert_eq!((bench.reports(), bench.answers().len()), (1, 0));
+    bench.server.give_up();
+    assert_eq!(bench.answers(), [(waiting, failed(Failure::Gone))]);
+}
+
+#[test]
 fn a_driver_that_does_not_let_the_server_begin_is_stopped_once_and_then_given_up() {
     let mut bench = two();
     let waiting = bench.transfer(1, read(0));
