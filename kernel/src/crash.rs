@@ -45,13 +45,11 @@ impl Backtrace {
             let first = (address % PAGE_BYTES / 8) as usize;
             let count = (PAGE_WORDS - first).min(words);
             let there = page(address, &mut |page| {
-                for (index, word) in page[first..first + count].iter().enumerate() {
-                    if code.contains(word) {
-                        let place = address + index as u64 * 8 - pointer;
-                        // Beyond the last that has room, none is told.
-                        let _ = found.push((place as u32, *word));
-                    }
-                }
+                each_in(&page[first..first + count], &code, |index, word| {
+                    let place = address + index as u64 * 8 - pointer;
+                    // Beyond the last that has room, none is told.
+                    let _ = found.push((place as u32, word));
+                });
             });
             if !there {
                 break;
@@ -60,6 +58,23 @@ impl Backtrace {
             address += count as u64 * 8;
         }
         Self(found)
+    }
+}
+
+/// Tells of the words that lie in a range, with their numbers. Most do not, and each costs a kernel entry something: they
+/// are looked at in groups.
+fn each_in(words: &[u64], range: &Range<u64>, mut tell: impl FnMut(usize, u64)) {
+    let (start, bytes) = (range.start, range.end.saturating_sub(range.start));
+    let is_in = |word: u64| word.wrapping_sub(start) < bytes;
+    for (group, words) in words.chunks(8).enumerate() {
+        if let [a, b, c, d, e, f, g, h] = *words
+            && !(is_in(a) | is_in(b) | is_in(c) | is_in(d) | is_in(e) | is_in(f) | is_in(g) | is_in(h))
+        {
+            continue;
+        }
+        for (index, word) in words.iter().enumerate().filter(|(_, word)| is_in(**word)) {
+            tell(group * 8 + index, *word);
+        }
     }
 }
 

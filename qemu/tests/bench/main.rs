@@ -65,6 +65,27 @@ fn recovery_keeps_to_its_budget() {
     report.finish();
 }
 
+/// The same with two queues and 64 reads in flight: what an entry of the kernel takes at the longest.
+#[test]
+fn stopping_a_driver_with_commands_in_flight_keeps_to_its_budget() {
+    let text = fs::read_to_string(root().join("qemu/bench/recovery.toml")).expect("the charter is read");
+    let changes = [
+        ("completion = {", "completion2 = { interrupt = \"disk\", vector = 2 }\ncompletion = {"),
+        ("window = \"data\" }", "window = \"data\", queue_share = 64 }"),
+        ("program = \"bench-recovery\"", "program = \"bench-recovery\"\nsettings = { load = \"64\" }"),
+    ];
+    let text = changes.iter().fold(text, |text, (old, new)| {
+        assert_eq!(text.matches(old).count(), 1, "{old}");
+        text.replace(old, new)
+    });
+    let bench = Bench::from_text(&text);
+    let (counted, log) = run(&bench, bench.machine([nothing()]));
+    assert_eq!(log.one("bench", "recovered").number("in_flight"), Ok(64));
+    let mut report = Report::new("stop-under-load", budgets::read("stop-under-load"));
+    report.add(Row::single("longest-kernel-entry", counted.longest_entry as f64));
+    report.finish();
+}
+
 /// The EFI file of driver, block server, classification and one client.
 #[test]
 fn a_minimal_image_is_small() {
