@@ -42,11 +42,13 @@ fn under_load(disk: &Disk, grants: &Grants) -> Result<(), Stop> {
             }
             left -= disk.exchange(&transfers, false, &mut inbox, &mut ended)?.completed;
         }
+        mark_begin();
         grants.kill.kill()?;
         transfers.clear();
         while left > 0 {
             left -= disk.exchange(&transfers, true, &mut inbox, &mut ended)?.completed;
         }
+        mark_end();
     }
     if failed > 0 {
         return Err(Stop::new(format_args!("{failed} reads failed")));
