@@ -26,7 +26,9 @@ fn make(classes: &[Class], faults: u64) -> Counts {
                 loop {
                     let Some((index, class)) = classes.lock().expect("nobody panics with it").next() else { return };
                     let count = injection::run(class, Random::at(seed, index as u64).number(), each);
-                    counts.lock().expect("nobody panics with it").add(class, &count);
+                    let mut counts = counts.lock().expect("nobody panics with it");
+                    counts.add(class, &count);
+                    println!("{counts}");
                 }
             });
         }

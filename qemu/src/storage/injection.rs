@@ -84,7 +84,7 @@ impl Class {
 
     /// So many operations take about as long as the time from one fault to the next.
     const fn requests_a_fault(self) -> u64 {
-        if self.is_fail_stop() { 800 } else { 1600 }
+        if self.is_fail_stop() { 400 } else { 800 }
     }
 
     /// Whether the driver stops, or is late, but never says what is not so: then no client may notice more than a delay.
