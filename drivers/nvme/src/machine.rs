@@ -40,7 +40,7 @@ pub struct Machine {
 
 /// How commands reach the controller.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one, in a static")]
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Lane {
     /// The kernel does not know yet.
     Unknown,

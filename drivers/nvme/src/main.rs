@@ -34,8 +34,6 @@ const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// Not on the stack: it is large.
 static DRIVER: Once<Driver> = Once::new(Driver::new());
-/// Nor this.
-static MACHINE: Once<Option<Machine>> = Once::new(None);
 
 /// Which clients may exchange transfers.
 struct Clients {
@@ -66,16 +64,15 @@ fn run(environment: Environment) -> Result<(), Stop> {
         timeout: timeout(&environment)?,
     };
     let clients = Clients::new(&environment);
-    let (Some(driver), Some(machine)) = (DRIVER.take(), MACHINE.take()) else {
-        return Err(Stop::new(format_args!("started twice")));
-    };
+    let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
     let vectors = core::iter::once(grants.admin).chain(completions(&grants)).map(|interrupt| interrupt.vector);
-    let machine = machine.insert(Machine::new(Granted {
+    let mut machine = Machine::new(Granted {
         registers: grants.registers,
         data: grants.data,
         vectors: vectors.collect(),
         log: grants.log,
-    }));
+    });
+    let machine = &mut machine;
     driver.start(machine, settings);
     let raises = Raises::new(&grants);
     let mut heart = Heartbeat::begin();

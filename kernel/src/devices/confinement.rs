@@ -141,7 +141,8 @@ impl Confinement {
                 (Ok(()), Ok(())) => {
                     self.verdict = Some(Reason::ProbePassed);
                     self.stage = Stage::Known;
-                    Next::Ready
+                    // What is next is for another entry of the kernel, which are bounded.
+                    Next::Again(now)
                 }
                 // What the canary says counts more than why the broker gave up; but what never was written outside
                 // cannot have been recorded.

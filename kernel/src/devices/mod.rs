@@ -279,11 +279,11 @@ impl Devices {
         if let (Some(reason), false) = (verdict, entry.is_verdict_told) {
             entry.is_verdict_told = true;
             start::tell_backend(reason, Some(name));
-            if let Some(chosen) = lane {
-                opened::tell_lane(chosen, name);
-            }
             self.count_faults();
             self.remapping.await_faults();
+        } else if let (Some(chosen), false) = (lane, entry.direct.is_told) {
+            entry.direct.is_told = true;
+            opened::tell_lane(chosen, name);
         }
         again
     }

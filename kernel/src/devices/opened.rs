@@ -17,6 +17,8 @@ pub(super) struct Direct {
     pub rings: u64,
     /// The charter's grant, and the device's place behind an IOMMU, do not speak against it.
     pub is_candidate: bool,
+    /// Which lane it has was said.
+    pub is_told: bool,
     /// Its driver may use it since this was last asked.
     pub is_opened: bool,
 }

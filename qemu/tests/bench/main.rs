@@ -14,6 +14,7 @@ mod scale;
 use std::fs;
 
 use qemu::harness::{self, Bench, Log, root};
+use qemu::lane::Lane;
 use qemu::machine::{InstructionCount, Machine};
 use qemu::nvme::{Contents, Namespace};
 use qemu::serial::Event;
@@ -33,6 +34,18 @@ fn reads_keep_to_their_budgets() {
     let bench = bench("reads");
     let machine = bench.machine([nothing()]);
     measure("reads", &bench, machine, false);
+}
+
+/// The same reads behind an IOMMU: what it costs the broker, and what is left without one.
+#[test]
+fn reads_behind_an_iommu_keep_to_their_budgets() {
+    let text = fs::read_to_string(root().join("qemu/bench/reads.toml")).expect("the charter is read");
+    for (name, lane) in [("reads-behind-iommu", Lane::BrokeredBehindIommu), ("reads-direct", Lane::Direct)] {
+        let bench = Bench::from_text(&lane.charter(&text));
+        let mut machine = bench.machine([nothing()]);
+        lane.change(&mut machine);
+        measure(name, &bench, machine, false);
+    }
 }
 
 /// With a task that never rests, the device's interrupts strike it, and the driver runs instead.

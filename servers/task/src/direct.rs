@@ -51,9 +51,6 @@ pub struct DeviceRegisters {
     bytes: u32,
 }
 
-// SAFETY: registers are mapped alike for every context, and no reference to them exists.
-unsafe impl Send for DeviceRegisters {}
-
 impl DeviceRegisters {
     #[cfg(target_os = "none")]
     fn mapped(part: u64, bytes: u32) -> Self {

@@ -26,9 +26,6 @@ pub struct Window {
     region_offset: u64,
 }
 
-// SAFETY: a window is plain mapped memory, the same for every context, of which no reference exists.
-unsafe impl Send for Window {}
-
 /// Bytes that [`Window::for_each_chunk`] hands over at a time, at most.
 const CHUNK: usize = 1024;
 

@@ -349,8 +349,10 @@ fn a_device_that_is_held_is_its_drivers_after_it_was_tried_and_stopped_again() {
     unit.broker.quiesce = Progress::Again(20);
     assert_eq!(unit.service("disk", &mut function, &mut holder, 8), Some(20));
     unit.broker.quiesce = Progress::Done;
-    assert_eq!(unit.service("disk", &mut function, &mut holder, 20), None);
-    assert_eq!((unit.state(), unit.verdict()), (State::Running, Some(Why::ProbePassed)));
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 20), Some(21));
+    assert_eq!((unit.state(), unit.verdict()), (State::Starting, Some(Why::ProbePassed)));
+    assert_eq!(unit.service("disk", &mut function, &mut holder, 21), None);
+    assert_eq!(unit.state(), State::Running);
     assert_eq!((unit.broker.hidden, holder.released), (1, None));
 }
 

@@ -256,7 +256,7 @@ impl Remapping {
     /// writes there must not arrive, and be recorded.
     pub fn begin_probe(&mut self, place: &Place) -> u64 {
         let Some(canary) = &mut self.canary else { return 0 };
-        (0..page::PAGE).step_by(8).for_each(|offset| canary.write(offset, CANARY));
+        canary.fill(CANARY);
         self.expected = Some(Expected { requester: place.requester(), seen: 0 });
         canary.physical()
     }
@@ -268,8 +268,7 @@ impl Remapping {
     /// Why it is not believed.
     pub fn end_probe(&mut self, place: &Place) -> Result<(), Reason> {
         let expected = self.expected.take().filter(|expected| expected.requester == place.requester());
-        let intact = |canary: &Page| (0..page::PAGE).step_by(8).all(|offset| canary.read(offset) == CANARY);
-        if !self.canary.as_ref().is_some_and(intact) {
+        if !self.canary.as_ref().is_some_and(|canary| canary.is_filled(CANARY)) {
             return Err(Reason::CanaryWritten);
         }
         if expected.is_some_and(|expected| expected.seen > 0) { Ok(()) } else { Err(Reason::FaultNotRecorded) }

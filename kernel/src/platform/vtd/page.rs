@@ -8,6 +8,8 @@ use crate::platform::registers::Registers;
 pub const PAGE: u32 = 4096;
 /// Bytes of a cache line, on every processor with such a unit.
 const LINE: usize = 64;
+/// Words that are written or compared at a time.
+const WORDS_AT_ONCE: usize = 64;
 
 /// A page that the kernel writes and a unit reads.
 #[derive(Debug)]
@@ -49,6 +51,25 @@ impl Page {
     pub fn write(&mut self, offset: u32, value: u64) {
         self.window.write_u64(offset, value);
         self.flush(offset, 8);
+    }
+
+    /// Writes this word everywhere. At once, because an entry of the kernel is bounded in instructions.
+    pub fn fill(&mut self, value: u64) {
+        let words = [value.to_le_bytes(); WORDS_AT_ONCE];
+        for offset in (0..PAGE).step_by(size_of_val(&words)) {
+            self.window.write_words(offset, &words);
+        }
+        self.flush(0, PAGE);
+    }
+
+    /// Whether each of its words is this one.
+    pub fn is_filled(&self, value: u64) -> bool {
+        let expected = [value.to_le_bytes(); WORDS_AT_ONCE];
+        (0..PAGE).step_by(size_of_val(&expected)).all(|offset| {
+            let mut words = [[0; 8]; WORDS_AT_ONCE];
+            self.window.read_words(offset, &mut words);
+            words == expected
+        })
     }
 
     /// Writes the two words of an entry, the one that makes it valid last.
