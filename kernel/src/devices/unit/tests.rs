@@ -413,9 +413,7 @@ fn a_device_waits_for_another_that_is_tried_and_gives_way_when_its_driver_dies()
     unit.restart();
     assert_eq!(unit.state(), State::Starting, "it is tried anew");
     unit.broker.probe = Probe::Ended(Ok(()));
-    for now in 10..13 {
-        unit.service("disk", &mut function, &mut holder, now);
-    }
+    serve(&mut unit, &mut function, &mut holder, 10);
     assert_eq!((unit.state(), unit.verdict()), (State::Running, Some(Why::ProbePassed)));
 }
 
@@ -517,7 +515,10 @@ fn an_iommu_that_does_not_forget_ends_the_use_of_the_device() {
 #[test]
 fn a_driver_that_dies_while_its_device_is_handed_over_leaves_it_stopped() {
     let (mut unit, mut function, mut holder) = to_be_handed_over(whole());
-    assert!(unit.service("disk", &mut function, &mut holder, 3).is_some());
+    for now in 3..5 {
+        assert!(unit.service("disk", &mut function, &mut holder, now).is_some());
+    }
+    assert_eq!(holder.forgets, 1, "it has begun");
     unit.stop();
     serve(&mut unit, &mut function, &mut holder, 4);
     assert_eq!((unit.state(), function.command() & BUS_MASTERING), (State::Stopped, 0));
