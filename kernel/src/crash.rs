@@ -45,7 +45,8 @@ impl Backtrace {
             let first = (address % PAGE_BYTES / 8) as usize;
             let count = (PAGE_WORDS - first).min(words);
             let there = page(address, &mut |page| {
-                each_in(&page[first..first + count], &code, |index, word| {
+                let words = page.get(first..first + count).unwrap_or_default();
+                each_in(words, &code, |index, word| {
                     let place = address + index as u64 * 8 - pointer;
                     // Beyond the last that has room, none is told.
                     let _ = found.push((place as u32, word));
