@@ -79,6 +79,42 @@ fn a_driver_that_dies_within_a_call_leaves_its_clients_an_answer() {
     with_death("mid-call", "exit");
 }
 
+/// It says that it is alive all the time; only the block server can know that a request should have ended.
+#[test]
+fn a_request_that_a_driver_forgets_is_done_by_the_next_one() {
+    let text = fs::read_to_string(root().join("qemu/tests/charters/dying.toml")).unwrap();
+    let changes = [
+        ("die = \"never\"", "die = \"forget\""),
+        ("driver_wait_seconds = \"0\"", "request_seconds = \"2\""),
+        ("driver = { call = \"nvme\" }", "driver = { call = \"nvme\" }\nstop = { kill = \"nvme\" }"),
+    ];
+    let text = changes.iter().fold(text, |text, (old, new)| text.replace(old, new));
+    let supervisor = "
+[tasks.supervisor]
+program = \"supervisor\"
+priority = 40
+stack = \"32 KiB\"
+[tasks.supervisor.grants]
+nvme = { supervise = \"nvme\", heartbeat = \"2 s\" }
+log = { log = \"supervisor\" }
+";
+    let bench = Bench::from_text(&(text + supervisor));
+    let mut system = bench.boot(&bench.machine([]));
+    let failed = system.expect("block", "driver failed");
+    assert_eq!(failed.get("reason"), Some("request-overdue"), "{failed}");
+    system.expect("block", "driver back");
+    for reader in ["one", "two"] {
+        system.expect_next(reader, "read");
+    }
+    let log = system.end();
+    let stopped = log.one("kernel", "task stopped");
+    let told = ["task", "cause", "by"].map(|key| stopped.get(key));
+    assert_eq!(told, [Some("nvme"), Some("reported"), Some("block")], "{stopped}");
+    assert_eq!(log.one("supervisor", "restarted").get("cause"), Some("fault"));
+    let errors = log.events().iter().filter(|event| event.get("error").is_some());
+    assert_eq!(errors.count(), 0, "clients saw a delay and no error");
+}
+
 #[test]
 fn every_call_ends_however_the_server_behaves() {
     let log = boot_without_disk(&Bench::new("manners")).complete();

@@ -1,11 +1,11 @@
-//! Speaks the NVMe driver's protocol, without a device, and dies at a set point. It takes the place of `nvme` in a
-//! charter.
+//! Speaks the NVMe driver's protocol, without a device, and dies at a set point, or forgets what it was asked and lives on.
+//! It takes the place of `nvme` in a charter.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
 use heapless::String;
 use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Namespace, Operations, Request};
-use task::{Deadline, Environment, Event, Inbox, Started, Stop, abi, log};
+use task::{Deadline, Environment, Event, Heartbeat, Inbox, Instant, Started, Stop, abi, log};
 use trials::{milliseconds, wrong_setting};
 
 task::needs! {
@@ -26,6 +26,21 @@ enum Die {
     Idle,
     Queued,
     MidCall,
+    /// Not at all: its first life forgets the first transfer.
+    Forget,
+}
+
+/// What a life leaves at the end of the region for the next one: the region stays as it is.
+const LIVED: [u8; 8] = *b"I lived.";
+
+/// Whether this is not the first life; the next one will be told so.
+fn has_lived(grants: &Grants) -> Result<bool, Stop> {
+    let Some(data) = grants.data else { return Ok(false) };
+    let (mut found, place) = ([0; LIVED.len()], data.window.bytes() - LIVED.len() as u64);
+    let out_of_range = |error| Stop::new(format_args!("{error}"));
+    data.window.copy_to(place, &mut found).map_err(out_of_range)?;
+    data.window.copy_from(place, &LIVED).map_err(out_of_range)?;
+    Ok(found == LIVED)
 }
 
 fn run(environment: Environment) -> Result<(), Stop> {
@@ -35,19 +50,28 @@ fn run(environment: Environment) -> Result<(), Stop> {
         Some("idle") => Die::Idle,
         Some("queued") => Die::Queued,
         Some("mid-call") => Die::MidCall,
-        _ => return Err(wrong_setting("die", "never, idle, queued or mid-call")),
+        Some("forget") => Die::Forget,
+        _ => return Err(wrong_setting("die", "never, idle, queued, mid-call or forget")),
     };
+    let mut forgets = die == Die::Forget && !has_lived(&grants)?;
     let after = milliseconds(&environment, "after_milliseconds", 500)?;
     task::ready(Started::Well);
+    if let (Die::Forget, Some(client)) = (die, grants.client) {
+        client.send()?;
+    }
 
+    let mut heart = Heartbeat::begin();
     let namespaces: BatchRoom<Namespace> = [1, 2].into_iter().map(namespace).collect();
     let mut inbox = Inbox::new();
     let mut death = Deadline::NEVER;
     let mut completions = BatchRoom::new();
     loop {
-        let message = match grants.requests.receive(death, &mut inbox) {
+        let event = grants.requests.receive(heart.deadline(death), &mut inbox);
+        heart.turn(matches!(event, Err(abi::Error::TimedOut)));
+        let message = match event {
             Ok(Event::Message(message)) => message,
             Ok(Event::Notification(_)) => continue,
+            Err(abi::Error::TimedOut) if Deadline::at(Instant::now()) < death => continue,
             Err(abi::Error::TimedOut) => end(&grants, &environment),
             Err(error) => return Err(error.into()),
         };
@@ -72,6 +96,9 @@ fn run(environment: Environment) -> Result<(), Stop> {
                 } else {
                     // Done at once, without any data. What completes now is told in the next exchange.
                     for transfer in transfers {
+                        if core::mem::take(&mut forgets) {
+                            continue;
+                        }
                         // One client has never more under way than there is room for.
                         let _ = completions.push(&Completion { tag: transfer.tag, outcome: Ok(()) });
                     }
