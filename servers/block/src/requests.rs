@@ -313,8 +313,16 @@ impl<R> Requests<R> {
         }
     }
 
-    /// The driver has no room for these, which [`Self::choose`] gave last: they wait again, in their old order.
+    /// The driver has no room for these, which [`Self::choose`] gave last: they wait again, in their old order, with new
+    /// tags. So a driver that has taken them all the same is found out by the first that it says has ended.
     pub fn not_taken(&mut self, rest: &[Transfer]) {
+        for transfer in rest {
+            self.sequence = self.sequence.wrapping_add(1);
+            let index = index(transfer.tag);
+            if let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) {
+                request.transfer.tag = self.sequence << INDEX_BITS | index as u32;
+            }
+        }
         for transfer in rest.iter().rev() {
             let index = index(transfer.tag);
             let Some(request) = self.entries.get_mut(index).and_then(Option::as_mut) else { continue };

@@ -345,18 +345,23 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             };
             match ended {
                 Ok(party) => touched |= 1 << party,
+                // The rest is not believed either.
+                Err(reason) if self.driver.may_report() => {
+                    doubt = Some(reason);
+                    break;
+                }
                 // What is nobody's is dropped.
-                Err(reason) => doubt = Some(reason),
+                Err(_) => {}
             }
         }
         self.signal(touched);
         match doubt {
-            Some(doubt) if self.driver.may_report() => self.suspect(doubt),
-            _ if changed => {
+            Some(doubt) => self.suspect(doubt),
+            None if changed => {
                 self.namespaces_number = namespaces;
                 self.refresh();
             }
-            _ => {}
+            None => {}
         }
         if touched & 1 << SERVER != 0 {
             self.own_ended();

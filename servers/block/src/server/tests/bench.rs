@@ -51,6 +51,8 @@ pub struct Model {
     pub reports: usize,
     /// Transfers that it says to have taken beyond those that it was given.
     pub boasts: usize,
+    /// Transfers that it has taken and does not say so.
+    pub hides: usize,
 }
 
 impl Model {
@@ -105,7 +107,9 @@ impl Driver for Shared {
         model.history.extend_from_slice(&transfers[..accepted]);
         let told = model.completions.len().min(nvme::BATCH_MAX);
         completions.extend(model.completions.drain(..told));
-        Ok(Exchanged { accepted: accepted + core::mem::take(&mut model.boasts), namespaces: model.number })
+        let accepted = accepted + core::mem::take(&mut model.boasts);
+        let accepted = accepted - accepted.min(core::mem::take(&mut model.hides));
+        Ok(Exchanged { accepted, namespaces: model.number })
     }
 
     fn shutdown(&mut self) -> Result<Result<(), Failure>, Trouble> {

@@ -215,6 +215,21 @@ fn completions_of_nothing_and_answers_that_cannot_be_stop_the_driver_and_nothing
 }
 
 #[test]
+fn a_driver_that_does_twice_what_it_says_it_did_not_take_is_found_out_before_anything_that_overlaps() {
+    let mut bench = two();
+    bench.model.borrow_mut().hides = 1;
+    let write = Operation::Write { first_block: 0, blocks: 8, offset: 0, durable: false };
+    let first = bench.transfer(1, write);
+    bench.exchange(2, &[], false);
+    bench.answers();
+    bench.finish(Ok(()));
+    assert_eq!((bench.reports(), bench.answers().len()), (1, 0));
+    bench.next_driver();
+    bench.finish(Ok(()));
+    assert_eq!(bench.answers(), [(first, Told::Done)]);
+}
+
+#[test]
 fn that_the_device_is_gone_is_believed_when_two_drivers_say_so() {
     let mut bench = two();
     let waiting = bench.transfer(1, read(0));
