@@ -5,7 +5,6 @@
 use core::time::Duration;
 
 use abi::Error;
-use abi::system_call::DEVICE_COMMANDS_MAX;
 use heapless::Deque;
 use nvme_spec::registers::{CSTS, ControllerStatus};
 use nvme_spec::{CompletionEntry, Status, brokered};
@@ -221,7 +220,7 @@ impl Io {
         let (mut now, mut full) = (None, 0_u32);
         while !self.held && (self.transfers.has_waiting() || !self.again.is_empty()) {
             let Some(index) = self.roomiest(full) else { return Ok(()) };
-            let room = self.queues[index].free().min(DEVICE_COMMANDS_MAX);
+            let room = self.queues[index].free().min(brokered::COMMANDS_AT_ONCE);
             self.batch.clear();
             while self.batch.parts.len() < room {
                 let Some(part) = self.next_part() else { break };

@@ -35,7 +35,7 @@ mod reason;
 
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use broker::{Broker, Device, Ledger, Probe, Progress, Refusal, Submitted};
-use nvme_spec::brokered::{ADMIN_COMMANDS, IO_QUEUES_MAX};
+use nvme_spec::brokered::{ADMIN_COMMANDS, COMMANDS_AT_ONCE, IO_QUEUES_MAX};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
 use crate::admin::Admin;
@@ -142,7 +142,8 @@ impl NvmeBroker {
         let Some(pair) = self.pairs.get_mut(index) else { return submitted };
         let (mut written, mut rest) = (0, commands);
         while let Some((first, following)) = rest.split_first() {
-            if written >= WRITTEN_AT_ONCE || !pair.queue.has_room() {
+            let is_enough = written >= WRITTEN_AT_ONCE || submitted.accepted >= COMMANDS_AT_ONCE;
+            if is_enough || !pair.queue.has_room() {
                 break;
             }
             let command = SubmissionEntry::from_bytes(*first);

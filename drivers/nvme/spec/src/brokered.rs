@@ -45,6 +45,9 @@ use crate::entry::SubmissionEntry;
 pub const ADMIN_COMMANDS: u16 = 8;
 /// Commands that may be in flight on one I/O queue; their identifiers are below it.
 pub const IO_COMMANDS: u16 = 64;
+/// Commands of an I/O queue after which a submission takes no further one: an entry of the kernel is bounded, and each
+/// takes up to 500 instructions. The driver submits the rest again.
+pub const COMMANDS_AT_ONCE: usize = 32;
 /// Most I/O queue pairs.
 pub const IO_QUEUES_MAX: u16 = 2;
 /// Most ranges in one Dataset Management command.
