@@ -25,6 +25,7 @@ use image_builder::Inputs;
 
 use crate::disk;
 use crate::firmware::{Firmware, Style};
+use crate::lane::Lane;
 use crate::machine::Machine;
 use crate::nvme::{Controller, Namespace};
 use crate::outcome::Outcome;
@@ -43,6 +44,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub struct Bench {
     image: PathBuf,
     directory: Arc<tempfile::TempDir>,
+    lane: Lane,
 }
 
 impl Bench {
@@ -62,7 +64,7 @@ impl Bench {
         let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
         let image = directory.path().join("charter.img");
         build_image(manifest, &image).unwrap_or_else(|error| panic!("{error}"));
-        Self { image, directory: Arc::new(directory) }
+        Self { image, directory: Arc::new(directory), lane: Lane::Brokered }
     }
 
     /// Builds a charter from its text with the kernel that makes faults on purpose.
@@ -76,7 +78,7 @@ impl Bench {
         let inputs = Inputs { kernel: test_kernel(), test_image: true, ..inputs() };
         let build = image_builder::build_file(&manifest, &inputs).unwrap_or_else(|error| panic!("{error}"));
         fs::write(&image, build.image).expect("the image is written");
-        Self { image, directory: Arc::new(directory) }
+        Self { image, directory: Arc::new(directory), lane: Lane::Brokered }
     }
 
     /// Builds a charter from its text.
@@ -87,6 +89,24 @@ impl Bench {
         let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
         fs::write(file.path(), text).expect("the charter is written");
         Self::build(file.path())
+    }
+
+    /// Builds a charter from its text, which grants less than the whole of each device, for machines and drivers of this
+    /// lane.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn on_lane(lane: Lane, text: &str) -> Self {
+        Self { lane, ..Self::from_text(&lane.charter(text)) }
+    }
+
+    /// Builds the charter `qemu/tests/charters/NAME.toml` likewise.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn named_on_lane(lane: Lane, name: &str) -> Self {
+        let path = root().join(format!("qemu/tests/charters/{name}.toml"));
+        Self::on_lane(lane, &fs::read_to_string(path).expect("the charter is read"))
     }
 
     /// The system image.
@@ -116,6 +136,7 @@ impl Bench {
         let mut controller = Controller::new("charter-0").with(Namespace::file(1, &self.image).bootable());
         controller.namespaces.extend(namespaces);
         machine.controllers.push(controller);
+        self.lane.change(&mut machine);
         machine
     }
 

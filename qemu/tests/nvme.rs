@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use qemu::harness::{Bench, Log, System};
+use qemu::lane::Lane;
 use qemu::machine::{BootBus, BootDisk, Machine, Trace};
 use qemu::nvme::{BlockBytes, Contents, Namespace, Place};
 use qemu::removal::{self, Ones};
@@ -80,7 +81,21 @@ fn check(log: &Log, component: &str, before: &[u8], path: &PathBuf, block_bytes:
 /// the log while it runs.
 #[test]
 fn one_of_everything_in_512_byte_blocks_over_two_queues() {
-    let bench = Bench::new("commands");
+    one_of_everything(Lane::Brokered);
+}
+
+#[test]
+fn one_of_everything_over_two_queues_behind_an_iommu() {
+    one_of_everything(Lane::BrokeredBehindIommu);
+}
+
+#[test]
+fn one_of_everything_over_two_queues_of_the_drivers_own() {
+    one_of_everything(Lane::Direct);
+}
+
+fn one_of_everything(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "commands");
     let (mut machine, small, large) = trial(&bench);
     let trace = bench.path("trace.log");
     let events = ["pci_nvme_create_sq", "pci_nvme_irq_msix", "pci_nvme_mmio_start_success", "pci_nvme_mmio_shutdown_*"];
@@ -94,6 +109,7 @@ fn one_of_everything_in_512_byte_blocks_over_two_queues() {
     let warning = json!({ "path": "/machine/peripheral/nvme0", "property": "smart_critical_warning", "value": 4 });
     system.running().control().unwrap().execute("qom-set", warning).unwrap();
     let log = finish(system, "small");
+    lane.check(&log);
     check(&log, "small", &before, &small, 512);
     assert!(fs::read(&large).unwrap() == other, "the other namespace is as it was");
 

@@ -4,13 +4,28 @@ use std::path::Path;
 
 use qemu::disk;
 use qemu::harness::{Bench, seed};
+use qemu::lane::Lane;
 use qemu::nvme::{BlockBytes, Namespace};
 
 const MEBIBYTE: u64 = 1 << 20;
 
 #[test]
 fn two_block_sizes_on_one_controller_read_as_the_files_are() {
-    let bench = Bench::new("reads");
+    two_block_sizes(Lane::Brokered);
+}
+
+#[test]
+fn two_block_sizes_read_as_the_files_are_behind_an_iommu() {
+    two_block_sizes(Lane::BrokeredBehindIommu);
+}
+
+#[test]
+fn two_block_sizes_read_as_the_files_are_on_the_direct_lane() {
+    two_block_sizes(Lane::Direct);
+}
+
+fn two_block_sizes(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "reads");
     let small = bench.disk("small.img", 24 * MEBIBYTE);
     let large = bench.disk("large.img", 40 * MEBIBYTE);
     let log = bench
@@ -26,6 +41,7 @@ fn two_block_sizes_on_one_controller_read_as_the_files_are() {
     let largest =
         log.all("block", "read").map(|read| read.number("blocks").unwrap() * read.number("block_bytes").unwrap());
     assert_eq!(largest.max(), Some(2 * MEBIBYTE), "in one request");
+    lane.check(&log);
 }
 
 #[test]

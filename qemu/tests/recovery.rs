@@ -8,12 +8,18 @@ use qemu::storage::restart::{self, Killed};
 
 #[test]
 fn a_driver_that_is_killed_again_and_again_shows_as_a_delay() {
-    assert!(restart::run(random::seed(), Killed::Driver, 12).is_sound());
+    assert!(restart::run(random::seed(), Killed::Driver, 12, Lane::Brokered).is_sound());
+}
+
+/// With commands in flight in rings of its own, and writes among them.
+#[test]
+fn a_driver_that_is_killed_again_and_again_shows_as_a_delay_on_the_direct_lane() {
+    assert!(restart::run(random::seed(), Killed::Driver, 6, Lane::Direct).is_sound());
 }
 
 #[test]
 fn a_block_server_that_is_killed_is_told_of_once_and_its_clients_go_on() {
-    assert!(restart::run(random::seed(), Killed::BlockServer, 6).is_sound());
+    assert!(restart::run(random::seed(), Killed::BlockServer, 6, Lane::Brokered).is_sound());
 }
 
 /// As its user would, with the default charter.
@@ -30,11 +36,9 @@ fn verify_runs_through_while_its_driver_is_killed_that_has_its_own_rings() {
 
 fn verify_while_its_driver_is_killed(lane: Lane) {
     let text = std::fs::read_to_string(root().join("system.toml")).expect("the default charter");
-    let bench = Bench::from_text(&lane.charter(&text));
+    let bench = Bench::on_lane(lane, &text);
     let disk = bench.disk("disk.img", 16 << 20);
-    let mut machine = bench.machine([Namespace::file(2, &disk)]);
-    lane.change(&mut machine);
-    let mut system = bench.boot(&machine);
+    let mut system = bench.boot(&bench.machine([Namespace::file(2, &disk)]));
     system.wait_complete();
     for _ in 0..3 {
         system.type_text("kill nvme\rverify 0 8192\r");

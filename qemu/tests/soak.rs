@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use qemu::lane::Lane;
 use qemu::random::{self, Random};
 use qemu::storage::restart::Killed;
 use qemu::storage::tally::Tally;
@@ -19,13 +20,14 @@ const POINTS: usize = 20;
 
 /// One scenario. Crashes are as many as all others: they are what can go wrong in most ways.
 fn scenario(seed: u64) -> Tally {
+    let lane = Lane::ALL[Random::at(seed, 2).below(Lane::ALL.len() as u64) as usize];
     match Random::new(seed).below(12) {
-        10 => restart::run(seed, Killed::Driver, 20),
-        11 => restart::run(seed, Killed::BlockServer, 20),
+        10 => restart::run(seed, Killed::Driver, 20, lane),
+        11 => restart::run(seed, Killed::BlockServer, 20, lane),
         0..5 => crash::run(seed, POINTS),
-        5 => errors::run(seed, true),
-        6 => errors::run(seed, false),
-        7 => stall::run(seed, 3),
+        5 => errors::run(seed, true, lane),
+        6 => errors::run(seed, false, lane),
+        7 => stall::run(seed, 3, lane),
         _ => unplug::run(seed, Loss::ALL[Random::at(seed, 1).below(3) as usize]).0,
     }
 }

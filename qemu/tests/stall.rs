@@ -1,9 +1,16 @@
 //! A device that does not answer in time.
 
+use qemu::lane::Lane;
 use qemu::random;
 use qemu::storage::stall;
 
 #[test]
 fn a_disk_that_stalls_costs_what_was_under_way_and_is_right_afterwards() {
-    assert!(stall::run(random::seed(), 2).is_sound());
+    assert!(stall::run(random::seed(), 2, Lane::Brokered).is_sound());
+}
+
+/// The reset is the driver's own, and forgets its own rings.
+#[test]
+fn a_disk_that_stalls_is_right_afterwards_on_the_direct_lane() {
+    assert!(stall::run(random::seed(), 1, Lane::Direct).is_sound());
 }

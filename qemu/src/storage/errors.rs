@@ -7,6 +7,7 @@ use super::charter::{Check, Stack, charter};
 use super::tally::Tally;
 use crate::faults::{FaultyDisk, InjectedError, Request};
 use crate::harness::{Bench, Log};
+use crate::lane::Lane;
 use crate::nvme::Namespace;
 use crate::random::Random;
 
@@ -53,8 +54,8 @@ fn places(check: &Check, random: &mut Random) -> [Place; 3] {
 ///
 /// # Panics
 /// If others fail, or with another status, or the second client is told of an error.
-pub fn run(seed: u64, once: bool) -> Tally {
-    println!("errors: SEED={seed:#x} once={once}");
+pub fn run(seed: u64, once: bool, lane: Lane) -> Tally {
+    println!("errors: SEED={seed:#x} once={once} lane={lane:?}");
     let mut random = Random::new(seed);
     let (one, two) = (check("one", 2, random.number()), check("two", 3, random.number()));
     let places = places(&one, &mut random);
@@ -62,13 +63,10 @@ pub fn run(seed: u64, once: bool) -> Tally {
     let errors = errors.chain([InjectedError::always(Request::Flush)]);
     let errors = errors.map(|error| if once { error.once() } else { error });
     let checks = vec![one.clone(), two.clone()];
-    let bench = Bench::from_text(&charter(&[Stack {
-        suffix: "",
-        pci: None,
-        timeout_seconds: 30,
-        request_seconds: None,
-        checks,
-    }]));
+    let bench = Bench::on_lane(
+        lane,
+        &charter(&[Stack { suffix: "", pci: None, timeout_seconds: 30, request_seconds: None, checks }]),
+    );
     let disks = [bench.disk("one.img", 4 << 20), bench.disk("two.img", 4 << 20)];
     let contents = FaultyDisk::new(&disks[0]).failing(errors).contents();
     let healthy = FaultyDisk::new(&disks[1]).contents();
@@ -79,6 +77,7 @@ pub fn run(seed: u64, once: bool) -> Tally {
     system.expect("one", "done");
     system.expect("two", "done");
     let log = system.end();
+    lane.check(&log);
 
     let mut tally = Tally { boots: 1, ..Tally::default() };
     tally.whole_run(&log, &two);

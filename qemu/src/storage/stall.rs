@@ -10,6 +10,7 @@ use super::charter::{Check, Stack, charter};
 use super::tally::Tally;
 use crate::faults::FaultyDisk;
 use crate::harness::Bench;
+use crate::lane::Lane;
 use crate::nvme::Namespace;
 use crate::random::Random;
 
@@ -23,12 +24,12 @@ fn check(name: &'static str, namespace: u32, seed: u64) -> Check {
 ///
 /// # Panics
 /// If the controller does not come back, or a request fails otherwise.
-pub fn run(seed: u64, times: u64) -> Tally {
-    println!("stall: SEED={seed:#x} times={times}");
+pub fn run(seed: u64, times: u64, lane: Lane) -> Tally {
+    println!("stall: SEED={seed:#x} times={times} lane={lane:?}");
     let mut random = Random::new(seed);
     let checks = [check("one", 2, random.number()), check("two", 3, random.number())];
     let stack = Stack { suffix: "", pci: None, timeout_seconds: 2, request_seconds: None, checks: checks.to_vec() };
-    let bench = Bench::from_text(&charter(&[stack]));
+    let bench = Bench::on_lane(lane, &charter(&[stack]));
     let disks = [bench.disk("one.img", 4 << 20), bench.disk("two.img", 4 << 20)];
     let namespaces = [2, 3]
         .into_iter()
@@ -55,6 +56,7 @@ pub fn run(seed: u64, times: u64) -> Tally {
         system.expect(check.name, "done");
     }
     let log = system.end();
+    lane.check(&log);
     let mut tally = Tally { boots: 1, ..Tally::default() };
     checks.iter().for_each(|check| tally.whole_run(&log, check));
     assert!(tally.failed > 0, "what stood still was told");

@@ -41,10 +41,8 @@ fn reads_keep_to_their_budgets() {
 fn reads_behind_an_iommu_keep_to_their_budgets() {
     let text = fs::read_to_string(root().join("qemu/bench/reads.toml")).expect("the charter is read");
     for (name, lane) in [("reads-behind-iommu", Lane::BrokeredBehindIommu), ("reads-direct", Lane::Direct)] {
-        let bench = Bench::from_text(&lane.charter(&text));
-        let mut machine = bench.machine([nothing()]);
-        lane.change(&mut machine);
-        measure(name, &bench, machine, false);
+        let bench = Bench::on_lane(lane, &text);
+        measure(name, &bench, bench.machine([nothing()]), false);
     }
 }
 
