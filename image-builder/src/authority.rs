@@ -12,6 +12,7 @@ pub use package::Inconsistent;
 
 use std::fmt;
 
+use abi::package::RemappingPolicy;
 use serde::Serialize;
 
 use crate::charter::RestartPolicy;
@@ -133,6 +134,14 @@ pub enum Right {
         device: Device,
         /// Which base address register.
         bar: u8,
+        /// What the charter says of an IOMMU; `None` if it is used where it holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remapping: Option<&'static str>,
+    },
+    /// Has a device's registers and queues to itself where an IOMMU was verified: the grant is the whole device.
+    Direct {
+        /// The device's name.
+        device: String,
     },
     /// Uses blocks of the device that it drives.
     Use {
@@ -263,7 +272,13 @@ impl fmt::Display for Right {
             Self::ShutDown { endpoint } => write!(f, "shuts down `{endpoint}`, and all storage with it"),
             Self::Receive { endpoint } => write!(f, "is called as `{endpoint}`"),
             Self::Signal { task } => write!(f, "wakes task `{task}`"),
-            Self::Registers { device, bar } => write!(f, "drives device {device}, BAR {bar}"),
+            Self::Registers { device, bar, remapping: None } => write!(f, "drives device {device}, BAR {bar}"),
+            Self::Registers { device, bar, remapping: Some(policy) } => {
+                write!(f, "drives device {device}, BAR {bar}, remapping {policy}")
+            }
+            Self::Direct { device } => {
+                write!(f, "drives device `{device}` directly where an IOMMU is verified: its own queues, every command")
+            }
             Self::Use { device, namespace: None, range } => write!(f, "device `{device}`: every namespace, {range}"),
             Self::Use { device, namespace: Some(namespace), range } => {
                 write!(f, "device `{device}`: namespace {namespace}, {range}")
@@ -285,6 +300,22 @@ impl fmt::Display for Right {
             Self::Kill { task } => write!(f, "stops task `{task}`"),
         }
     }
+}
+
+/// What is said of an IOMMU, if it is not the usual.
+fn remapping(policy: RemappingPolicy) -> Option<&'static str> {
+    (policy != RemappingPolicy::default()).then(|| policy.name())
+}
+
+/// The right that follows from a grant of all of a device, in both directions, unless it is never behind an IOMMU.
+fn direct(
+    device: &str,
+    policy: RemappingPolicy,
+    mut limits: impl Iterator<Item = (Option<u32>, Range)>,
+) -> Option<Right> {
+    let everything = Range { first_block: 0, blocks: None, writable: true };
+    let is_whole = limits.any(|limit| limit == (None, everything));
+    (is_whole && policy != RemappingPolicy::Forbid).then(|| Right::Direct { device: device.into() })
 }
 
 /// A supervisor's policy, as text.

@@ -119,6 +119,30 @@ impl Charter {
             .find(|(_, grant)| matches!(&grant.kind, GrantKind::Receive { endpoint: own } if own.value == *endpoint))
     }
 
+    /// How the commands of this device reach it, and whether an IOMMU is to be there, in words.
+    pub fn lane(&self, device: &Device) -> String {
+        let limits = self.driver(&device.name).and_then(|(_, grant)| match &grant.kind {
+            GrantKind::Registers { limits, .. } => limits.as_ref(),
+            _ => None,
+        });
+        let is_whole = limits.is_some_and(|limits| {
+            let is_whole =
+                |own: &Limit| own.namespace.is_none() && own.blocks.is_whole() && own.blocks.access.is_writable();
+            limits.iter().any(is_whole)
+        });
+        let lane = match device.broker {
+            None => "unchecked",
+            Some(_) if is_whole && device.remapping != RemappingPolicy::Forbid => {
+                "brokered, direct where an IOMMU is verified"
+            }
+            Some(_) => "brokered",
+        };
+        match device.remapping {
+            RemappingPolicy::Allow => lane.into(),
+            policy => format!("{lane}, remapping {}", policy.name()),
+        }
+    }
+
     /// The task that holds this device's registers, and the grant that says so.
     pub fn driver(&self, device: &Name) -> Option<(&Task, &Grant)> {
         self.grants()

@@ -95,8 +95,7 @@ impl From<&Charter> for Graph {
             }
         }
         for device in &charter.devices {
-            let checked = if device.broker.is_some() { "brokered" } else { "unchecked" };
-            graph.node(NodeKind::Device, device.name.as_str(), checked.into());
+            graph.node(NodeKind::Device, device.name.as_str(), charter.lane(device));
         }
         for region in &charter.regions {
             let about = region.size.map_or_else(String::new, |size| Bytes(size.bytes()).to_string());

@@ -135,10 +135,7 @@ fn problem_on(report: &Report, line: usize) -> Option<&Problem> {
 fn sources(charter: &Charter, task: &Task, grant: &Grant) -> Vec<(String, Span)> {
     let device = |name: &Located<Name>| {
         let device = charter.device(name).map(|(_, device)| device);
-        device.map(|device| {
-            let broker = if device.broker.is_some() { ", brokered" } else { "" };
-            (format!("device `{}`{broker}", name.value), device.name.span)
-        })
+        device.map(|device| (format!("device `{}`, {}", name.value, charter.lane(device)), device.name.span))
     };
     let region = |name: &Located<Name>| {
         let region = charter.region(name).map(|(_, region)| region);

@@ -237,6 +237,43 @@ fn an_image_tells_of_the_charter_that_it_was_built_from() {
     assert_eq!(image_builder::inspect::inspect(&vhd).unwrap(), of_image, "a VHD's footer does not matter");
 }
 
+/// The default charter with other limits of the controller and another word on remapping: the image says the same of the
+/// driver's rights as the charter; its rights to the device, and the route to it.
+fn driven(limits: &str, policy: &str) -> (Vec<String>, String) {
+    let text = common::example()
+        .replace("limits = [{ access = \"read-only\" }]", limits)
+        .replace("broker = \"nvme\"\n", &format!("broker = \"nvme\"\nremapping = \"{policy}\"\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = common::write_inputs(folder.path());
+    let manifest = Manifest { name: "system.toml", text: &text };
+    let build = build(manifest, &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let image = image_builder::inspect::inspect(&build.image).unwrap();
+    assert_eq!(image.charter_agrees, Some(true));
+    let rights = image.authority.of("nvme").iter().map(ToString::to_string);
+    let examined = image_builder::examine(manifest, &inputs.programs).unwrap();
+    let routes = image_builder::route::routes(&examined, Some("nvme"));
+    let registers = routes[0].needs.iter().find(|need| need.need == "registers").unwrap();
+    (rights.filter(|right| right.contains("device `disk`")).collect(), registers.from[1].what.clone())
+}
+
+#[test]
+fn what_may_be_driven_directly_is_shown() {
+    const WHOLE: &str = "limits = [{ access = \"read-write\" }]";
+    const LIMITED: &str = "limits = [{ access = \"read-write\", namespace = 2 }]";
+    let direct = "drives device `disk` directly where an IOMMU is verified: its own queues, every command".to_owned();
+    for (limits, policy, is_direct, route) in [
+        (WHOLE, "allow", true, "device `disk`, brokered, direct where an IOMMU is verified"),
+        (WHOLE, "require", true, "device `disk`, brokered, direct where an IOMMU is verified, remapping require"),
+        (WHOLE, "forbid", false, "device `disk`, brokered, remapping forbid"),
+        (LIMITED, "allow", false, "device `disk`, brokered"),
+    ] {
+        let (rights, from) = driven(limits, policy);
+        assert_eq!((rights.contains(&direct), from.as_str()), (is_direct, route), "{rights:?}");
+        let told = rights.iter().any(|right| right.ends_with(&format!("BAR 0, remapping {policy}")));
+        assert_eq!(told, policy != "allow", "{rights:?}");
+    }
+}
+
 #[test]
 fn a_charter_that_is_not_the_packages_own_is_noticed() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! The rights that a charter gives.
 
-use super::{Authority, Device, Holder, Range, Right, policy, selector};
+use super::{Authority, Device, Holder, Range, Right, direct, policy, remapping, selector};
 use crate::charter::values::Name;
 use crate::charter::{Blocks, Charter, Grant, GrantKind, Task};
 
@@ -42,15 +42,22 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
         }
         GrantKind::Signal { task } => rights.push(Right::Signal { task: task.value.to_string() }),
         GrantKind::Registers { device: name, bar, limits } => {
-            rights.push(Right::Registers { device: device(charter, name), bar: bar.get() });
-            let limit =
-                |namespace, blocks| Right::Use { device: name.value.to_string(), namespace, range: range(blocks) };
-            match limits {
-                None => rights.push(limit(None, &Blocks::WHOLE_READ_ONLY)),
-                Some(limits) => rights.extend(
-                    limits.iter().map(|own| limit(own.namespace.map(|namespace| namespace.get()), &own.blocks)),
-                ),
-            }
+            let policy = charter.device(name).map(|(_, device)| device.remapping).unwrap_or_default();
+            let remapping = remapping(policy);
+            rights.push(Right::Registers { device: device(charter, name), bar: bar.get(), remapping });
+            let limits: Vec<_> = match limits {
+                None => vec![(None, range(&Blocks::WHOLE_READ_ONLY))],
+                Some(limits) => limits
+                    .iter()
+                    .map(|own| (own.namespace.map(|namespace| namespace.get()), range(&own.blocks)))
+                    .collect(),
+            };
+            rights.extend(direct(name.value.as_str(), policy, limits.iter().copied()));
+            rights.extend(limits.into_iter().map(|(namespace, range)| Right::Use {
+                device: name.value.to_string(),
+                namespace,
+                range,
+            }));
         }
         GrantKind::Interrupt { device: name, vector } => {
             rights.push(Right::Interrupt { device: device(charter, name), vector: vector.get() });

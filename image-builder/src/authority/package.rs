@@ -8,7 +8,7 @@ use crate::charter::RestartPolicy;
 use crate::charter::duration::Duration;
 use crate::charter::partition::Partition;
 
-use super::{Authority, Device, Holder, Range, Right, policy, selector};
+use super::{Authority, Device, Holder, Range, Right, direct, policy, remapping, selector};
 
 /// A task's part of the package is inconsistent: it was not made by this image builder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,12 +95,14 @@ fn add(
         Granted::Registers { handle } => {
             let Capability::Registers { device: number } = capability(handle)? else { return None };
             let own = package.devices().nth((*number).into())?;
-            rights.push(Right::Registers { device: device(package, *number)?, bar: own.bar });
-            rights.extend(own.limits.iter().map(|limit| Right::Use {
-                device: own.name.into(),
-                namespace: limit.namespace,
-                range: Range { first_block: limit.first_block, blocks: limit.blocks, writable: limit.writable },
-            }));
+            let remapping = remapping(own.remapping);
+            rights.push(Right::Registers { device: device(package, *number)?, bar: own.bar, remapping });
+            let limits = own.limits.iter().map(|limit| {
+                let range = Range { first_block: limit.first_block, blocks: limit.blocks, writable: limit.writable };
+                (limit.namespace, range)
+            });
+            rights.extend(direct(own.name, own.remapping, limits.clone()));
+            rights.extend(limits.map(|(namespace, range)| Right::Use { device: own.name.into(), namespace, range }));
         }
         Granted::Interrupt { vector, bits } => {
             let own = task.capabilities.iter().find_map(|capability| match capability {
