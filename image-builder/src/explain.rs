@@ -29,7 +29,7 @@ use resolve::Resolver;
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// The log tells of none.
-    #[error("no crash in this log: it has no line `kernel: task stopped …`")]
+    #[error("no crash in this log: it has no line `kernel: task stopped …` or `crash: previous boot …`")]
     NoCrash,
     /// A line of a crash is not whole.
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! registers, its interrupts, what it sends. Nothing of the kernel's own state changes.
 
 use abi::Error;
+use abi::crash::Cause;
 use abi::faults::{Fault, STEPS_MAX};
 use abi::layout::{IPC_BUFFER_BYTES, STACK_TOP};
 use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE, NO_HANDLE, Number};
@@ -107,7 +108,7 @@ impl Kernel {
             return true;
         }
         self.faults.steps = None;
-        crash::report(self, id, format_args!("cause=killed by=fault-injection address=none"));
+        crash::report(self, id, Cause::Killed { by: "fault-injection".try_into().unwrap_or_default() });
         self.stop(id, Death::Kill);
         true
     }

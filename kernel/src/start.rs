@@ -185,6 +185,7 @@ mod bare {
         let mut platform = platform::start(&mut memory, handoff.acpi_root).ok_or(StartError::NoApic)?;
         log!("clock", "started {} apic={} timer={}", platform.clock, platform.apic.mode(), platform.apic.timer_mode());
         tell_firmware(&platform, handoff);
+        kernel.crashes.start(&mut memory, handoff.crash_memory, abi::package::identity(bytes)?);
         kernel.devices.find(&mut memory, &platform);
         kernel.devices.start_remapping(&mut memory, &platform, package.devices());
 
@@ -193,6 +194,8 @@ mod bare {
             add_device(&mut memory, kernel, &platform, &device, &regions);
         }
         add_tasks(&mut memory, kernel, &package, bytes, &regions)?;
+        let objects = &kernel.objects;
+        kernel.crashes.recognise(|name| objects.tasks().find(|(_, task)| task.name == *name).map(|(id, _)| id));
         log!(
             "kernel",
             "memory used_bytes={} dma_bytes={} loader_bytes={} free_bytes={}",

@@ -4,6 +4,7 @@ use abi::package::DEVICES_MAX;
 use abi::system_call::NO_DEADLINE;
 
 use crate::console::{BYTES_AT_ONCE, Input, LOOK_NANOSECONDS};
+use crate::crash::kept::Crashes;
 use crate::devices::{Devices, END_VECTOR, FIRST_VECTOR};
 use crate::log;
 use crate::log::refusals::Refusals;
@@ -72,6 +73,8 @@ pub struct Kernel {
     pub supervision: Supervision,
     /// What tasks were refused.
     pub refusals: Refusals,
+    /// What is kept of tasks that stopped.
+    pub crashes: Crashes,
 }
 
 /// A device's task and what the device waits for.
@@ -91,6 +94,7 @@ impl Kernel {
             devices: Devices::new(),
             supervision: Supervision::new(),
             refusals: Refusals::new(),
+            crashes: Crashes::new(),
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
             blocked_at: NO_DEADLINE,
@@ -115,6 +119,7 @@ impl Kernel {
     pub fn timer(&mut self) {
         let now = self.now();
         self.armed = NO_DEADLINE;
+        self.crashes.write();
         self.objects.expire(now);
         self.serve_devices(now);
         self.look_for_silence(now);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use abi::crash::memory::RECORDS;
 use qemu::firmware::Style;
 use qemu::harness::{Bench, Log, System, bare_machine, root};
 use qemu::machine::{BootBus, BootDisk};
@@ -49,6 +50,9 @@ fn what_fails_is_restarted_as_the_charter_says_and_the_rest_goes_on() {
         let stopped = about(&log, "kernel", "task stopped", task);
         assert!(stopped.iter().all(|line| line.get("cause") == Some(stopped_by)), "{stopped:?}");
         assert_eq!(stopped.len() as u64, limit + 1, "{task}");
+        // The supervisor has read the record of the last one.
+        let given_up = about(&log, "supervisor", "gave up", task);
+        assert_eq!(given_up[0].get("instruction"), stopped.last().unwrap().get("instruction"), "{}", given_up[0]);
         // Each generation finds its memory as the first one did.
         let began: Vec<_> = log.all(task, "began").collect();
         assert_eq!(began.len() as u64, limit + 1, "{task}");
@@ -86,6 +90,73 @@ fn a_supervisor_that_fails_ends_in_a_reset_that_says_why() {
         1,
     );
     ends_with_reset(&text, "stack-overflow");
+}
+
+/// A log cut at each first line of a boot.
+fn boots(log: &Log) -> Vec<Log> {
+    let mut boots: Vec<Vec<String>> = Vec::new();
+    for line in log.lines() {
+        if line.contains("charter: starting ") {
+            boots.push(Vec::new());
+        }
+        boots.extend(boots.is_empty().then(Vec::new));
+        boots.last_mut().expect("there is one").push(line.clone());
+    }
+    boots.into_iter().map(Log::new).filter(|boot| boot.all("charter", "starting").count() == 1).collect()
+}
+
+/// What the line of a previous boot's crash tells more than that boot told.
+const OF_THE_RECORD: [&str; 4] = ["record", "boot", "package", "time_us"];
+
+/// Each boot tells of the crashes of the one before, as that one told them, and of no other; the machine is reset three
+/// times and then switched off, because it would go on like this for ever.
+#[test]
+fn a_supervisor_that_fails_at_every_boot_is_told_of_at_the_next_and_ends_with_the_machine_switched_off() {
+    let text = charter().replacen(
+        "program = \"supervisor\"",
+        "program = \"mortal\"\nsettings = { end = \"fault\", after_milliseconds = \"300\" }",
+        1,
+    );
+    let bench = Bench::from_text(&text);
+    let mut machine = bare_machine(Style::Any);
+    machine.boot_disk = Some(BootDisk { path: bench.image().to_owned(), bus: BootBus::Ide });
+    machine.further = ["-action", "reboot=reset"].map(Into::into).into();
+    let mut system = bench.boot(&machine);
+    let last = system.expect("charter", "power off");
+    assert_eq!(
+        (last.get("task"), last.get("reason"), last.number("resets")),
+        (Some("supervisor"), Some("supervisor-stops-at-every-boot"), Ok(3)),
+        "{last}"
+    );
+    let (status, log) = system.wait_for_end();
+    assert!(status.success(), "{status}");
+
+    let boots = boots(&log);
+    assert_eq!(boots.len(), 4);
+    for (index, boot) in boots.iter().enumerate() {
+        let memory = boot.one("crash", "memory");
+        let number = index as u64 + 1;
+        assert_eq!((memory.number("boot"), memory.number("resets")), (Ok(number), Ok(number - 1)), "{memory}");
+        let told: Vec<_> = boot.all("crash", "previous boot").collect();
+        let Some(before) = index.checked_sub(1).map(|index| &boots[index]) else {
+            assert!(told.is_empty(), "what power-on left is believed: {told:?}");
+            continue;
+        };
+        let stopped: Vec<_> = before.all("kernel", "task stopped").collect();
+        assert!(stopped.last().is_some_and(|line| line.get("task") == Some("supervisor")), "{stopped:?}");
+        assert_eq!(told.len(), stopped.len().min(RECORDS));
+        let package = before.one("charter", "starting").get("package");
+        for (told, stopped) in told.iter().zip(&stopped[stopped.len() - told.len()..]) {
+            assert_eq!((told.number("boot"), told.get("package")), (Ok(number - 1), package), "{told}");
+            let fields = told.fields.iter().filter(|(key, _)| !OF_THE_RECORD.contains(&key.as_str()));
+            assert_eq!(fields.collect::<Vec<_>>(), stopped.fields.iter().collect::<Vec<_>>());
+        }
+        let records: Vec<_> = told.iter().map(|line| line.number("record").unwrap()).collect();
+        assert!(records.is_sorted() && records.windows(2).all(|two| two[0] + 1 == two[1]), "{records:?}");
+        assert_eq!(boot.all("crash", "registers").count(), told.len());
+        let reset = before.one("charter", "power reboot");
+        assert_eq!((reset.number("resets"), reset.number("limit")), (Ok(number - 1), Ok(3)), "{reset}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::charter::{Charter, GrantKind, Located};
 use crate::problem::{Kind, Problem, Problems};
 
 /// Component names under which only the kernel writes to the log.
-const KERNEL_COMPONENTS: [&str; 4] = ["charter", "clock", "dma", "kernel"];
+const KERNEL_COMPONENTS: [&str; 5] = ["charter", "clock", "crash", "dma", "kernel"];
 
 pub fn check(charter: &Charter, problems: &Problems) {
     for region in &charter.regions {

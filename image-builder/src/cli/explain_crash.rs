@@ -14,7 +14,8 @@ use super::{Answer, Fault};
     image-builder explain-crash serial.log build/charter.img\n  \
     image-builder explain-crash serial.log charter.vhd --format json | jq '.[0].frames[0].places'\n\n\
     Needs nothing but the two files. The log's lines `kernel: task stopped` tell of crashes, its first line of a boot tells\n\
-    which image that was; names and lines lie in the image, beside the EFI file. Answers 1 if the log has no crash.")]
+    which image that was; a line `crash: previous boot` tells both. Names and lines lie in the image, beside the EFI file.\n\
+    Answers 1 if the log has no crash.")]
 pub struct ExplainCrash {
     /// A serial log, or a piece of one
     log: PathBuf,

@@ -4,13 +4,15 @@ use serde::Serialize;
 
 /// What begins the line of a crash.
 const STOPPED: &str = "kernel: task stopped ";
+/// What begins the line in which a boot tells of a crash in one before it.
+const PREVIOUS: &str = "crash: previous boot ";
 /// What begins the first line of a boot.
 const STARTING: &str = "charter: starting ";
 
 /// The line of a task that stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Crash {
-    /// The package of the boot that it is in, if the log has its first line.
+    /// The package of the boot that it was in, if the log has its first line or tells of it in a later boot.
     pub package: Option<u32>,
     /// Which task.
     pub task: String,
@@ -41,7 +43,7 @@ pub struct LineError {
     text: String,
 }
 
-/// Every crash, in the order of the log.
+/// Every crash, in the order of the log; where a later boot tells of one again, once.
 ///
 /// # Errors
 /// If a line that begins as a crash's is not one.
@@ -52,11 +54,18 @@ pub fn crashes(log: &str) -> Result<Vec<Crash>, LineError> {
         if let Some(rest) = event(line, STARTING) {
             package = fields(rest).and_then(|fields| fields.into_iter().find(|(key, _)| key == "package"));
         }
-        let Some(rest) = event(line, STOPPED) else { continue };
+        let (rest, is_again) = match (event(line, STOPPED), event(line, PREVIOUS)) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => continue,
+        };
         let error = |what: String| LineError { line: index + 1, what, text: line.trim_end().to_owned() };
         let package = package.as_ref().and_then(|(_, value)| number(value)).and_then(|value| value.try_into().ok());
         let fields = fields(rest).ok_or_else(|| error("a value that does not end".into()))?;
-        crashes.push(crash(package, fields).map_err(|key| error(format!("no {key}, or none that can be read,")))?);
+        let crash = crash(package, fields).map_err(|key| error(format!("no {key}, or none that can be read,")))?;
+        if !is_again || !crashes.contains(&crash) {
+            crashes.push(crash);
+        }
     }
     Ok(crashes)
 }
@@ -88,6 +97,12 @@ fn crash(package: Option<u32>, fields: Vec<(String, String)>) -> Result<Crash, &
             "instruction" => Some(("instruction", read(&value, &mut crash.instruction))),
             "stack" => Some(("stack", read(&value, &mut crash.stack))),
             "frame" => Some(("frame", read(&value, &mut crash.frame))),
+            // Of the record that a later boot tells.
+            "package" => {
+                crash.package = number(&value).and_then(|value| value.try_into().ok());
+                None
+            }
+            "record" | "boot" | "time_us" => None,
             "generation" => {
                 crash.generation = value.parse().ok();
                 None
@@ -180,6 +195,18 @@ mod tests {
         let torn = crashes(&format!("x\n{}", &LINE[..LINE.len() - 30])).unwrap_err().to_string();
         assert!(torn.starts_with("line 2 of the log: no backtrace, or none that can be read, in `kernel: "), "{torn}");
         assert_eq!(crashes("charter: boot complete tasks=5\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_crash_that_the_next_boot_tells_again_is_one_and_alone_it_is_known_as_well() {
+        let again = LINE
+            .replace("kernel: task stopped ", "crash: previous boot record=1 boot=3 package=0x0000abcd time_us=12 ");
+        let next = format!("charter: starting system=a version=2 tasks=5 package=0x12\n{again}\n");
+        let both = format!("charter: starting system=a version=1 tasks=5 package=0x0000abcd\n{LINE}\n{next}");
+        assert_eq!(crashes(&both).unwrap().len(), 1);
+        let [alone] = &crashes(&next).unwrap()[..] else { panic!("one crash") };
+        assert_eq!((alone.package, alone.words.len(), alone.details.len()), (Some(0xabcd), 2, 3));
+        assert_eq!(*alone, crashes(&both).unwrap()[0]);
     }
 
     #[test]

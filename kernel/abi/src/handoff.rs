@@ -80,6 +80,9 @@ pub struct Handoff {
     /// The machine's evidence ([`crate::evidence`]): [`EVIDENCE_BYTES`](crate::evidence::EVIDENCE_BYTES) bytes of whole
     /// pages, not among `memory`.
     pub evidence: u64,
+    /// The memory that outlives a reset ([`crate::crash::memory`]), as it was found; 0 if firmware gave it at none of the
+    /// places. Not among `memory`.
+    pub crash_memory: u64,
     /// Bytes of memory that the application, what it has allocated and firmware's memory map lie in: it is never free.
     pub loader_bytes: u64,
     /// Time-stamp counter when the application was entered.

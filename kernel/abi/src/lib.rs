@@ -8,11 +8,13 @@
 //! - [`direct`]: what a task learns of a device that it drives directly.
 //! - [`evidence`]: what the machine tells of itself, as the UEFI application collected it.
 //! - [`inspect`]: what the kernel tells of the system, to tasks that may ask.
+//! - [`crash`]: what is kept of a task that stopped, and how it lies in the memory that outlives a reset.
 //! - [`supervision`]: what a supervisor tells the kernel to do with a task that has stopped, and when.
 //! - [`handoff`]: what the UEFI application passes to the kernel, and the kernel's own layout.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod crash;
 pub mod direct;
 pub mod evidence;
 pub mod faults;

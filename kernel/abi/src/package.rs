@@ -467,7 +467,7 @@ fn word(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
 }
 
 /// CRC-32 as in IEEE 802.3. Its table is 1 KiB: larger ones are faster, and no package is large enough for that.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     const CRC: crc::Crc<u32, crc::Table<1>> = crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
     CRC.checksum(bytes)
 }

@@ -22,6 +22,9 @@ pub enum Order {
     /// Restart it no more: whoever waits for the end of the boot waits for it no longer. It must have stopped. A later
     /// restart takes it back.
     GiveUp = 3,
+    /// Nothing: only give the newest record that is kept of how it stopped, in this boot or one before
+    /// ([`crate::crash::Record`]).
+    Record = 4,
 }
 
 impl Order {
@@ -32,6 +35,7 @@ impl Order {
             1 => Self::Restart,
             2 => Self::Stop,
             3 => Self::GiveUp,
+            4 => Self::Record,
             _ => return None,
         })
     }
@@ -165,7 +169,7 @@ mod tests {
             assert!(Progress::new(code).is_none_or(|progress| progress as u64 == code));
             assert!(Ending::new(code).is_none_or(|ending| ending as u64 == code));
         }
-        assert_eq!(Order::new(4), None);
+        assert_eq!(Order::new(5), None);
         assert_eq!(Progress::new(5), None);
         assert_eq!(Ending::new(3), None);
     }

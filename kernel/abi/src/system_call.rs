@@ -107,7 +107,8 @@ pub enum Number {
     /// Watches over a task, see [`crate::supervision`]. `rdi` = supervise handle, `rsi` = an
     /// [`Order`](crate::supervision::Order).
     /// → `rdi` = a [`Progress`](crate::supervision::Progress), words: see
-    /// [`Supervised`](crate::supervision::Supervised), `rsi` = bytes of the task's name at the start of the IPC buffer.
+    /// [`Supervised`](crate::supervision::Supervised), `rsi` = bytes at the start of the IPC buffer: the task's name, or
+    /// where a record was asked for that in postcard, 0 if none is kept.
     /// Errors: denied (handle), invalid (no such order, or the task is not in a state for it).
     Supervise = 20,
     /// Stops a task. `rdi` = kill handle, `rsi` = an [`Ending`](crate::supervision::Ending).

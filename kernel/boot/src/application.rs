@@ -8,6 +8,7 @@ use core::fmt::Write;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use abi::crash::memory as crash;
 use abi::evidence::EVIDENCE_BYTES;
 use abi::handoff::{
     BOOT_STACK_TOP, HANDOFF, HANDOFF_MAGIC, Handoff, KERNEL_SECTION, MEMORY_RANGES_MAX, MemoryRange, PACKAGE_BYTES_MAX,
@@ -88,6 +89,7 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
     if let Some(missing) = processor::missing() {
         return Err(Refusal::Processor(missing));
     }
+    let crash_memory = crash_memory();
     let image = Image::find()?;
     let package = image.section(PACKAGE_SECTION).map_err(Refusal::NoPackage)?;
     let package_bytes = package::length(package)?;
@@ -123,6 +125,7 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
         acpi_root: tables_of_firmware.acpi_root,
         smbios_entry: tables_of_firmware.smbios_entry,
         evidence: evidence_physical,
+        crash_memory,
         loader_bytes: 0,
         entry_time,
         exit_time: 0,
@@ -223,6 +226,16 @@ impl Memory {
             })
         }
     }
+}
+
+/// Takes the memory in which crashes outlive a reset, first of all, so that it is where it was at the boot before; 0 if
+/// firmware uses each of the places. What lies there stays.
+fn crash_memory() -> u64 {
+    let take = |place: &u64| {
+        let kind = AllocateType::Address(*place);
+        uefi::boot::allocate_pages(kind, MemoryType::LOADER_DATA, crash::BYTES.div_ceil(PAGE)).ok()
+    };
+    crash::PLACES.iter().find_map(take).map_or(0, |start| start.as_ptr() as u64)
 }
 
 /// The address of the first of these configuration tables that firmware has, else 0.

@@ -2,7 +2,7 @@
 //!
 //! - [`stubs`]: the instructions at each entry: registers into the task's record, the kernel's stack, a call.
 //! - [`descriptors`]: segments, the task-state segment and the interrupt table that lead there.
-//! - [`exceptions`]: what a task's fault is called in the log.
+//! - [`exceptions`]: which exception was what fault of a task.
 //! - this module: takes the one mutable reference to the kernel at each entry, hands over to safe code, and leaves
 //!   again to whichever task is current then, or idles.
 //!
@@ -216,7 +216,7 @@ mod running {
             }
             _ => panic!(
                 "{} in the kernel at {:#x}, error {:#x}, address {:#x}",
-                exceptions::name(vector),
+                abi::crash::exception(vector),
                 registers.rip,
                 registers.error_code,
                 fault_address()
@@ -231,9 +231,9 @@ mod running {
     fn stop_for_exception(kernel: &mut Kernel, current: TaskId) {
         let cause = {
             let task = kernel.objects.task(current);
-            exceptions::Cause::new(&task.registers, fault_address(), task.stack_bottom)
+            exceptions::cause(&task.registers, fault_address(), task.stack_bottom)
         };
-        crash::report(kernel, current, format_args!("{cause}"));
+        crash::report(kernel, current, cause);
         kernel.stop(current, Death::Fault);
     }
 

@@ -13,13 +13,15 @@ pub mod heartbeat;
 pub mod image;
 
 use abi::Error;
-use abi::package::{Capability, TASKS_MAX};
+use abi::crash::Cause;
+use abi::package::{Capability, PowerAction, TASKS_MAX};
 use abi::supervision::{Order, Progress, Supervised};
 use abi::system_call::NO_DEADLINE;
 use heartbeat::Heartbeat;
 use image::Image;
 
 use crate::crash;
+use crate::crash::kept::{RESETS_MAX, Verdict};
 use crate::devices::State as DeviceState;
 use crate::log;
 use crate::objects::TaskId;
@@ -162,13 +164,35 @@ impl Kernel {
         held.iter().any(|capability| matches!(capability, Some(Capability::Supervise { .. })))
     }
 
-    /// A supervisor has stopped, and nobody is left to restart what it watched over: the machine begins anew.
+    /// A supervisor has stopped, and nobody is left to restart what it watched over: the machine begins anew. Unless it
+    /// did again and again: then it is of no use, and the machine is switched off.
     fn end_unsupervised(&mut self, id: TaskId) {
+        let now = self.now();
         let Some(machine) = &self.machine else { return };
-        let method = machine.power.reset_method();
+        let verdict = self.crashes.supervisor_stopped(now);
+        let (reset, off) = (machine.power.reset_method(), machine.power.off_method().unwrap_or("none"));
         let name = &self.objects.task(id).name;
-        log!("charter", "power reboot task={name} method={method} reason=supervisor-stopped");
-        crate::system_call::end_machine(self, abi::package::PowerAction::Reboot)
+        let action = match verdict {
+            Verdict::Reset => {
+                log!("charter", "power reboot task={name} method={reset} reason=supervisor-stopped resets=unknown");
+                PowerAction::Reboot
+            }
+            Verdict::CountedReset(count) => {
+                log!(
+                    "charter",
+                    "power reboot task={name} method={reset} reason=supervisor-stopped resets={count} limit={RESETS_MAX}"
+                );
+                PowerAction::Reboot
+            }
+            Verdict::Off(count) => {
+                log!(
+                    "charter",
+                    "power off task={name} method={off} reason=supervisor-stops-at-every-boot resets={count}"
+                );
+                PowerAction::Off
+            }
+        };
+        crate::system_call::end_machine(self, action)
     }
 
     /// What a supervisor is told of a task.
@@ -201,9 +225,9 @@ impl Kernel {
     /// Invalid if the task is not in a state for it.
     pub fn supervise(&mut self, id: TaskId, order: Order) -> Result<Progress, Error> {
         match (order, self.progress(id)) {
-            (Order::Look, progress) => Ok(progress),
+            (Order::Look | Order::Record, progress) => Ok(progress),
             (Order::Stop, Progress::Runs) => {
-                self.tell_stopped(id, "killed");
+                self.tell_stopped(id, |by| Cause::Killed { by });
                 self.stop(id, Death::Kill);
                 Ok(self.progress(id))
             }
@@ -220,9 +244,9 @@ impl Kernel {
     }
 
     /// Says in the log that the task which runs now stops one, and why.
-    pub fn tell_stopped(&mut self, id: TaskId, cause: &str) {
+    pub fn tell_stopped(&mut self, id: TaskId, cause: fn(Name) -> Cause) {
         let by = self.objects.current().map_or_else(Name::new, |by| self.objects.task(by).name.clone());
-        crash::report(self, id, format_args!("cause={cause} by={by} address=none"));
+        crash::report(self, id, cause(by));
     }
 
     /// Makes the next pages of a task new; the task runs when all are.
@@ -296,7 +320,7 @@ impl Kernel {
             let watch = &mut self.supervision.watches[id.index()];
             if watch.heartbeat.is_silent(now, task.started == Started::Unknown) {
                 let period = watch.heartbeat.period() / 1_000_000;
-                crash::report(self, id, format_args!("cause=no-heartbeat period_ms={period} address=none"));
+                crash::report(self, id, Cause::NoHeartbeat { period });
                 self.stop(id, Death::Silence);
             }
             if let Some(next) = self.supervision.watches[id.index()].heartbeat.next_look() {

@@ -13,6 +13,7 @@ mod supervise;
 pub(crate) use power::end as end_machine;
 
 use abi::Error;
+use abi::crash::Cause;
 use abi::package::Capability;
 use abi::system_call::{MESSAGE_WORDS, NO_HANDLE, Number};
 
@@ -198,8 +199,7 @@ fn ready(kernel: &mut Kernel, current: TaskId, failed: u64) -> Result<Results, E
 
 fn exit(kernel: &mut Kernel, current: TaskId, code: u64, bytes: u64) {
     let reason = log::Text::copy(&kernel.objects.buffer(current)[..], bytes).without_quotes();
-    let cause = format_args!("cause=exit code={code} reason=\"{reason}\" address=none");
-    crash::report(kernel, current, cause);
+    crash::report(kernel, current, Cause::Exit { code, reason: crash::reason(reason) });
     kernel.stop(current, Death::Exit);
 }
 

@@ -25,6 +25,7 @@ pub(super) fn power(kernel: &mut Kernel, current: TaskId, handle: u64, doit: u64
                 action.name(),
                 kernel.objects.task(current).name
             );
+            kernel.crashes.ended_on_purpose();
             end(kernel, action)
         }
         _ => Err(Error::Invalid),
@@ -46,6 +47,7 @@ pub(crate) fn end(kernel: &mut Kernel, action: PowerAction) -> ! {
         }
     };
     kernel.devices.clear_bus_mastering();
+    kernel.crashes.write();
     kernel.drain_log_completely();
     if let Some(machine) = &mut kernel.machine {
         match action {

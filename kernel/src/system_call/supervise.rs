@@ -1,6 +1,7 @@
 //! Watching over tasks, and stopping them.
 
 use abi::Error;
+use abi::crash::Cause;
 use abi::package::Capability;
 use abi::supervision::{Ending, Order};
 
@@ -17,12 +18,16 @@ pub(super) fn supervise(kernel: &mut Kernel, current: TaskId, handle: u64, order
         _ => None,
     };
     let Some(watched) = watched else { return finish(kernel, current, Err(Error::Denied)) };
-    let outcome = Order::new(order).ok_or(Error::Invalid).and_then(|order| kernel.supervise(watched, order));
+    let order = Order::new(order);
+    let outcome = order.ok_or(Error::Invalid).and_then(|order| kernel.supervise(watched, order));
     match outcome {
         Err(error) => finish(kernel, current, Err(error)),
         Ok(progress) => {
             let words = kernel.supervised(watched).to_words();
-            let bytes = put_name(kernel, current, watched);
+            let bytes = match order {
+                Some(Order::Record) => kernel.crashes.newest_of(watched, kernel.objects.buffer(current)) as u64,
+                _ => put_name(kernel, current, watched),
+            };
             finish(kernel, current, Ok([progress as u64, bytes, 0]));
             kernel.objects.task_mut(current).registers.set_words(words);
         }
@@ -51,11 +56,11 @@ pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, ending: u6
     match ending {
         Ending::Look => {}
         Ending::Kill => {
-            kernel.tell_stopped(victim, "killed");
+            kernel.tell_stopped(victim, |by| Cause::Killed { by });
             kernel.stop(victim, Death::Kill);
         }
         Ending::Report => {
-            kernel.tell_stopped(victim, "reported");
+            kernel.tell_stopped(victim, |by| Cause::Reported { by });
             kernel.stop(victim, Death::Fault);
         }
     }

@@ -19,6 +19,7 @@ pub mod watch;
 use core::fmt;
 
 use task::abi::Error;
+use task::abi::crash::Record;
 use task::abi::supervision::{Order, Progress, Supervised};
 
 /// What a supervisor asks of the kernel; tests have one of their own.
@@ -28,6 +29,8 @@ pub trait Kernel {
     /// # Errors
     /// Invalid if the task is not in a state for it.
     fn order(&mut self, position: usize, order: Order) -> Result<(Progress, Supervised), Error>;
+    /// The newest record of how a watched task stopped, if one is kept.
+    fn record(&mut self, position: usize) -> Option<Record>;
     /// Writes a line to the log.
     fn log(&mut self, line: fmt::Arguments<'_>);
 }

@@ -10,6 +10,7 @@ use supervisor::policy::Policy;
 use supervisor::supervisor::{Reboot, Supervisor, Watched};
 use supervisor::watch::Watch;
 use task::abi::Error;
+use task::abi::crash::Record;
 use task::abi::start::GRANTS_MAX;
 use task::abi::supervision::{Order, Progress, Supervised};
 use task::{Deadline, Environment, Instant, Log, Started, Stop, Supervise, log};
@@ -19,7 +20,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(16_584);
+task::stack!(16_624);
 
 /// The kernel's calls.
 struct Calls {
@@ -30,6 +31,10 @@ struct Calls {
 impl Kernel for Calls {
     fn order(&mut self, position: usize, order: Order) -> Result<(Progress, Supervised), Error> {
         self.watched.get(position).ok_or(Error::Invalid)?.order(order)
+    }
+
+    fn record(&mut self, position: usize) -> Option<Record> {
+        self.watched.get(position)?.record().ok().flatten()
     }
 
     fn log(&mut self, line: fmt::Arguments<'_>) {

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use task::Name;
+use task::abi::crash::Record;
 use task::abi::supervision::{GiveUp, Order, Progress, Supervised};
 
 use crate::Kernel;
@@ -134,8 +135,7 @@ impl Watch {
                 None
             }
             Decision::GiveUp(GiveUp::RestartDependants) => {
-                kernel
-                    .log(format_args!("gave up task={} cause={cause} reason=limit then=restart-dependants", self.name));
+                self.tell_given_up(kernel, position, cause, "limit", GiveUp::RestartDependants);
                 self.phase = Phase::Restarting(cause);
                 Some(Step::RestartDependants)
             }
@@ -148,10 +148,22 @@ impl Watch {
     }
 
     fn give_up(&mut self, kernel: &mut impl Kernel, position: usize, cause: Cause, reason: &str, then: GiveUp) {
-        kernel.log(format_args!("gave up task={} cause={cause} reason={reason} then={}", self.name, then.name()));
+        self.tell_given_up(kernel, position, cause, reason, then);
         self.phase = Phase::GivenUp;
         // It has stopped, so the kernel takes the order.
         let _ = kernel.order(position, Order::GiveUp);
+    }
+
+    /// With what is kept of its last stop, so that the record and the place in the program are found.
+    fn tell_given_up(&self, kernel: &mut impl Kernel, position: usize, cause: Cause, reason: &str, then: GiveUp) {
+        let (name, then) = (&self.name, then.name());
+        match kernel.record(position) {
+            None => kernel.log(format_args!("gave up task={name} cause={cause} reason={reason} then={then}")),
+            Some(Record { sequence, registers, .. }) => kernel.log(format_args!(
+                "gave up task={name} cause={cause} reason={reason} then={then} record={sequence} instruction={:#x}",
+                registers.rip
+            )),
+        }
     }
 
     /// Takes steps of the restart, as many as there are without waiting.

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use abi::crash::Record;
+use abi::crash::memory::SLOT_BYTES;
 use abi::package::NAME_BYTES_MAX;
 use abi::supervision::{Ending, Order, Progress, Restart, Supervised};
 use abi::system_call::Number;
@@ -35,6 +37,23 @@ impl Supervise {
         // No kernel answers another code.
         let progress = Progress::new(after.arguments[0]).ok_or(abi::Error::Invalid)?;
         Ok((progress, Supervised::from_words(after.words)))
+    }
+
+    /// The newest record that is kept of how it stopped, in this boot or one before; `None` if there is none.
+    ///
+    /// # Errors
+    /// None of a kernel that keeps to [`abi::crash`]; invalid if its record is not one.
+    pub fn record(&self) -> Result<Option<Record>, abi::Error> {
+        let order = [self.handle.into(), Order::Record as u64, 0, 0];
+        let after = system_call(Frame::new(Number::Supervise, order)).result()?;
+        let mut bytes = [0; SLOT_BYTES];
+        let length = usize::try_from(after.arguments[1]).unwrap_or(usize::MAX);
+        let bytes = bytes.get_mut(..length).ok_or(abi::Error::Invalid)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        buffer::read_into(bytes);
+        postcard::from_bytes(bytes).map(Some).map_err(|_| abi::Error::Invalid)
     }
 
     /// The task's name.
@@ -186,6 +205,29 @@ mod tests {
             assert_eq!((Kill { handle: 1 }.kill(), alive()), (Ok(()), Some(Duration::from_nanos(5))));
             assert_eq!(Kill { handle: 1 }.report(), Err(abi::Error::DeadPeer));
         });
+    }
+
+    #[test]
+    fn a_record_comes_whole_or_not_at_all() {
+        let record = Record { sequence: 7, time: 9, ..Record::EMPTY };
+        let ask = |length: u64, record: &Record| {
+            let bytes = postcard::to_stdvec(record).unwrap();
+            let kernel = move |frame: &mut Frame, buffer: &mut [u8]| {
+                assert_eq!(frame.arguments[..2], [4, Order::Record as u64]);
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                frame.arguments = [0, length.min(bytes.len() as u64 + 8000), 0, 0];
+            };
+            let restart = Restart { limit: 0, within: 1, back_off: 1, give_up: GiveUp::Degrade };
+            let mut told = Ok(None);
+            host::with(kernel, || told = Supervise { handle: 4, task: 1, restart, dependants: 0 }.record());
+            told
+        };
+        let length = postcard::to_stdvec(&record).unwrap().len() as u64;
+        assert_eq!(ask(length, &record), Ok(Some(record.clone())));
+        assert_eq!(ask(0, &record), Ok(None));
+        for wrong in [1, length - 1, u64::MAX] {
+            assert_eq!(ask(wrong, &record), Err(abi::Error::Invalid), "{wrong}");
+        }
     }
 
     #[test]

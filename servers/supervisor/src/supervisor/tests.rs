@@ -6,6 +6,7 @@ use std::format;
 use std::string::String;
 use std::vec::Vec as List;
 use task::abi::Error;
+use task::abi::crash::{Record, Registers};
 use task::abi::supervision::{GiveUp, Progress, Restart, Supervised};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -24,13 +25,15 @@ struct Task {
 struct Model {
     tasks: List<Task>,
     lines: List<String>,
+    /// Of the first tasks.
+    records: List<Record>,
 }
 
 impl Model {
     fn new(count: usize) -> Self {
         let counts = Supervised { generation: 1, ..Supervised::default() };
         let task = Task { progress: Progress::Runs, counts, obstacles: List::new(), given_up: false };
-        Self { tasks: std::vec![task; count], lines: List::new() }
+        Self { tasks: std::vec![task; count], lines: List::new(), records: List::new() }
     }
 
     fn fail(&mut self, task: usize, count: impl FnOnce(&mut Supervised) -> &mut u64) {
@@ -47,7 +50,7 @@ impl Kernel for Model {
     fn order(&mut self, position: usize, order: Order) -> Result<(Progress, Supervised), Error> {
         let task = &mut self.tasks[position];
         match (order, task.progress) {
-            (Order::Look, _) => {}
+            (Order::Look | Order::Record, _) => {}
             (Order::Restart | Order::GiveUp, Progress::Runs) => return Err(Error::Invalid),
             (Order::Stop, Progress::Runs) => {
                 task.counts.kills += 1;
@@ -64,6 +67,10 @@ impl Kernel for Model {
             },
         }
         Ok((task.progress, task.counts))
+    }
+
+    fn record(&mut self, position: usize) -> Option<Record> {
+        self.records.get(position).cloned()
     }
 
     fn log(&mut self, line: fmt::Arguments<'_>) {
@@ -84,6 +91,19 @@ fn supervisor(policies: &[Restart]) -> Supervisor {
 
 fn policy(limit: u8, give_up: GiveUp) -> Restart {
     Restart { limit, within: 1000, back_off: 10, give_up }
+}
+
+#[test]
+fn whoever_is_given_up_is_told_of_with_the_record_of_how_it_stopped() {
+    let mut model = Model::new(2);
+    let registers = Registers { rip: 0x40_c0f2, ..Registers::ZERO };
+    model.records = [Record { sequence: 9, registers, ..Record::EMPTY }].into();
+    let mut supervisor = supervisor(&[policy(0, GiveUp::Degrade); 2]);
+    model.fault(0);
+    model.fault(1);
+    assert_eq!(supervisor.step(&mut model, 0), Ok(None));
+    let given_up = |task| format!("gave up task=task{task} cause=fault reason=never-restarted then=degrade");
+    assert_eq!(model.lines, [format!("{} record=9 instruction=0x40c0f2", given_up(0)), given_up(1)]);
 }
 
 #[test]
