@@ -4,6 +4,7 @@
 //! | question | module |
 //! |---|---|
 //! | what does the log say of crashes, and of which image? | [`log`] |
+//! | what does a copy of the machine's memory say of them? | [`log_of`] |
 //! | which of the words on the stack are return addresses? | `unwind` |
 //! | what function, file and line is an address of? | `resolve` |
 //!
@@ -11,6 +12,7 @@
 //! image's [symbols](crate::symbols) tell which of them matter.
 
 pub mod log;
+mod memory;
 mod resolve;
 mod unwind;
 
@@ -23,6 +25,7 @@ use serde::Serialize;
 use crate::inspect::{self, EfiFile, InspectError};
 use crate::symbols::{self, Symbols, SymbolsError};
 use log::Crash;
+pub use memory::log_of;
 use resolve::Resolver;
 
 /// Why a crash cannot be explained.

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use abi::crash::memory::RECORDS;
 use qemu::firmware::Style;
 use qemu::harness::{Bench, Log, System, bare_machine, root};
 use qemu::machine::{BootBus, BootDisk};
@@ -92,73 +91,6 @@ fn a_supervisor_that_fails_ends_in_a_reset_that_says_why() {
     ends_with_reset(&text, "stack-overflow");
 }
 
-/// A log cut at each first line of a boot.
-fn boots(log: &Log) -> Vec<Log> {
-    let mut boots: Vec<Vec<String>> = Vec::new();
-    for line in log.lines() {
-        if line.contains("charter: starting ") {
-            boots.push(Vec::new());
-        }
-        boots.extend(boots.is_empty().then(Vec::new));
-        boots.last_mut().expect("there is one").push(line.clone());
-    }
-    boots.into_iter().map(Log::new).filter(|boot| boot.all("charter", "starting").count() == 1).collect()
-}
-
-/// What the line of a previous boot's crash tells more than that boot told.
-const OF_THE_RECORD: [&str; 4] = ["record", "boot", "package", "time_us"];
-
-/// Each boot tells of the crashes of the one before, as that one told them, and of no other; the machine is reset three
-/// times and then switched off, because it would go on like this for ever.
-#[test]
-fn a_supervisor_that_fails_at_every_boot_is_told_of_at_the_next_and_ends_with_the_machine_switched_off() {
-    let text = charter().replacen(
-        "program = \"supervisor\"",
-        "program = \"mortal\"\nsettings = { end = \"fault\", after_milliseconds = \"300\" }",
-        1,
-    );
-    let bench = Bench::from_text(&text);
-    let mut machine = bare_machine(Style::Any);
-    machine.boot_disk = Some(BootDisk { path: bench.image().to_owned(), bus: BootBus::Ide });
-    machine.further = ["-action", "reboot=reset"].map(Into::into).into();
-    let mut system = bench.boot(&machine);
-    let last = system.expect("charter", "power off");
-    assert_eq!(
-        (last.get("task"), last.get("reason"), last.number("resets")),
-        (Some("supervisor"), Some("supervisor-stops-at-every-boot"), Ok(3)),
-        "{last}"
-    );
-    let (status, log) = system.wait_for_end();
-    assert!(status.success(), "{status}");
-
-    let boots = boots(&log);
-    assert_eq!(boots.len(), 4);
-    for (index, boot) in boots.iter().enumerate() {
-        let memory = boot.one("crash", "memory");
-        let number = index as u64 + 1;
-        assert_eq!((memory.number("boot"), memory.number("resets")), (Ok(number), Ok(number - 1)), "{memory}");
-        let told: Vec<_> = boot.all("crash", "previous boot").collect();
-        let Some(before) = index.checked_sub(1).map(|index| &boots[index]) else {
-            assert!(told.is_empty(), "what power-on left is believed: {told:?}");
-            continue;
-        };
-        let stopped: Vec<_> = before.all("kernel", "task stopped").collect();
-        assert!(stopped.last().is_some_and(|line| line.get("task") == Some("supervisor")), "{stopped:?}");
-        assert_eq!(told.len(), stopped.len().min(RECORDS));
-        let package = before.one("charter", "starting").get("package");
-        for (told, stopped) in told.iter().zip(&stopped[stopped.len() - told.len()..]) {
-            assert_eq!((told.number("boot"), told.get("package")), (Ok(number - 1), package), "{told}");
-            let fields = told.fields.iter().filter(|(key, _)| !OF_THE_RECORD.contains(&key.as_str()));
-            assert_eq!(fields.collect::<Vec<_>>(), stopped.fields.iter().collect::<Vec<_>>());
-        }
-        let records: Vec<_> = told.iter().map(|line| line.number("record").unwrap()).collect();
-        assert!(records.is_sorted() && records.windows(2).all(|two| two[0] + 1 == two[1]), "{records:?}");
-        assert_eq!(boot.all("crash", "registers").count(), told.len());
-        let reset = before.one("charter", "power reboot");
-        assert_eq!((reset.number("resets"), reset.number("limit")), (Ok(number - 1), Ok(3)), "{reset}");
-    }
-}
-
 #[test]
 fn a_task_that_the_machine_cannot_be_without_ends_in_a_reset_that_says_why() {
     let text = charter().replace(
@@ -213,4 +145,44 @@ fn a_killed_driver_comes_back_unless_its_device_does_not_stop() {
     );
     let log = system.end();
     assert_eq!(about(&log, "supervisor", "restarted", "nvme").len(), 2);
+}
+
+/// A driver that dies again and again is given up only after everything that depends on it has begun anew with it, once:
+/// the block server, which calls it, and the block server's clients.
+#[test]
+fn whoever_depends_on_a_task_that_fails_too_often_is_restarted_with_it_once() {
+    let dying = fs::read_to_string(root().join("qemu/tests/charters/dying.toml")).unwrap();
+    let supervisor = r#"
+[tasks.supervisor]
+program = "supervisor"
+priority = 50
+stack = "32 KiB"
+[tasks.supervisor.grants]
+nvme = { supervise = "nvme", limit = 1, back_off = "1 ms", give_up = "restart-dependants" }
+block = { supervise = "block" }
+one = { supervise = "one" }
+log = { log = "supervisor" }
+"#;
+    let bench = Bench::from_text(&(dying.replace(r#"die = "never""#, r#"die = "mid-call""#) + supervisor));
+    let mut system = bench.boot(&bench.machine([]));
+    let given_up = |line: &Event| line.is("supervisor", "gave up") && line.get("then") == Some("degrade");
+    let last = system.expect_where("the driver is given up", given_up);
+    assert_eq!((last.get("task"), last.get("cause"), last.get("reason")), (Some("nvme"), Some("exit"), Some("limit")));
+    let log = system.end();
+
+    let all: Vec<_> = log.all("supervisor", "gave up").map(|line| line.get("then")).collect();
+    assert_eq!(all, [Some("restart-dependants"), Some("degrade")]);
+    let generations = |task| {
+        let restarted = about(&log, "supervisor", "restarted", task);
+        let told = restarted.iter().map(|line| (line.number("generation").unwrap(), line.get("cause").unwrap()));
+        told.map(|(generation, cause)| (generation, cause.to_owned())).collect::<Vec<_>>()
+    };
+    let exit = |generation| (generation, "exit".to_owned());
+    assert_eq!(generations("nvme"), [exit(2), exit(3), exit(4)], "once, with its dependants, and once more");
+    for task in ["block", "one"] {
+        assert_eq!(generations(task), [(2, "killed".to_owned())], "{task}");
+        let stopped = about(&log, "kernel", "task stopped", task);
+        assert_eq!((stopped.len(), stopped[0].get("by")), (1, Some("supervisor")), "{task}");
+    }
+    assert!(about(&log, "kernel", "task stopped", "two").is_empty(), "nobody watches over it");
 }

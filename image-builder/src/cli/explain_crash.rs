@@ -12,12 +12,13 @@ use super::{Answer, Fault};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     image-builder explain-crash serial.log build/charter.img\n  \
-    image-builder explain-crash serial.log charter.vhd --format json | jq '.[0].frames[0].places'\n\n\
+    image-builder explain-crash serial.log charter.vhd --format json | jq '.[0].frames[0].places'\n  \
+    image-builder explain-crash memory.dump charter.vhd\n\n\
     Needs nothing but the two files. The log's lines `kernel: task stopped` tell of crashes, its first line of a boot tells\n\
-    which image that was; a line `crash: previous boot` tells both. Names and lines lie in the image, beside the EFI file.\n\
-    Answers 1 if the log has no crash.")]
+    which image that was; a line `crash: previous boot` tells both, and so does a copy of the machine's memory.\n\
+    Names and lines lie in the image, beside the EFI file. Answers 1 if the log has no crash.")]
 pub struct ExplainCrash {
-    /// A serial log, or a piece of one
+    /// A serial log, or a piece of one; or a copy of the machine's memory, whole or in part
     log: PathBuf,
     /// The image that it is of: a raw image or a VHD
     image: PathBuf,
@@ -29,7 +30,7 @@ pub struct ExplainCrash {
 impl ExplainCrash {
     pub fn run(self) -> Result<Answer, Fault> {
         let log = inputs::read(&self.log)?;
-        let explained = match explain::explain(&String::from_utf8_lossy(&log), &inputs::read(&self.image)?) {
+        let explained = match explain::explain(&explain::log_of(&log), &inputs::read(&self.image)?) {
             Err(none @ explain::ExplainError::NoCrash) => {
                 match self.format {
                     Form::Json => report::json(&serde_json::json!([]))?,

@@ -15,7 +15,6 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Record;
 use crate::package::checksum;
 
 /// Bytes of a slot.
@@ -85,17 +84,4 @@ pub fn open<T: DeserializeOwned>(slot: &[u8]) -> Option<T> {
         Ok((value, [])) => Some(value),
         _ => None,
     }
-}
-
-/// Every whole record in a copy of some memory, the oldest first: the memory itself or a dump that it lies in, at a
-/// multiple of [`SLOT_BYTES`].
-pub fn records(memory: &[u8]) -> impl Iterator<Item = Record> {
-    let whole = |slot: &&[u8]| slot.starts_with(&MAGIC);
-    let mut after = 0;
-    core::iter::from_fn(move || {
-        let slots = memory.chunks(SLOT_BYTES).filter(whole).filter_map(open::<Record>);
-        let next = slots.filter(|record| record.sequence > after).min_by_key(|record| record.sequence)?;
-        after = next.sequence;
-        Some(next)
-    })
 }
