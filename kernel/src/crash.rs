@@ -42,7 +42,7 @@ fn scan(
         let first = (address % PAGE_BYTES / 8) as usize;
         let count = (PAGE_WORDS - first).min(words);
         let there = page(address, &mut |page| {
-            each_in(&page[first..first + count], &code, |index, value| {
+            each_in(page.get(first..first + count).unwrap_or_default(), &code, |index, value| {
                 let above = (address + index as u64 * 8 - pointer) as u32;
                 // Beyond the last that has room, none is told.
                 let _ = found.push(StackWord { above, value });

@@ -186,3 +186,45 @@ log = { log = "supervisor" }
     }
     assert!(about(&log, "kernel", "task stopped", "two").is_empty(), "nobody watches over it");
 }
+
+/// The driver of a real controller that does not stop by itself and is of no use any more: it is noticed because it does
+/// not say that it is alive, and whoever reads meanwhile sees a delay.
+#[test]
+fn a_driver_that_hangs_is_noticed_and_its_reader_goes_on_without_an_error() {
+    for fault in ["loop", "wait-for-ever"] {
+        let text = fs::read_to_string(root().join("system.toml")).unwrap();
+        let text = text.replace("heartbeat = \"8 s\"", "heartbeat = \"500 ms\"").replace(
+            "settings = { reads = \"first+1 first+8 middle+64 last+1 first+2048\" }",
+            "settings = { reads = \"first+1 middle+64 last+1\", repeat = \"0\", pause_milliseconds = \"5\" }",
+        );
+        let injector = format!(
+            r#"
+[tasks.injector]
+program = "injector"
+priority = 45
+settings = {{ fault = "{fault}", faults = "1", begin_milliseconds = "300" }}
+[tasks.injector.grants]
+victim = {{ kill = "nvme" }}
+log = {{ log = "injector" }}
+"#
+        );
+        let bench = Bench::with_test_faults(&(text + &injector));
+        let disk = bench.disk("disk.img", 16 << 20);
+        let mut system = bench.boot(&bench.machine([Namespace::file(2, &disk)]));
+        let stopped = system.expect("kernel", "task stopped");
+        assert_eq!((stopped.get("task"), stopped.get("cause")), (Some("nvme"), Some("no-heartbeat")), "{stopped}");
+        let restarted = system.expect_next("supervisor", "restarted");
+        assert_eq!((restarted.get("cause"), restarted.number("generation")), (Some("no-heartbeat"), Ok(2)));
+        (0..6).for_each(|_| drop(system.expect_next("block", "read")));
+        let log = system.end();
+        log.one("kernel", "features test-faults");
+        assert_eq!(log.all("injector", "fault").count(), 1, "{fault}");
+        assert!(log.check_reads(&[(2, &disk)]) > 6, "{fault}: before and after");
+        assert_eq!(
+            log.all("block", "read failed").count() + log.all("block", "disk unavailable").count(),
+            0,
+            "{fault}"
+        );
+        assert_eq!(log.all("kernel", "task stopped").count(), 1, "{fault}");
+    }
+}

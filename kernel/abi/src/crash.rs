@@ -8,6 +8,7 @@
 //! Its bytes are those of postcard, field by field in the order in which they stand here; `tests/vectors/crash.txt` holds
 //! some. A change of them is a new [`memory::MAGIC`], so that no kernel takes another one's records for its own.
 
+mod bytes;
 pub mod memory;
 
 use core::fmt;
@@ -48,9 +49,11 @@ pub struct Record {
     pub cause: Cause,
     /// The number of its last system call, as it was in `rax`; none before the first.
     pub last_call: Option<u64>,
-    /// Its registers.
+    /// Its registers; as bytes, eight each, little-endian, in their order.
     pub registers: Registers,
-    /// Words on its stack that lie in its code, from the lowest place up: those that calls may have left.
+    /// Words on its stack that lie in its code, from the lowest place up: those that calls may have left. As bytes, twelve
+    /// each, little-endian.
+    #[serde(with = "bytes::returns")]
     pub returns: Vec<StackWord, RETURNS_MAX>,
 }
 
@@ -113,7 +116,7 @@ pub enum Access {
 }
 
 /// A task's registers as they were when it stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are the processor's registers")]
 pub struct Registers {
     pub rip: u64,
@@ -137,7 +140,7 @@ pub struct Registers {
 }
 
 /// A word on a task's stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StackWord {
     /// Bytes above the stack pointer.
     pub above: u32,

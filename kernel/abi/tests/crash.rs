@@ -33,7 +33,7 @@ impl Held {
         let digits: String = slot[..used].iter().map(|byte| format!("{byte:02x}")).collect();
         let line = self.0.remove(name).unwrap_or_else(|| panic!("no line `{name} {digits}`"));
         assert_eq!(slot[..used], line, "{name} is now {digits}");
-        assert!(slot[used..].iter().all(|byte| *byte == 0));
+        assert!(slot[used..].iter().all(|byte| *byte == 0xaa));
         assert_eq!(open::<T>(&line).as_ref(), Some(value), "{name}");
     }
 }
@@ -105,6 +105,7 @@ fn records_and_boots_are_the_bytes_that_they_were() {
     held.against("exit", &record(4, Cause::Exit { code: 101, reason }));
     held.against("killed", &record(5, Cause::Killed { by: name("console") }));
     held.against("no-heartbeat", &record(6, Cause::NoHeartbeat { period: 2000 }));
+    held.against("reported", &record(8, Cause::Reported { by: name("block") }));
     let new = Record { last_call: None, returns: heapless::Vec::new(), ..record(7, Cause::Killed { by: name("") }) };
     held.against("without-calls", &new);
     held.against("largest", &largest());
@@ -124,6 +125,7 @@ fn the_line_of_a_record_is_that_of_a_task_that_stopped() {
             "cause=exit code=1 reason=\"no disk\" address=none",
         ),
         (Cause::Killed { by: name("console") }, "cause=killed by=console address=none"),
+        (Cause::Reported { by: name("block") }, "cause=reported by=block address=none"),
         (Cause::NoHeartbeat { period: 200 }, "cause=no-heartbeat period_ms=200 address=none"),
     ] {
         assert_eq!(line(cause), format!("task=nvme generation=3 {told} {rest}"));

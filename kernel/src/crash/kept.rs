@@ -164,14 +164,16 @@ impl Crashes {
         &mut self.record
     }
 
-    /// Writes the record that waits, if one does.
-    pub fn write(&mut self) {
-        if core::mem::take(&mut self.waits) && self.memory.is_some() {
+    /// Writes the record that waits. Returns whether one did.
+    pub fn write(&mut self) -> bool {
+        let waited = core::mem::take(&mut self.waits) && self.memory.is_some();
+        if waited {
             let mut slot = [0; SLOT_BYTES];
             if let Some(used) = memory::seal(&self.record, &mut slot) {
                 self.put(slot_of(self.record.sequence), &slot, used);
             }
         }
+        waited
     }
 
     /// Copies the newest record of a task, in postcard, to the start of `to`. Returns its bytes; 0 if none is kept.

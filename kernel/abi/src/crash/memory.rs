@@ -51,10 +51,9 @@ pub const fn slot_of(sequence: u64) -> usize {
     1 + (sequence.wrapping_sub(1) % RECORDS as u64) as usize
 }
 
-/// Makes a slot of what it is to hold; the rest is zero. Returns the bytes of it that are used, header and all; `None` if
+/// Puts into a slot what it is to hold; the rest stays. Returns the bytes of it that are used, header and all; `None` if
 /// it has no room, which a test shows that no record or [`Boots`] can be too large for.
 pub fn seal(contents: &impl Serialize, slot: &mut [u8; SLOT_BYTES]) -> Option<usize> {
-    slot.fill(0);
     let (header, room) = slot.split_first_chunk_mut::<HEADER_BYTES>()?;
     let bytes = postcard::to_slice(contents, room).ok()?;
     let (length, sum) = (bytes.len(), checksum(bytes));
