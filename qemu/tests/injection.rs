@@ -91,3 +91,13 @@ fn no_product_can_make_faults() {
     assert_eq!(inspection.test_features, ["test-faults"]);
     assert!(inspection.to_string().contains("FOR TESTS ONLY: the kernel has test-faults"));
 }
+
+/// As `injection: class=… SEED=… faults=…` says.
+#[test]
+#[ignore = "one boot of a long run, to look at it"]
+fn one_boot() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(80);
+    let wanted = std::env::var("CLASS").unwrap_or_default();
+    let class = Class::ALL.into_iter().find(|class| class.name() == wanted).expect("CLASS=… names a class");
+    println!("{:?}", injection::boot(class, random::seed(), number("FAULTS")));
+}

@@ -213,10 +213,8 @@ pub fn boot(class: Class, seed: u64, faults: u64) -> Count {
     let bench = Bench::with_test_faults(&(charter(&[stack]) + &injector(class, random.number() >> 1, faults)));
     let disk = bench.disk("disk.img", DISK_BYTES);
     let before = fs::read(&disk).expect("the disk that was just made");
-    // A driver with a changed bit may forget a request for ever, which is counted; the others may not.
-    let limit = if class.is_fail_stop() { LIMIT } else { LIMIT / 2 };
     let machine = bench.machine([Namespace::file(2, &disk)]);
-    let mut system = bench.boot_for(&machine, limit);
+    let mut system = bench.boot_for(&machine, LIMIT);
     let (mut lines, mut still) = (Vec::new(), None);
     let ended = loop {
         let Ok(line) = system.running().next_line("the end of the check") else { break false };

@@ -11,8 +11,8 @@ use task::{Call, CallError, Deadline, Inbox, Kill, abi};
 /// controller may ask for is 127.5 s (NVMe base 2.0, CAP.TO).
 pub const START: Duration = Duration::from_secs(150);
 /// How long it may take to answer afterwards. It never waits for the device before it answers, so this is far more
-/// than it needs.
-const ANSWER: Duration = Duration::from_secs(30);
+/// than it needs; all clients wait as long for one that does not.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long it may take to shut its controller down: a controller may ask for 4295 s (NVMe base 2.0, RTD3E), but power
 /// is cut long before.
 const SHUTDOWN: Duration = Duration::from_secs(300);
