@@ -105,7 +105,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         let failure = failure(said);
         let Some((party, operation)) = self.requests.in_flight(tag) else { return Err(Doubt::UnknownCompletion) };
         // What namespaces have become may be the reason, and is no failure of the driver.
-        let is_known = changed || self.convinced & 1 << party != 0;
+        let is_excused = changed
+            && matches!(said, nvme::Failure::Invalid | nvme::Failure::Unsupported | nvme::Failure::Device { .. });
+        let is_known = is_excused || self.convinced & 1 << party != 0;
         if is_known || !self.driver.may_report() || !is_doubtful(said, operation) {
             return Ok(failure);
         }

@@ -177,6 +177,11 @@ fn what_a_device_says_of_itself_is_believed_and_so_is_what_a_compare_finds() {
     bench.says(nvme::Failure::Invalid);
     assert_eq!(bench.answers(), [(asked, failed(Failure::Invalid))], "the namespaces have changed");
     assert_eq!(bench.reports(), 0);
+    // But nothing that becomes of a namespace makes a client's request one that is not granted.
+    bench.transfer(1, read(0));
+    bench.model.borrow_mut().number = 0;
+    bench.says(nvme::Failure::Denied);
+    assert_eq!((bench.reports(), bench.answers().len()), (1, 0));
 }
 
 #[test]
