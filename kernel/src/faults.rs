@@ -274,7 +274,7 @@ mod tests {
         for first in 0..200 {
             for second in 0..64 {
                 let (mut kernel, victim) = kernel();
-                kernel.objects.task_mut(victim).registers = Registers::at_entry(0x40_0000, STACK_TOP - 8, [1, 2]);
+                kernel.objects.task_mut(victim).registers = Registers::at_entry(0x40_0000, STACK_TOP - 8, [1, 2, 3, 4]);
                 let before = kernel.objects.task(victim).registers;
                 assert_eq!(kernel.inject(victim, Fault::FlipRegister as u64, first, second), Ok([1, 0, 0]));
                 let after = kernel.objects.task(victim).registers;

@@ -62,6 +62,7 @@ mod record {
         use crate::supervision::image::Image;
         use abi::layout::START_INFO;
         use abi::package::Segment;
+        use abi::start::ClockScale;
 
         #[test]
         fn a_task_starts_with_what_the_package_says_and_nothing_else() {
@@ -85,7 +86,7 @@ mod record {
                 .unwrap(),
                 start_info: &[0; 77],
             };
-            let task = record(&packed, Image::new(&packed, &[]).registers(), 0x5000, 0x7000);
+            let task = record(&packed, Image::new(&packed, &[]).registers(ClockScale::default()), 0x5000, 0x7000);
             let registers = task.registers;
             assert_eq!(
                 (registers.rip, registers.rsp % 16, registers.rdi, registers.rsi),
@@ -109,6 +110,7 @@ mod bare {
     use abi::handoff::{BOOT_STACK_TOP, HANDOFF_MAGIC, Handoff, PACKAGE};
     use abi::layout::{IPC_BUFFER_BYTES, PAGE_BYTES};
     use abi::package::{Capability, Device, InspectTopic, Package, REGIONS_MAX, Task as Packed};
+    use abi::start::ClockScale;
     use broker::Region;
     use heapless::Vec;
 
@@ -193,7 +195,7 @@ mod bare {
         for device in package.devices() {
             add_device(&mut memory, kernel, &platform, &device, &regions);
         }
-        add_tasks(&mut memory, kernel, &package, bytes, &regions)?;
+        add_tasks(&mut memory, kernel, &package, bytes, &regions, platform.clock.scale())?;
         let objects = &kernel.objects;
         kernel.crashes.recognise(|name| objects.tasks().find(|(_, task)| task.name == *name).map(|(id, _)| id));
         log!(
@@ -280,6 +282,7 @@ mod bare {
         package: &Package<'_>,
         package_bytes: &[u8],
         regions: &[Region],
+        clock: ClockScale,
     ) -> Result<(), StartError> {
         let count = usize::from(package.contents().tasks);
         let (buffers, buffers_physical) = memory.allocate((count * IPC_BUFFER_BYTES) as u64)?;
@@ -296,7 +299,7 @@ mod bare {
             bind(kernel, id, &task);
             let used = memory.frames.taken() - before + PAGE_BYTES;
             let image = Image::new(&task, package_bytes);
-            kernel.objects.add(id, record::record(&task, image.registers(), address_space, used));
+            kernel.objects.add(id, record::record(&task, image.registers(clock), address_space, used));
             kernel.supervision.watches[index].image = image;
         }
         Ok(())

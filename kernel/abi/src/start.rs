@@ -1,12 +1,34 @@
 //! What a task finds at its entry: who it is and its grants by name.
 //!
 //! The image builder writes it, the kernel maps it read-only at [`START_INFO`](crate::layout::START_INFO) and enters
-//! the task with `rdi` = its address and `rsi` = its length in bytes. Handles are small numbers that mean nothing
+//! the task with `rdi` = its address and `rsi` = its length in bytes; `rdx` and `rcx` are the clock's [`ClockScale`], by
+//! which the task reads the time without a system call. Handles are small numbers that mean nothing
 //! outside this task; addresses are the task's own virtual ones.
 
 use crate::supervision::Restart;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
+
+/// The kernel's clock, as a task reads it from the time-stamp counter: the same time that the system call `Clock` tells.
+/// All zero where there is none to read: then the system call is the only way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockScale {
+    /// The time-stamp counter when the clock began.
+    pub start: u64,
+    /// Nanoseconds a count, as a 32.32 fixed-point number.
+    pub nanoseconds: u64,
+}
+
+impl ClockScale {
+    /// Nanoseconds of the clock at a value of the time-stamp counter; 0 before its start, the largest number where they do
+    /// not fit.
+    #[inline]
+    pub const fn at(&self, counter: u64) -> u64 {
+        let product = counter.saturating_sub(self.start) as u128 * self.nanoseconds as u128;
+        // Of 96 bits above the point, those that are lost must be zero.
+        if product >> 96 != 0 { u64::MAX } else { (product >> 32) as u64 }
+    }
+}
 
 /// Most grants of one task.
 pub const GRANTS_MAX: usize = 32;
@@ -164,4 +186,19 @@ pub struct Client<'a> {
     /// What the charter grants it at this server: a postcard message that the server's protocol defines
     /// (`protocol::block::DiskGrant` at the block server), empty where the server knows no parameters.
     pub parameters: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_read_by_its_scale() {
+        let scale = ClockScale { start: 1000, nanoseconds: 1 << 31 };
+        assert_eq!([0, 1000, 1001, 1002, 3000].map(|counter| scale.at(counter)), [0, 0, 0, 1, 1000]);
+        let fast = ClockScale { start: 0, nanoseconds: 1 << 33 };
+        assert_eq!(fast.at(u64::MAX / 2), u64::MAX - 1);
+        assert_eq!(fast.at(u64::MAX), u64::MAX, "where it does not fit");
+        assert_eq!(ClockScale { start: 0, nanoseconds: u64::MAX }.at(u64::MAX), u64::MAX);
+    }
 }

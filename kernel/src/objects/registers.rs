@@ -47,10 +47,10 @@ pub struct Registers {
 
 impl Registers {
     /// All zero: of no task that may run.
-    pub const ZERO: Self = Self { rflags: 0, cs: 0, ss: 0, ..Self::at_entry(0, 0, [0, 0]) };
+    pub const ZERO: Self = Self { rflags: 0, cs: 0, ss: 0, ..Self::at_entry(0, 0, [0; 4]) };
 
-    /// Everything zero but what a task needs to begin at `entry` with this stack and two arguments.
-    pub const fn at_entry(entry: u64, stack_top: u64, arguments: [u64; 2]) -> Self {
+    /// Everything zero but what a task needs to begin at `entry` with this stack and four arguments.
+    pub const fn at_entry(entry: u64, stack_top: u64, arguments: [u64; 4]) -> Self {
         Self {
             r15: 0,
             r14: 0,
@@ -63,8 +63,8 @@ impl Registers {
             rbp: 0,
             rdi: arguments[0],
             rsi: arguments[1],
-            rdx: 0,
-            rcx: 0,
+            rdx: arguments[2],
+            rcx: arguments[3],
             rbx: 0,
             rax: 0,
             vector: 0,

@@ -7,6 +7,7 @@ use core::fmt;
 
 use super::Mapper;
 use super::apic::{self, LocalApic};
+use abi::start::ClockScale;
 
 pub mod calibration;
 pub mod reference;
@@ -112,7 +113,12 @@ impl Clock {
 
     /// Nanoseconds at a value of the time-stamp counter; 0 before the start.
     pub fn at(&self, counter: u64) -> u64 {
-        scale(counter.saturating_sub(self.start), self.nanoseconds)
+        self.scale().at(counter)
+    }
+
+    /// By which tasks read it themselves.
+    pub fn scale(&self) -> ClockScale {
+        ClockScale { start: self.start, nanoseconds: self.nanoseconds }
     }
 
     /// How long so many counts of the time-stamp counter take, in nanoseconds.

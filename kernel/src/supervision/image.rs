@@ -6,6 +6,7 @@
 use abi::handoff::PACKAGE_BYTES_MAX;
 use abi::layout::{PAGE_BYTES, STACK_TOP, START_INFO};
 use abi::package::{SEGMENTS_MAX, Task as Packed};
+use abi::start::ClockScale;
 
 use crate::objects::registers::Registers;
 
@@ -72,9 +73,10 @@ impl Image {
     }
 
     /// The registers that the task begins with. A function is entered with its stack eight bytes off a multiple of
-    /// sixteen, as if it had been called.
-    pub fn registers(&self) -> Registers {
-        Registers::at_entry(self.entry, STACK_TOP - 8, [START_INFO, self.start_info_bytes])
+    /// sixteen, as if it had been called. `clock` is told to it, so that it reads the time without asking.
+    pub fn registers(&self, clock: ClockScale) -> Registers {
+        let ClockScale { start, nanoseconds } = clock;
+        Registers::at_entry(self.entry, STACK_TOP - 8, [START_INFO, self.start_info_bytes, start, nanoseconds])
     }
 
     /// Every page that only this task uses, but for its IPC buffer.
@@ -132,8 +134,9 @@ mod tests {
         );
         let stack: std::vec::Vec<_> = pages[6..].iter().map(|page| (page.address, page.filled)).collect();
         assert_eq!(stack, [(STACK_TOP - 0x2000, 0), (STACK_TOP - 0x1000, 0)]);
-        let registers = image.registers();
+        let registers = image.registers(ClockScale { start: 5, nanoseconds: 6 });
         assert_eq!((registers.rip, registers.rdi, registers.rsi), (0x40_0010, START_INFO, 77));
+        assert_eq!((registers.rdx, registers.rcx), (5, 6));
         assert_eq!(Image::EMPTY.pages().count(), 0);
     }
 }

@@ -284,8 +284,9 @@ impl Kernel {
         }
         let now = self.now();
         self.serve_devices(now);
+        let clock = self.machine.as_ref().map(|machine| machine.clock.scale()).unwrap_or_default();
         let watch = &mut self.supervision.watches[id.index()];
-        let registers = watch.image.registers();
+        let registers = watch.image.registers(clock);
         if let Some(first) = watch.heartbeat.begin(now) {
             self.look_for_silence_at(first);
         }

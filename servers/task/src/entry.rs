@@ -10,8 +10,8 @@ macro_rules! main {
     ($run:path) => {
         #[cfg(target_os = "none")]
         const _: () = {
-            /// The kernel enters here: `rdi` and `rsi` are start information and its length. The stack is the whole
-            /// of it; functions expect it aligned as by a call.
+            /// The kernel enters here: `rdi` and `rsi` are start information and its length, `rdx` and `rcx` the
+            /// clock's scale. The stack is the whole of it; functions expect it aligned as by a call.
             #[unsafe(naked)]
             #[unsafe(no_mangle)]
             extern "C" fn _start() -> ! {
@@ -24,9 +24,10 @@ macro_rules! main {
                 )
             }
 
-            extern "C" fn enter(address: u64, length: u64) -> ! {
+            extern "C" fn enter(address: u64, length: u64, start: u64, nanoseconds: u64) -> ! {
+                let clock = $crate::abi::start::ClockScale { start, nanoseconds };
                 // SAFETY: only `_start` calls this, with what the kernel passed, once.
-                unsafe { $crate::entry::enter(address, length, $run) }
+                unsafe { $crate::entry::enter(address, length, clock, $run) }
             }
         };
 
@@ -44,7 +45,13 @@ macro_rules! main {
 /// `address` and `length` are the start information that the kernel has mapped for this task: readable for ever,
 /// written by nobody.
 #[cfg(target_os = "none")]
-pub unsafe fn enter<T>(address: u64, length: u64, run: fn(crate::Environment) -> Result<T, crate::Stop>) -> ! {
+pub unsafe fn enter<T>(
+    address: u64,
+    length: u64,
+    clock: abi::start::ClockScale,
+    run: fn(crate::Environment) -> Result<T, crate::Stop>,
+) -> ! {
+    crate::time::set_scale(clock);
     let start = core::ptr::with_exposed_provenance::<u8>(address as usize);
     // SAFETY: the caller says so.
     let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(start, length as usize) };
