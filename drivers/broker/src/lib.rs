@@ -57,10 +57,23 @@ pub trait Device {
     /// Reads a little-endian word of hidden memory that the device may write meanwhile. What is read afterwards is at
     /// least as new.
     fn hidden_u32(&mut self, offset: u32) -> u32;
+    /// Reads a little-endian word of eight bytes, on a multiple of eight, likewise: its upper half first, or all at once.
+    fn hidden_u64(&mut self, offset: u32) -> u64 {
+        let upper = self.hidden_u32(offset.saturating_add(4));
+        u64::from(upper) << 32 | u64::from(self.hidden_u32(offset))
+    }
     /// Copies hidden memory out.
     fn read_hidden(&mut self, offset: u32, to: &mut [u8]);
     /// Copies bytes into hidden memory.
     fn write_hidden(&mut self, offset: u32, from: &[u8]);
+    /// Writes `count` little-endian words of eight bytes to hidden memory, from a multiple of eight on: `first`, and each
+    /// further one by `step` more.
+    fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
+        for index in 0..count {
+            let word = first.wrapping_add(step.wrapping_mul(index.into()));
+            self.write_hidden(offset.saturating_add(index * 8), &word.to_le_bytes());
+        }
+    }
     /// Lets the function read and write memory by itself, or not (PCI command register, bit 2).
     fn set_bus_mastering(&mut self, on: bool);
     /// Switches MSI-X on, with the granted table entries programmed and all others masked, or off.

@@ -65,12 +65,22 @@ impl<F: Function> Device for Hardware<'_, F> {
         value
     }
 
+    fn hidden_u64(&mut self, offset: u32) -> u64 {
+        let value = self.parts.hidden.read_u64(offset);
+        fence(Ordering::Acquire);
+        value
+    }
+
     fn read_hidden(&mut self, offset: u32, to: &mut [u8]) {
         copy_out(&self.parts.hidden, offset, to);
     }
 
     fn write_hidden(&mut self, offset: u32, from: &[u8]) {
         copy_in(&mut self.parts.hidden, offset, from);
+    }
+
+    fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
+        self.parts.hidden.write_series(offset, first, step, count);
     }
 
     fn set_bus_mastering(&mut self, on: bool) {
@@ -114,7 +124,17 @@ fn copy_out(window: &Registers, offset: u32, to: &mut [u8]) {
 }
 
 /// Copies into a window, likewise.
+#[inline]
 fn copy_in(window: &mut Registers, offset: u32, from: &[u8]) {
+    match from.as_chunks::<8>() {
+        // What a command is: nothing before and nothing after its words.
+        (words, []) if offset.is_multiple_of(8) => window.write_words(offset, words),
+        _ => copy_in_unaligned(window, offset, from),
+    }
+}
+
+#[inline(never)]
+fn copy_in_unaligned(window: &mut Registers, offset: u32, from: &[u8]) {
     let mut at = offset;
     let (head, rest) = from.split_at(unaligned(offset, from.len()));
     for byte in head {

@@ -111,6 +111,18 @@ impl Registers {
             unsafe { first.add(index).cast::<u64>().write_volatile(u64::from_le_bytes(*word)) };
         }
     }
+
+    /// Writes `count` little-endian words from `offset` on, each in one access: `first`, and each further one by `step`
+    /// more; those outside are dropped.
+    pub fn write_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
+        let (place, inside) = self.words(offset, count as usize);
+        let mut word = first;
+        for index in 0..inside {
+            // SAFETY: inside the window and aligned to eight, see `words`.
+            unsafe { place.add(index).cast::<u64>().write_volatile(word.to_le()) };
+            word = word.wrapping_add(step);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +164,17 @@ pub(crate) mod tests {
         }
         window.write_u8(16, 1);
         assert_eq!((window.read_u64(0), window.read_u64(8)), (0, 0));
+    }
+
+    #[test]
+    fn a_series_is_what_lies_inside() {
+        let mut window = memory(32);
+        window.write_series(16, 7, 3, 9);
+        window.write_series(4, 1, 1, 1);
+        window.write_series(32, 1, 1, 1);
+        assert_eq!([0, 8, 16, 24].map(|offset| window.read_u64(offset)), [0, 0, 7, 10]);
+        window.write_series(0, u64::MAX, 0, 1);
+        assert_eq!([0, 8].map(|offset| window.read_u64(offset)), [u64::MAX, 0]);
     }
 
     #[test]

@@ -27,15 +27,21 @@ pub enum Direction {
 
 /// Whether one limit grants these blocks, in this direction.
 pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, direction: Direction) -> Result<(), Reason> {
-    namespace(ledger, nsid)?;
-    let end = range.first.checked_add(u64::from(range.count)).ok_or(Reason::BlocksBeyondEnd)?;
+    let Some(end) = range.first.checked_add(u64::from(range.count)) else {
+        namespace(ledger, nsid)?;
+        return Err(Reason::BlocksBeyondEnd);
+    };
     let mut granted = ledger.limits.iter().filter(|limit| {
         limit.namespace.is_none_or(|granted| granted == nsid)
             && limit.first_block <= range.first
             && limit.blocks.is_none_or(|blocks| end <= limit.first_block.saturating_add(blocks))
     });
     // The first that covers them decides nearly always, so it is looked for once.
-    let Some(first) = granted.next() else { return Err(Reason::BlocksNotGranted) };
+    let Some(first) = granted.next() else {
+        // Not these blocks, or none of the namespace.
+        namespace(ledger, nsid)?;
+        return Err(Reason::BlocksNotGranted);
+    };
     let writable = first.writable || granted.any(|limit| limit.writable);
     if direction == Direction::Write && !writable { Err(Reason::WriteNotGranted) } else { Ok(()) }
 }

@@ -99,11 +99,6 @@ impl NvmeBroker {
         if queue == 0 { Ok(&mut self.admin.queue) } else { self.pair(queue)?.for_commands() }
     }
 
-    /// The queue, if the controller may put completions into it; `None` while it is created or deleted.
-    fn queue_for_completions(&mut self, queue: u16) -> Result<Option<&mut Queue>, Reason> {
-        if queue == 0 { Ok(Some(&mut self.admin.queue)) } else { self.pair(queue)?.for_completions() }
-    }
-
     /// Authors commands of the admin queue, which takes them, and rings for them.
     fn submit_admin(&mut self, device: &mut impl Device, commands: &[[u8; DEVICE_COMMAND_BYTES]]) -> Submitted<Reason> {
         let mut submitted = Submitted { accepted: 0, refused: None };
@@ -113,9 +108,9 @@ impl NvmeBroker {
                 break;
             }
             match self.author_admin(device, &SubmissionEntry::from_bytes(*command)) {
-                Ok(authored) => {
+                Ok(mut authored) => {
                     written += authored.written;
-                    self.admin.queue.push(device, authored.entry);
+                    self.admin.queue.push(device, &mut authored.entry);
                     submitted.accepted += 1;
                 }
                 Err(reason) => {
@@ -146,17 +141,20 @@ impl NvmeBroker {
             if is_enough || !pair.queue.has_room() {
                 break;
             }
-            let command = SubmissionEntry::from_bytes(*first);
-            let authored = Payload::of(&command, following).and_then(|payload| {
-                let authored = pair.author(device, &self.ledger, &self.facts, index, &command, payload)?;
-                Ok((authored, payload.units()))
-            });
-            match authored {
-                Ok((authored, units)) => {
+            let command = SubmissionEntry::of_bytes(first);
+            let payload = match Payload::of(command, following) {
+                Ok(payload) => payload,
+                Err(reason) => {
+                    submitted.refused = Some(reason.into());
+                    break;
+                }
+            };
+            match pair.author(device, &self.ledger, &self.facts, index, command, payload) {
+                Ok(mut authored) => {
                     written += authored.written;
-                    pair.queue.push(device, authored.entry);
-                    submitted.accepted += 1 + units;
-                    rest = following.get(units..).unwrap_or_default();
+                    pair.queue.push(device, &mut authored.entry);
+                    submitted.accepted += 1 + payload.units();
+                    rest = following.get(payload.units()..).unwrap_or_default();
                 }
                 Err(reason) => {
                     submitted.refused = Some(reason.into());
@@ -168,6 +166,69 @@ impl NvmeBroker {
             pair.queue.ring_tail(device);
         }
         submitted
+    }
+}
+
+/// What the driver is told of a command that has ended.
+fn told(queue: u16, identifier: u16, dword0: u32, entry: &CompletionEntry) -> [u8; DEVICE_COMPLETION_BYTES] {
+    let mut told = CompletionEntry {
+        dword0: dword0.into(),
+        submission_queue: queue.into(),
+        identifier: identifier.into(),
+        ..CompletionEntry::ZERO
+    };
+    told.set_status(entry.status(), false);
+    told.to_bytes()
+}
+
+// In both, a controller that writes faster than we read must not keep us: no more are taken than the ring has entries.
+impl NvmeBroker {
+    /// Takes completions of the admin queue, and what they teach. Returns how many the driver is told of.
+    fn complete_admin(&mut self, device: &mut impl Device, completions: &mut [[u8; DEVICE_COMPLETION_BYTES]]) -> usize {
+        let (mut given, mut taken) = (0, 0);
+        while taken < self.admin.queue.shape().entries
+            && let Some(room) = completions.get_mut(given)
+            && let Some(arrival) = self.admin.queue.take(device)
+        {
+            taken += 1;
+            self.anomalies += arrival.anomalies();
+            if let Some((identifier, entry)) = arrival.retired {
+                let dword0 = self.settle(device, identifier, &entry);
+                *room = told(0, identifier, dword0, &entry);
+                given += 1;
+            }
+        }
+        if taken > 0 {
+            self.admin.queue.ring_head(device);
+        }
+        given
+    }
+
+    /// Takes completions of an I/O queue; none while the controller is asked to create or delete it.
+    fn complete_io(
+        &mut self,
+        device: &mut impl Device,
+        number: u16,
+        completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
+    ) -> Result<usize, Reason> {
+        let Some(queue) = self.pair(number)?.for_completions()? else { return Ok(0) };
+        let (mut given, mut taken, mut anomalies) = (0, 0, 0);
+        while taken < queue.shape().entries
+            && let Some(room) = completions.get_mut(given)
+            && let Some(arrival) = queue.take(device)
+        {
+            taken += 1;
+            anomalies += arrival.anomalies();
+            if let Some((identifier, entry)) = arrival.retired {
+                *room = told(number, identifier, 0, &entry);
+                given += 1;
+            }
+        }
+        if taken > 0 {
+            queue.ring_head(device);
+        }
+        self.anomalies += anomalies;
+        Ok(given)
     }
 }
 
@@ -233,40 +294,11 @@ impl Broker for NvmeBroker {
         completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
     ) -> Result<usize, Refusal<Reason>> {
         self.gives_completions(device)?;
-        let Some(entries) = self.queue_for_completions(queue)?.map(|queue| queue.shape().entries) else {
-            return Ok(0);
+        let given = if queue == 0 {
+            self.complete_admin(device, completions)
+        } else {
+            self.complete_io(device, queue, completions)?
         };
-        let (mut given, mut taken) = (0, 0);
-        // A controller that writes faster than we read must not keep us here.
-        while given < completions.len() && taken < entries {
-            let Some(Some(arrival)) = self.queue_for_completions(queue)?.map(|queue| queue.take(device)) else {
-                break;
-            };
-            taken += 1;
-            if arrival.head_is_impossible {
-                self.anomalies += 1;
-            }
-            match arrival.retired {
-                None => self.anomalies += 1,
-                Some((identifier, entry)) => {
-                    let dword0 = if queue == 0 { self.settle(device, identifier, &entry) } else { 0 };
-                    let mut told = CompletionEntry {
-                        dword0: dword0.into(),
-                        submission_queue: queue.into(),
-                        identifier: identifier.into(),
-                        ..CompletionEntry::default()
-                    };
-                    told.set_status(entry.status(), false);
-                    completions[given] = told.to_bytes();
-                    given += 1;
-                }
-            }
-        }
-        if taken > 0
-            && let Some(queue) = self.queue_for_completions(queue)?
-        {
-            queue.ring_head(device);
-        }
         Ok(given)
     }
 

@@ -1,12 +1,12 @@
 //! PRP entries: where in physical memory a command's data lies (base 2.0, 4.1.1).
 
 use broker::Device;
-use zerocopy::IntoBytes;
-use zerocopy::little_endian::U64;
 
 use crate::layout::{LIST_BYTES, PAGE};
 
 const PAGE_U64: u64 = PAGE as u64;
+const ENTRY_BYTES: u32 = 8;
+const LIST_ENTRIES: u32 = LIST_BYTES / ENTRY_BYTES;
 
 /// A command's own PRP list in hidden memory.
 #[derive(Debug)]
@@ -33,17 +33,12 @@ pub fn describe(device: &mut impl Device, address: u64, bytes: u32, list: &List,
         return (address, second);
     }
     let last = (address + u64::from(bytes) - 1) & !(PAGE_U64 - 1);
-    let mut page = second;
-    let mut offset = 0;
-    while offset < LIST_BYTES && (page <= last || !*was_used) {
-        let mut entries = [U64::ZERO; 8];
-        for entry in &mut entries {
-            *entry = page.min(last).into();
-            page += PAGE_U64;
-        }
-        device.write_hidden(list.offset + offset, entries.as_bytes());
-        offset += size_of_val(&entries) as u32;
+    // No transfer has more pages than the list has entries.
+    let pages = ((last - second) / PAGE_U64 + 1).min(LIST_ENTRIES.into()) as u32;
+    device.write_hidden_series(list.offset, second, PAGE_U64, pages);
+    if !*was_used {
+        device.write_hidden_series(list.offset + pages * ENTRY_BYTES, last, 0, LIST_ENTRIES - pages);
+        *was_used = true;
     }
-    *was_used = true;
     (address, list.address)
 }

@@ -5,6 +5,7 @@
 
 use broker::Device;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
+use zerocopy::IntoBytes;
 
 use crate::reason::Reason;
 
@@ -42,6 +43,13 @@ pub struct Arrival {
     pub retired: Option<(u16, CompletionEntry)>,
     /// It says that the controller fetched what was never submitted.
     pub head_is_impossible: bool,
+}
+
+impl Arrival {
+    /// How much of it nobody had asked for.
+    pub fn anomalies(&self) -> u64 {
+        u64::from(self.head_is_impossible) + u64::from(self.retired.is_none())
+    }
 }
 
 impl Queue {
@@ -91,10 +99,10 @@ impl Queue {
     }
 
     /// Puts a command, whose identifier [`Slots::check`] found good, into the ring. The doorbell is yet to be rung.
-    pub fn push(&mut self, device: &mut impl Device, mut entry: SubmissionEntry) {
+    pub fn push(&mut self, device: &mut impl Device, entry: &mut SubmissionEntry) {
         entry.identifier = self.slots.pin(entry.identifier.get()).into();
         let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
-        device.write_hidden(offset, &entry.to_bytes());
+        device.write_hidden(offset, entry.as_bytes());
         self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
     }
 
@@ -107,13 +115,14 @@ impl Queue {
     /// doorbell is yet to be rung.
     pub fn take(&mut self, device: &mut impl Device) -> Option<Arrival> {
         let offset = self.shape.completion + u32::from(self.completion_head) * CompletionEntry::BYTES as u32;
-        let phase = device.hidden_u32(offset + 12) >> 16 & 1 != 0;
-        if phase != self.phase {
+        // One access: all of it is as new as the phase tag in it.
+        let entry = CompletionEntry::from_second_half(device.hidden_u64(offset + CompletionEntry::BYTES as u32 / 2));
+        if entry.phase() != self.phase {
             return None;
         }
-        let mut bytes = [0; CompletionEntry::BYTES];
-        device.read_hidden(offset, &mut bytes);
-        let entry = CompletionEntry::from_bytes(bytes);
+        // Commands of I/O queues have no result but their status.
+        let dword0 = if self.number == 0 { device.hidden_u32(offset) } else { 0 };
+        let entry = CompletionEntry { dword0: dword0.into(), ..entry };
         if self.completion_head + 1 == self.shape.entries {
             self.completion_head = 0;
             self.phase = !self.phase;

@@ -60,6 +60,11 @@ impl SubmissionEntry {
         zerocopy::transmute!(bytes)
     }
 
+    /// The entry that these bytes are.
+    pub fn of_bytes(bytes: &[u8; 64]) -> &Self {
+        zerocopy::transmute_ref!(bytes)
+    }
+
     /// The entry's bytes.
     pub fn to_bytes(self) -> [u8; 64] {
         zerocopy::transmute!(self)
@@ -117,6 +122,18 @@ impl CompletionEntry {
         zerocopy::transmute!(bytes)
     }
 
+    /// An entry with this second half, read as a little-endian word: all but the command's own result, which is zero.
+    #[inline]
+    pub fn from_second_half(half: u64) -> Self {
+        Self {
+            submission_head: (half as u16).into(),
+            submission_queue: ((half >> 16) as u16).into(),
+            identifier: ((half >> 32) as u16).into(),
+            status_and_phase: ((half >> 48) as u16).into(),
+            ..Self::ZERO
+        }
+    }
+
     /// The entry's bytes.
     pub fn to_bytes(self) -> [u8; 16] {
         zerocopy::transmute!(self)
@@ -157,5 +174,6 @@ mod tests {
         assert_eq!(entry.to_bytes(), [0, 0, 0, 0, 0, 0, 0, 0, 0x34, 0x12, 0x78, 0x56, 0xbc, 0x9a, 0x01, 0x01]);
         assert!(entry.phase());
         assert_eq!(entry.status(), Status::LBA_OUT_OF_RANGE);
+        assert_eq!(CompletionEntry::from_second_half(0x0101_9abc_5678_1234), entry);
     }
 }

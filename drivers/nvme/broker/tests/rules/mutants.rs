@@ -104,8 +104,8 @@ const MUTANTS: &[Mutant] = &[
         "",
         "completions::a_ring_that_is_not_fetched_is_never_overrun",
     ),
-    mutant(2, "prp.rs", " || !*was_used", "", "io::every_length_and_offset_is_described_to_the_byte"),
-    mutant(2, "prp.rs", " || !*was_used", "", PROPERTY),
+    mutant(2, "prp.rs", "if !*was_used {", "if false {", "io::every_length_and_offset_is_described_to_the_byte"),
+    mutant(2, "prp.rs", "if !*was_used {", "if false {", PROPERTY),
     mutant(
         2,
         "controller.rs",
