@@ -36,9 +36,9 @@ fn the_package_says_what_the_charter_says() {
     // Every handle stands for the capability that its grant promises.
     let capability = |task: usize, name: &str| {
         let handle = match starts[task].grant(name).unwrap() {
-            Granted::Call { handle }
+            Granted::Call { handle, .. }
             | Granted::Receive { handle }
-            | Granted::Signal { handle }
+            | Granted::Signal { handle, .. }
             | Granted::Registers { handle }
             | Granted::DeviceInformation { handle }
             | Granted::Console { handle, .. }
@@ -60,6 +60,10 @@ fn the_package_says_what_the_charter_says() {
     assert_eq!(capability(4, "history"), Capability::Inspect { topic: InspectTopic::Log });
     assert_eq!(capability(4, "off"), Capability::Power { action: PowerAction::Off });
     assert_eq!(starts[4].grant("console"), Some(&Granted::Console { handle: 1, bits: 1 }));
+    // Driver and block server know each other's signal and calls.
+    assert_eq!(starts[0].grant("client"), Some(&Granted::Signal { handle: handle_of(&starts[0], "client"), badge: 1 }));
+    assert_eq!(starts[1].grant("driver").map(signal_bits), Some(1));
+    assert_eq!(starts[2].grant("driver").map(signal_bits), Some(0), "nobody signals this client");
     assert_eq!(capability(3, "disk"), Capability::Call { endpoint: 1, badge: 1 });
     assert_eq!(capability(3, "log"), Capability::Log { name: 0 });
     assert_eq!(tasks[3].log_names[0], "block");
@@ -296,4 +300,18 @@ fn what_is_no_image_is_not_inspected() {
     let mut efi = build.efi;
     efi[at + 40] ^= 1;
     assert!(image_builder::inspect::inspect(&efi).is_err());
+}
+
+fn handle_of(start: &StartInfo<'_>, name: &str) -> u32 {
+    match start.grant(name) {
+        Some(Granted::Signal { handle, .. }) => *handle,
+        other => panic!("{name} is no signal: {other:?}"),
+    }
+}
+
+fn signal_bits(granted: &Granted) -> u64 {
+    match granted {
+        Granted::Call { bits, .. } => *bits,
+        other => panic!("no call: {other:?}"),
+    }
 }

@@ -66,6 +66,10 @@ pub trait Device {
     fn read_hidden(&mut self, offset: u32, to: &mut [u8]);
     /// Copies bytes into hidden memory.
     fn write_hidden(&mut self, offset: u32, from: &[u8]);
+    /// Copies 64 bytes into hidden memory, to a multiple of eight.
+    fn write_hidden_line(&mut self, offset: u32, from: &[[u8; 8]; 8]) {
+        self.write_hidden(offset, from.as_flattened());
+    }
     /// Writes `count` little-endian words of eight bytes to hidden memory, from a multiple of eight on: `first`, and each
     /// further one by `step` more.
     fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {

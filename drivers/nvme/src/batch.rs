@@ -1,33 +1,36 @@
-//! Commands for one submission, and the slots and parts that they stand for.
+//! Commands for one submission, and the slots that they stand for.
 
 use abi::system_call::DEVICE_COMMANDS_MAX;
 use heapless::Vec;
-use nvme_spec::nvm::{self, BlockRange, DatasetRange};
+use nvme_spec::nvm::{self, DatasetRange};
 use nvme_spec::{SubmissionEntry, brokered};
 use protocol::nvme::Operation;
 use zerocopy::IntoBytes;
 
 use crate::transfers::Part;
 
+/// Units of a discard: the command, and its one range.
+const UNITS_OF_DISCARD: usize = 1 + brokered::range_units(1);
+
 /// Commands that are submitted together.
 #[derive(Debug)]
 pub struct Batch {
     /// Commands, each followed by its payload if it has one.
     pub commands: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
-    /// What they are, with their identifiers.
-    pub parts: Vec<(u16, Part), DEVICE_COMMANDS_MAX>,
+    /// The identifiers of the commands.
+    pub identifiers: Vec<u16, DEVICE_COMMANDS_MAX>,
 }
 
 impl Batch {
     /// None.
     pub const fn new() -> Self {
-        Self { commands: Vec::new(), parts: Vec::new() }
+        Self { commands: Vec::new(), identifiers: Vec::new() }
     }
 
     /// Takes all out.
     pub fn clear(&mut self) {
         self.commands.clear();
-        self.parts.clear();
+        self.identifiers.clear();
     }
 
     /// Whether one more command for this part fits.
@@ -37,16 +40,18 @@ impl Batch {
 
     /// Adds a part's command: PRP entry 1 is the byte offset in the region, PRP entry 2 the region's number.
     pub fn push(&mut self, identifier: u16, part: &Part, region: u16) {
-        let range = BlockRange { first: part.first_block, count: part.blocks };
-        let on_blocks = |opcode| SubmissionEntry::on_blocks(opcode, identifier, part.nsid, range);
-        let with_data = |opcode| on_blocks(opcode).with_data(part.offset, u64::from(region));
+        let data = (part.offset, u64::from(region));
+        let on_blocks = |opcode, flags, data| {
+            let dword12 = part.blocks.wrapping_sub(1) & nvm::BLOCKS_MASK | flags;
+            SubmissionEntry::transfer(opcode, identifier, part.nsid, part.first_block, dword12, data)
+        };
         let command = match part.operation {
-            Operation::Read => with_data(nvm::READ),
-            Operation::Write { durable: false } => with_data(nvm::WRITE),
-            Operation::Write { durable: true } => with_data(nvm::WRITE).with_dword12(nvm::FORCE_UNIT_ACCESS),
-            Operation::Compare => with_data(nvm::COMPARE),
-            Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES),
-            Operation::Verify => on_blocks(nvm::VERIFY),
+            Operation::Read => on_blocks(nvm::READ, 0, data),
+            Operation::Write { durable: false } => on_blocks(nvm::WRITE, 0, data),
+            Operation::Write { durable: true } => on_blocks(nvm::WRITE, nvm::FORCE_UNIT_ACCESS, data),
+            Operation::Compare => on_blocks(nvm::COMPARE, 0, data),
+            Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES, 0, (0, 0)),
+            Operation::Verify => on_blocks(nvm::VERIFY, 0, (0, 0)),
             Operation::Discard => SubmissionEntry::deallocate(identifier, part.nsid, 1),
             Operation::Flush => SubmissionEntry::flush(identifier, part.nsid),
         };
@@ -58,17 +63,23 @@ impl Batch {
             payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
             let _ = self.commands.push(SubmissionEntry::from_bytes(payload));
         }
-        let _ = self.parts.push((identifier, *part));
+        let _ = self.identifiers.push(identifier);
     }
 
-    /// How many parts were taken, if so many units were.
+    /// How many commands were taken, if so many units were.
     pub fn taken(&self, accepted: usize) -> usize {
-        let mut end = 0;
-        let fits = |(_, part): &&(u16, Part)| {
-            end += units(part);
-            end <= accepted
-        };
-        self.parts.iter().take_while(fits).count()
+        if accepted >= self.commands.len() {
+            return self.identifiers.len();
+        }
+        let (mut taken, mut end) = (0, 0);
+        while let Some(command) = self.commands.get(end) {
+            end += if command.opcode == nvm::DATASET_MANAGEMENT { UNITS_OF_DISCARD } else { 1 };
+            if end > accepted {
+                break;
+            }
+            taken += 1;
+        }
+        taken
     }
 }
 
@@ -80,5 +91,5 @@ impl Default for Batch {
 
 /// Units that a part's command takes in a submission.
 fn units(part: &Part) -> usize {
-    if part.operation == Operation::Discard { 1 + brokered::range_units(1) } else { 1 }
+    if part.operation == Operation::Discard { UNITS_OF_DISCARD } else { 1 }
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use abi::start::CLIENTS_MAX;
 use heapless::Vec;
 use nvme_spec::admin::Event;
-use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Failure, Namespace, Request, Transfer};
+use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Failure, Namespace, Notice, Request, Transfer};
 
 use crate::bring_up::{BringUp, Progress};
 use crate::check::{check, cut};
@@ -95,6 +95,37 @@ impl AnswerRoom {
 impl Default for AnswerRoom {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What came of an exchange: those of all answers that there are many of, and so small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange<'r> {
+    /// [`Answer::Exchanged`].
+    Done {
+        /// Transfers taken.
+        accepted: u8,
+        /// Transfers finished.
+        completions: Batch<'r, Completion>,
+        /// The edition of the namespaces.
+        namespaces: u32,
+    },
+    /// [`Answer::NotBegun`].
+    NotBegun,
+    /// [`Answer::NoController`].
+    NoController,
+}
+
+impl<'r> From<Exchange<'r>> for Answer<'r> {
+    #[inline]
+    fn from(exchange: Exchange<'r>) -> Self {
+        match exchange {
+            Exchange::Done { accepted, completions, namespaces } => {
+                Self::Exchanged { accepted, completions, namespaces }
+            }
+            Exchange::NotBegun => Self::NotBegun,
+            Exchange::NoController => Self::NoController,
+        }
     }
 }
 
@@ -245,7 +276,7 @@ impl Driver {
         room: &'r mut AnswerRoom,
     ) -> Answer<'r> {
         match request {
-            Request::Exchange(transfers) => self.exchange(hardware, badge, *transfers, &mut room.completions),
+            Request::Exchange(transfers) => self.exchange(hardware, badge, *transfers, room).into(),
             Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
             Request::Begin if self.begin(badge) => Answer::Begun,
             Request::Begin => Answer::NotBegun,
@@ -256,6 +287,20 @@ impl Driver {
                 Answer::Namespaces(room.namespaces.batch())
             }
         }
+    }
+
+    /// What a client that has begun may be told along with a signal: all that has ended of its transfers. `None` if that is
+    /// nothing, or more than goes along at a time, or the client has to ask because of what else it will learn. [`Driver::told`] follows if it was told.
+    pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Notice<'r>> {
+        room.clear();
+        let asks = self.state != State::Running || !self.begun.contains(&badge);
+        let all = !asks && self.io.transfers.copy_ended(badge, room);
+        (all && !room.is_empty()).then(|| Notice { completions: room.batch(), namespaces: self.bring_up.edition() })
+    }
+
+    /// The client was told of the last [`Driver::notice`].
+    pub fn told(&mut self, badge: u32) {
+        self.io.transfers.forget_ended(badge);
     }
 
     /// A client begins, or begins anew. Whether nothing of its earlier life is in flight: else it is to come again.
@@ -277,24 +322,25 @@ impl Driver {
         }
     }
 
-    #[inline]
-    fn exchange<'r>(
+    /// Takes transfers, and gives what has completed.
+    pub fn exchange<'r>(
         &mut self,
         hardware: &mut impl Hardware,
         badge: u32,
         transfers: Batch<'_, Transfer>,
-        completions: &'r mut BatchRoom<Completion>,
-    ) -> Answer<'r> {
+        room: &'r mut AnswerRoom,
+    ) -> Exchange<'r> {
         if !self.begun.contains(&badge) {
-            return Answer::NotBegun;
+            return Exchange::NotBegun;
         }
+        let completions = &mut room.completions;
         let mut accepted = 0;
         completions.clear();
         if self.state == State::Gone || self.state == State::Stopping {
             self.io.transfers.take_ended(badge, completions);
             if self.state == State::Gone {
                 if completions.is_empty() {
-                    return Answer::NoController;
+                    return Exchange::NoController;
                 }
                 // The client is to come once more, and learn that nothing is taken any more.
                 self.news = true;
@@ -313,11 +359,8 @@ impl Driver {
         // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
         let ended = self.io.transfers.take_news();
         self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
-        Answer::Exchanged {
-            accepted: accepted as u8,
-            completions: completions.batch(),
-            namespaces: self.bring_up.edition(),
-        }
+        let completions = completions.batch();
+        Exchange::Done { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
     }
 
     /// Whether there was room for the transfer.

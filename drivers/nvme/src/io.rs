@@ -221,15 +221,16 @@ impl Io {
         while !self.held && (self.transfers.has_waiting() || !self.again.is_empty()) {
             let Some(index) = self.roomiest(full) else { return Ok(()) };
             let room = self.queues[index].free().min(brokered::COMMANDS_AT_ONCE);
+            let mut idle = self.in_flight() == 0;
             self.batch.clear();
-            while self.batch.parts.len() < room {
+            while self.batch.identifiers.len() < room {
                 let Some(part) = self.next_part() else { break };
                 if !self.batch.fits(&part) {
                     self.postpone(&part);
                     break;
                 }
                 let now = *now.get_or_insert_with(|| hardware.now());
-                if self.in_flight() == 0 {
+                if core::mem::take(&mut idle) {
                     self.look = now.saturating_add(LOOK);
                 }
                 let flight = Flight { part, aborting: false };
@@ -239,7 +240,7 @@ impl Io {
                 };
                 self.batch.push(identifier, &part, self.region);
             }
-            if self.batch.parts.is_empty() {
+            if self.batch.identifiers.is_empty() {
                 return Ok(());
             }
             if !self.issue(hardware, index)? {
@@ -257,17 +258,15 @@ impl Io {
             self.stuck = None;
             self.turn = (index + 1) % self.open;
         }
-        if accepted == self.batch.parts.len() {
+        if accepted == self.batch.identifiers.len() {
             return Ok(true);
         }
         // From the last backwards: so each transfer's next turn begins with its first part that was not taken.
-        while self.batch.parts.len() > accepted + 1 {
-            let Some((identifier, part)) = self.batch.parts.pop() else { break };
-            self.queues[index].retire(identifier);
+        while self.batch.identifiers.len() > accepted + 1 {
+            let Some(part) = self.take_back(index) else { break };
             self.postpone(&part);
         }
-        let Some((identifier, part)) = self.batch.parts.pop() else { return Ok(true) };
-        self.queues[index].retire(identifier);
+        let Some(part) = self.take_back(index) else { return Ok(true) };
         match submission.refused {
             None | Some((Error::Busy, _)) => {
                 self.postpone(&part);
@@ -290,6 +289,12 @@ impl Io {
                 Ok(true)
             }
         }
+    }
+
+    /// The part of the batch's last command, which was not taken.
+    fn take_back(&mut self, index: usize) -> Option<Part> {
+        let identifier = self.batch.identifiers.pop()?;
+        self.queues[index].retire(identifier).map(|flight| flight.part)
     }
 
     fn refuse(&mut self, hardware: &mut impl Hardware, part: &Part, error: Error, reason: u16) {

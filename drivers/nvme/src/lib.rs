@@ -35,5 +35,5 @@ pub mod slots;
 pub mod transfers;
 pub mod trouble;
 
-pub use driver::{AnswerRoom, Driver, Interrupts, Settings, State};
+pub use driver::{AnswerRoom, Driver, Exchange, Interrupts, Settings, State};
 pub use hardware::{Hardware, Submission};

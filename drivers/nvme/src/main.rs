@@ -9,7 +9,7 @@ use heapless::Vec;
 use nvme::io::QUEUES_MAX;
 use nvme::machine::{Granted, Machine};
 use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
-use protocol::nvme::{Answer, Failure, Request};
+use protocol::nvme::{Answer, BatchRoom, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
 use task::{Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop};
 
@@ -24,7 +24,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(20_088);
+task::stack!(21_112);
 
 /// How long a command may take if the charter does not say: on Azure the host itself tries for 120 s, and guests are
 /// told to wait as long as this.
@@ -102,7 +102,7 @@ fn serve(
     driver: &mut Driver,
     mut heart: Heartbeat,
 ) -> Result<(), Stop> {
-    let (mut inbox, mut room) = (Inbox::new(), AnswerRoom::new());
+    let (mut inbox, mut room, mut ended) = (Inbox::new(), AnswerRoom::new(), BatchRoom::new());
     let raises = Raises::new(grants);
     // Those who asked for a shutdown and wait for its end.
     let mut waiting = Vec::<Reply, CLIENTS_MAX>::new();
@@ -110,9 +110,21 @@ fn serve(
     loop {
         heart.turn(matches!(event, Some(Err(Error::TimedOut))));
         // An answer stays where it is made: it goes along with the next wait.
+        let mut exchanged = None;
         let answer = match event.take() {
-            Some(Ok(Event::Message(message))) => respond(clients, machine, driver, message, &mut waiting, &mut room),
-            Some(Ok(Event::Notification(bits))) => {
+            Some(Ok(Event::Message(Message { reply, badge, bytes }))) => match task::decode::<Request<'_>>(bytes) {
+                Ok(Request::Exchange(transfers)) if clients.may_transfer(badge) => {
+                    exchanged = Some((reply, driver.exchange(machine, badge, transfers, &mut room)));
+                    None
+                }
+                Ok(request) => respond(clients, machine, driver, (reply, badge, &request), &mut waiting, &mut room),
+                Err(_) => {
+                    // An empty answer is none that a client expects: it learns that its request was malformed.
+                    let _ = reply.send(&());
+                    None
+                }
+            },
+            Some(Ok(Event::Notification(bits) | Event::Told { bits, .. })) => {
                 driver.wake(machine, raises.interrupts(bits));
                 None
             }
@@ -131,16 +143,30 @@ fn serve(
                 let _ = reply.send(&Answer::Shutdown(outcome));
             }
         }
+        let deadline = heart.deadline(Deadline::at(Instant::at(driver.deadline())));
         if driver.take_news()
             && let Some(client) = grants.client
         {
+            // If the client waits, and nobody else is to be answered, it is told at once what has ended.
+            if answer.is_none()
+                && exchanged.is_none()
+                && let Some(badge) = client.badge()
+                && let Some(notice) = driver.notice(badge, &mut ended)
+                && let Ok(next) = grants.requests.signal_receive(client, &notice, deadline, &mut inbox)
+            {
+                driver.told(badge);
+                event = Some(next);
+                continue;
+            }
             // A client that has stopped takes nothing any more.
             let _ = client.send();
         }
-        let deadline = heart.deadline(Deadline::at(Instant::at(driver.deadline())));
-        event = Some(match answer {
-            Some((reply, answer)) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
-            None => grants.requests.receive(deadline, &mut inbox),
+        event = Some(match (exchanged, answer) {
+            (Some((reply, exchange)), _) => {
+                grants.requests.reply_receive(reply, &Answer::from(exchange), deadline, &mut inbox)
+            }
+            (None, Some((reply, answer))) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
+            (None, None) => grants.requests.receive(deadline, &mut inbox),
         });
     }
 }
@@ -175,34 +201,29 @@ impl Raises {
     }
 }
 
-/// What to answer to a message.
+/// What to answer to any request but an exchange of a client that may make them.
 fn respond<'r>(
     clients: &Clients,
     machine: &mut Machine,
     driver: &mut Driver,
-    message: Message<'_>,
+    (reply, badge, request): (Reply, u32, &Request<'_>),
     waiting: &mut Vec<Reply, CLIENTS_MAX>,
     room: &'r mut AnswerRoom,
 ) -> Option<(Reply, Answer<'r>)> {
-    let answer = match message.decode::<Request<'_>>() {
-        Ok(Request::Exchange(transfers)) if !clients.may_transfer(message.badge) => room.deny(transfers),
-        Ok(Request::Shutdown) if !clients.may_transfer(message.badge) => Answer::Shutdown(Err(Failure::Denied)),
-        Ok(Request::Shutdown) => match driver.shutdown(machine) {
+    let answer = match request {
+        Request::Exchange(transfers) => room.deny(*transfers),
+        Request::Shutdown if !clients.may_transfer(badge) => Answer::Shutdown(Err(Failure::Denied)),
+        Request::Shutdown => match driver.shutdown(machine) {
             Some(outcome) => Answer::Shutdown(outcome),
             None => {
                 // There is room for every client's; one that asks anew has stopped waiting.
-                let _ = waiting.push(message.reply);
+                let _ = waiting.push(reply);
                 return None;
             }
         },
-        Ok(request) => driver.answer(machine, message.badge, &request, room),
-        Err(_) => {
-            // An empty answer is none that a client expects: it learns that its request was malformed.
-            let _ = message.reply.send(&());
-            return None;
-        }
+        request => driver.answer(machine, badge, request, room),
     };
-    Some((message.reply, answer))
+    Some((reply, answer))
 }
 
 /// How many I/O queues to ask for: as many as there are interrupts for, if the charter does not say.

@@ -191,23 +191,21 @@ impl Transfers {
             Operation::Flush => 1,
             _ => transfer.blocks,
         };
-        let Some(number) = self.insert(badge, transfer, left, cut) else { return false };
-        if let Some(entry) = self.entry(number) {
-            entry.queued = true;
-        }
+        let Some(number) = self.insert(badge, transfer, left, cut, true) else { return false };
         let _ = self.waiting.push_back(number);
         true
     }
 
     /// Accepts a transfer that has failed already. Returns whether there was room.
     pub fn accept_failed(&mut self, badge: u32, transfer: Transfer, failure: Failure) -> bool {
-        let Some(number) = self.insert(badge, transfer, 0, Cut::default()) else { return false };
+        let Some(number) = self.insert(badge, transfer, 0, Cut::default(), false) else { return false };
         self.fail(number, failure);
         self.settle(number);
         true
     }
 
-    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut) -> Option<u16> {
+    #[inline]
+    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut, queued: bool) -> Option<u16> {
         let number = self.take_free()?;
         let range = match transfer.operation {
             Operation::Flush => (0, 0),
@@ -227,7 +225,7 @@ impl Transfers {
             range,
             overlapped: false,
             in_flight: 0,
-            queued: false,
+            queued,
             orphaned: false,
             outcome: Ok(()),
         };
@@ -346,6 +344,26 @@ impl Transfers {
         }
     }
 
+    /// Adds the outcomes of this client's transfers to `completions` and leaves them here. Returns whether there was room
+    /// for all.
+    pub fn copy_ended(&self, badge: u32, completions: &mut BatchRoom<Completion>) -> bool {
+        self.ended.iter().filter_map(|number| self.entries.get(usize::from(*number))?.as_ref()).all(|entry| {
+            let completion = Completion { tag: entry.transfer.tag, outcome: entry.outcome };
+            entry.badge != badge || completions.push(&completion).is_ok()
+        })
+    }
+
+    /// The client was told of all that [`Transfers::copy_ended`] gave.
+    pub fn forget_ended(&mut self, badge: u32) {
+        for _ in 0..self.ended.len() {
+            let Some(number) = self.ended.pop_front() else { return };
+            match self.entry(number) {
+                Some(entry) if entry.badge == badge => self.release(number),
+                _ => drop(self.ended.push_back(number)),
+            }
+        }
+    }
+
     /// A client begins anew: it is told of nothing that it gave before, and of that nothing more is issued. Whether
     /// nothing of it is in flight.
     pub fn orphan(&mut self, badge: u32) -> bool {
@@ -356,13 +374,7 @@ impl Transfers {
                 _ => drop(self.waiting.push_back(number)),
             }
         }
-        for _ in 0..self.ended.len() {
-            let Some(number) = self.ended.pop_front() else { break };
-            match self.entry(number) {
-                Some(entry) if entry.badge == badge => self.release(number),
-                _ => drop(self.ended.push_back(number)),
-            }
-        }
+        self.forget_ended(badge);
         for number in 0..self.unused {
             if let Some(entry) = self.entry(number)
                 && entry.badge == badge

@@ -64,7 +64,7 @@ fn add(
 ) -> Option<()> {
     let capability = |handle: &u32| task.capabilities.get(usize::try_from(*handle).ok()?.checked_sub(1)?);
     match granted {
-        Granted::Call { handle } => {
+        Granted::Call { handle, .. } => {
             let Capability::Call { endpoint: number, badge } = capability(handle)? else { return None };
             let (endpoint, server) = endpoint(tasks, *number)?;
             let client = server.clients.iter().find(|client| client.badge == *badge)?;
@@ -88,7 +88,7 @@ fn add(
             let Capability::Receive { .. } = capability(handle)? else { return None };
             rights.push(Right::Receive { endpoint: format!("{}.{name}", task.name) });
         }
-        Granted::Signal { handle } => {
+        Granted::Signal { handle, .. } => {
             let Capability::Signal { task: target, .. } = capability(handle)? else { return None };
             rights.push(Right::Signal { task: tasks.get(usize::from(*target))?.0.name.into() });
         }

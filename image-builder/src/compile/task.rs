@@ -47,9 +47,13 @@ pub fn start_info(numbers: &Numbers<'_>, task: &charter::Task) -> Result<Vec<u8>
         let mut handle = || handles.next().ok_or(CompileError::Unchecked("too many grants"));
         let mut window = || mapped.next().ok_or(CompileError::Unchecked("too many windows"));
         let granted = match &grant.kind {
-            GrantKind::Call { .. } => Granted::Call { handle: handle()? },
+            GrantKind::Call { endpoint, .. } => {
+                Granted::Call { handle: handle()?, bits: signals_of_server(numbers, endpoint, &task.name.value)? }
+            }
             GrantKind::Receive { .. } => Granted::Receive { handle: handle()? },
-            GrantKind::Signal { .. } => Granted::Signal { handle: handle()? },
+            GrantKind::Signal { task: target } => {
+                Granted::Signal { handle: handle()?, badge: badge_of_target(numbers, &task.name.value, target) }
+            }
             GrantKind::Registers { .. } => Granted::Registers { handle: handle()? },
             GrantKind::Information { .. } => Granted::DeviceInformation { handle: handle()? },
             GrantKind::Log { .. } => Granted::Log { handle: handle()? },
@@ -170,6 +174,23 @@ fn badge_of(numbers: &Numbers<'_>, endpoint: &Name, grant: &charter::Grant) -> R
     let server = numbers.charter.receiver(endpoint).ok_or(CompileError::Unchecked("a call to nobody"))?.0;
     let position = calls(numbers, &server.name.value).position(|(_, own)| std::ptr::eq(own, grant));
     position.map(badge).ok_or(CompileError::Unchecked("a call without a client"))
+}
+
+/// The bits by which the task that receives on an endpoint signals another; none if it does not.
+fn signals_of_server(numbers: &Numbers<'_>, endpoint: &Name, client: &Name) -> Result<u64, CompileError> {
+    let (server, _) = numbers.charter.receiver(endpoint).ok_or(CompileError::Unchecked("a call to nobody"))?;
+    let signals =
+        server.grants.iter().filter(|grant| matches!(&grant.kind, GrantKind::Signal { task } if task.value == *client));
+    signals.map(|grant| signal_bits(numbers, client, grant)).try_fold(0, |bits, more| Ok(bits | more?))
+}
+
+/// The badge with which a task's calls arrive at a server; 0 if there is not just one.
+fn badge_of_target(numbers: &Numbers<'_>, server: &Name, target: &Name) -> u32 {
+    let mut own = calls(numbers, server).enumerate().filter(|(_, (client, _))| client.name.value == *target);
+    match (own.next(), own.next()) {
+        (Some((position, _)), None) => badge(position),
+        _ => 0,
+    }
 }
 
 /// The tasks that one supervisor watches over and that call a task, directly or through others, a bit each.

@@ -81,6 +81,8 @@ pub enum Granted {
     Call {
         /// For `Call`.
         handle: u32,
+        /// The notification bits by which the task behind it signals this one; 0 if it does not.
+        bits: u64,
     },
     /// May receive on an endpoint.
     Receive {
@@ -89,8 +91,10 @@ pub enum Granted {
     },
     /// May set bits in another task's notification word.
     Signal {
-        /// For `Signal`.
+        /// For `Signal` and `SignalReceive`.
         handle: u32,
+        /// The badge with which that task's calls arrive at this one; 0 if it makes none, or with several badges.
+        badge: u32,
     },
     /// May use a device's registers and queues, through its broker.
     Registers {

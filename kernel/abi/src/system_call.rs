@@ -43,7 +43,8 @@ pub enum Number {
     /// `rdi` = reply handle or [`NO_HANDLE`], `rsi` = bytes of the answer, `rdx` = deadline of the waiting,
     /// `r15` = receive handle or [`NO_HANDLE`] (notifications only), words of the answer.
     /// → a message: `rdi` = reply handle, never zero, `rsi` = bytes, `rdx` = badge of the caller, words; or
-    /// → a notification: `rdi` = 0, `rdx` = the bits, which are cleared, never zero.
+    /// → a notification: `rdi` = 0, `rdx` = the bits, which are cleared, never zero; `rsi` = bytes of the message that
+    ///   came with them, mostly 0, words ([`Number::SignalReceive`]).
     /// Notifications go first. Errors: invalid (the reply handle is no longer good, or a length; nothing was waited
     /// for), dead peer (the caller has stopped since, whether it was restarted or not; nothing was waited for), denied
     /// (receive handle), timed out.
@@ -124,6 +125,14 @@ pub enum Number {
     /// Errors: denied (handle), busy (it is not known yet which lane the device has: try again later), invalid (the lane
     /// is brokered: the other device calls are the way to it).
     DeviceDirect = 23,
+    /// Gives a message along with the granted bits to a task that waits on an endpoint, and waits for the next message or
+    /// notification: for what a server tells a client that is below it. Nothing is kept for a task that does not wait.
+    /// `rdi` = signal handle, `rsi` = bytes, `rdx` = deadline of the waiting, `r15` = receive handle or [`NO_HANDLE`],
+    /// words.
+    /// → as for [`Number::ReplyReceive`], of which the other task's notification has `rsi` = bytes, and words. Errors,
+    /// after which nothing was told and nothing waited for: denied (handles), invalid (length), dead peer, busy (that
+    /// task does not wait on an endpoint: signal it).
+    SignalReceive = 24,
 }
 
 named! {
@@ -152,6 +161,7 @@ named! {
     Kill "kill",
     Alive "alive",
     DeviceDirect "device-direct",
+    SignalReceive "signal-receive",
 }
 
 impl Number {
@@ -182,6 +192,7 @@ impl Number {
             21 => Self::Kill,
             22 => Self::Alive,
             23 => Self::DeviceDirect,
+            24 => Self::SignalReceive,
             _ => return None,
         })
     }

@@ -79,6 +79,10 @@ impl<F: Function> Device for Hardware<'_, F> {
         copy_in(&mut self.parts.hidden, offset, from);
     }
 
+    fn write_hidden_line(&mut self, offset: u32, from: &[[u8; 8]; 8]) {
+        self.parts.hidden.write_line(offset, from);
+    }
+
     fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
         self.parts.hidden.write_series(offset, first, step, count);
     }
@@ -124,17 +128,7 @@ fn copy_out(window: &Registers, offset: u32, to: &mut [u8]) {
 }
 
 /// Copies into a window, likewise.
-#[inline]
 fn copy_in(window: &mut Registers, offset: u32, from: &[u8]) {
-    match from.as_chunks::<8>() {
-        // What a command is: nothing before and nothing after its words.
-        (words, []) if offset.is_multiple_of(8) => window.write_words(offset, words),
-        _ => copy_in_unaligned(window, offset, from),
-    }
-}
-
-#[inline(never)]
-fn copy_in_unaligned(window: &mut Registers, offset: u32, from: &[u8]) {
     let mut at = offset;
     let (head, rest) = from.split_at(unaligned(offset, from.len()));
     for byte in head {

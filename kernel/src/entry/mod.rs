@@ -118,7 +118,7 @@ mod running {
     }
 
     /// Likewise for anything else. Apart from the rest is what needs no room on the stack.
-    pub(super) extern "C" fn enter_by_system_call(first: u64, _: u64, _: u64, _: u64, number: u64) -> ! {
+    pub(super) extern "C" fn enter_by_system_call(first: u64, second: u64, third: u64, fourth: u64, number: u64) -> ! {
         // SAFETY: as in `enter_by_call`.
         let kernel = unsafe { kernel() };
         if let Some((status, results)) = system_call::at_once(kernel, number) {
@@ -128,6 +128,29 @@ mod running {
             && let Some(over) = system_call::signal_directly(kernel, first)
         {
             hand_over(kernel, over);
+        }
+        enter_by_another_call()
+    }
+
+    /// The system calls of a driver under load, which the current task's record tells, and the rest. Apart, because these
+    /// need room on the stack.
+    #[inline(never)]
+    fn enter_by_another_call() -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        let Some(current) = kernel.objects.current() else { leave() };
+        let registers = &kernel.objects.task(current).registers;
+        let (number, first, second, third) = (registers.rax, registers.rdi, registers.rsi, registers.rdx);
+        if number == Number::DeviceSubmit as u64 || number == Number::DeviceComplete as u64 {
+            let (status, results) = system_call::device_transfer(kernel, number, first, second, third);
+            answer(kernel, status, results);
+        }
+        #[cfg(not(feature = "test-faults"))]
+        if number == Number::SignalReceive as u64 {
+            let fourth = registers.r15;
+            if let Some(over) = kernel.objects.signal_receive_directly(first, second, third, fourth) {
+                hand_over(kernel, over);
+            }
         }
         by_record()
     }

@@ -101,6 +101,39 @@ impl Objects {
         Some(HandOver { from: sender, to: target, first: 0, bytes: 0, third: bits })
     }
 
+    /// What the current task tells with a signal, and its waiting, if the target waits on an endpoint and is to run at
+    /// once.
+    #[inline(always)]
+    pub fn signal_receive_directly(
+        &mut self,
+        signal: u64,
+        bytes: u64,
+        deadline: u64,
+        receive: u64,
+    ) -> Option<HandOver> {
+        let server = self.current?;
+        let Ok(Capability::Signal { task, bits }) = self.task(server).capability(signal) else { return None };
+        let target = TaskId::new(task.into())?;
+        let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return None };
+        let endpoint = EndpointId::new(endpoint.into())?;
+        let task = self.task(target);
+        if bytes > MESSAGE_REGISTER_BYTES as u64
+            || deadline < self.earliest_deadline
+            || self.keeps_accounts()
+            || !matches!(task.state, State::Receiving(_))
+            || self.ready.is_any_from(task.priority)
+            || self.task(server).notification != 0
+            || !self.endpoints[endpoint.index()].callers.is_empty()
+        {
+            return None;
+        }
+        let task = self.task_mut(server);
+        task.state = State::Receiving(endpoint);
+        task.deadline = deadline;
+        self.run_at_once(target);
+        Some(HandOver { from: server, to: target, first: 0, bytes, third: bits })
+    }
+
     /// Makes a task that waits, and is in no queue, the one that runs.
     #[inline(always)]
     fn run_at_once(&mut self, id: TaskId) {

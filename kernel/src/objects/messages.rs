@@ -141,6 +141,39 @@ impl Objects {
         }
     }
 
+    /// The current task, whose registers hold a message, gives it with `bits` to a task that waits on an endpoint, and then
+    /// waits as [`Objects::receive`] does.
+    ///
+    /// # Errors
+    /// Invalid length; dead peer if the target has stopped; busy if it does not wait on an endpoint. Nothing is told and
+    /// nothing waited for then.
+    pub fn signal_receive(
+        &mut self,
+        target: TaskId,
+        bits: u64,
+        bytes: u64,
+        endpoint: Option<EndpointId>,
+        deadline: u64,
+    ) -> Result<(), Error> {
+        let Some(sender) = self.current else { return Ok(()) };
+        if bytes > IPC_BUFFER_BYTES as u64 {
+            return Err(Error::Invalid);
+        }
+        match self.task(target).state {
+            State::Receiving(_) => {}
+            State::Empty | State::Stopped => return Err(Error::DeadPeer),
+            _ => return Err(Error::Busy),
+        }
+        let words = self.copy(sender, target, bytes);
+        let registers = &mut self.task_mut(target).registers;
+        registers.set_results(0, 0, bytes, bits);
+        registers.set_words(words);
+        self.unblock(target);
+        self.receive(endpoint, deadline);
+        self.run_or_make_ready(target);
+        Ok(())
+    }
+
     /// Ends a task's waiting; its state is the caller's to set.
     #[inline]
     pub(super) fn unblock(&mut self, id: TaskId) {

@@ -112,6 +112,25 @@ impl Registers {
         }
     }
 
+    /// Writes eight words from `offset` on, each in one access; those outside are dropped.
+    #[inline]
+    pub fn write_line(&mut self, offset: u32, from: &[[u8; 8]; 8]) {
+        let (place, 8) = self.words(offset, 8) else { return self.write_words(offset, from) };
+        // One after the other, not in a loop: this is what a command costs.
+        let write = |index: usize| {
+            // SAFETY: inside the window and aligned to eight, see `words`: all eight are.
+            unsafe { place.add(index).cast::<u64>().write_volatile(u64::from_le_bytes(from[index])) }
+        };
+        write(0);
+        write(1);
+        write(2);
+        write(3);
+        write(4);
+        write(5);
+        write(6);
+        write(7);
+    }
+
     /// Writes `count` little-endian words from `offset` on, each in one access: `first`, and each further one by `step`
     /// more; those outside are dropped.
     pub fn write_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
@@ -175,6 +194,25 @@ pub(crate) mod tests {
         assert_eq!([0, 8, 16, 24].map(|offset| window.read_u64(offset)), [0, 0, 7, 10]);
         window.write_series(0, u64::MAX, 0, 1);
         assert_eq!([0, 8].map(|offset| window.read_u64(offset)), [u64::MAX, 0]);
+    }
+
+    #[test]
+    fn a_line_is_written_as_far_as_it_is_inside() {
+        let mut window = memory(80);
+        let line = core::array::from_fn(|index| [index as u8 + 1; 8]);
+        for (offset, first) in [(0, 1), (8, 1), (16, 1), (4, 0), (88, 0), (u32::MAX - 7, 0)] {
+            window.write_words(0, &[[0; 8]; 10]);
+            window.write_line(offset, &line);
+            let place = offset as usize / 8;
+            for word in 0..10 {
+                let is_inside = first == 1 && (place..place + 8).contains(&word);
+                let expected = if is_inside { line[word - place] } else { [0; 8] };
+                assert_eq!(window.read_u64(word as u32 * 8).to_le_bytes(), expected, "offset {offset} word {word}");
+            }
+        }
+        window.write_words(0, &[[0; 8]; 10]);
+        window.write_line(24, &line);
+        assert_eq!((window.read_u64(16), window.read_u8(24), window.read_u8(72)), (0, 1, 7), "seven are inside");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use abi::Error;
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::Capability;
-use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES};
+use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES, Number};
 
 use super::{Arguments, Results, finish};
 use crate::devices::Refusal;
@@ -100,14 +100,38 @@ pub(super) fn write(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes
     answer(kernel, current, result);
 }
 
-/// Results stay set when a command was refused: how many were accepted before it, and the reason's code.
-pub(super) fn submit(kernel: &mut Kernel, current: TaskId, [handle, queue, count, _]: Arguments) {
-    let device = match owned(kernel, current, handle) {
-        Ok(device) => device,
-        Err(error) => return super::refuse(kernel, current, error),
-    };
+/// The status and results of the two calls by which commands move: they end at once, and nobody else is to run.
+#[inline(never)]
+pub fn transfer(kernel: &mut Kernel, number: u64, handle: u64, queue: u64, count: u64) -> (u64, Results) {
+    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
+    let outcome = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
+        if number == Number::DeviceSubmit as u64 {
+            submit(kernel, current, (device, queue, count))
+        } else {
+            complete(kernel, current, (device, queue)).map(|results| (0, results))
+        }
+    });
+    match outcome {
+        Ok(answer) => answer,
+        Err(Fault::Call(error)) => {
+            super::refuse(kernel, current, error);
+            (error as u64, [0; 3])
+        }
+        Err(Fault::Device(device, refusal)) => {
+            tell(kernel, current, device, refusal);
+            (refusal.error as u64, [0; 3])
+        }
+    }
+}
+
+/// Results are set also when a command was refused: how many were accepted before it, and the reason's code.
+fn submit(
+    kernel: &mut Kernel,
+    current: TaskId,
+    (device, queue, count): (usize, u64, u64),
+) -> Result<(u64, Results), Fault> {
     if count > DEVICE_COMMANDS_MAX as u64 {
-        return super::refuse(kernel, current, Error::Invalid);
+        return Err(Error::Invalid.into());
     }
     let buffer = kernel.objects.buffer(current);
     let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
@@ -115,23 +139,19 @@ pub(super) fn submit(kernel: &mut Kernel, current: TaskId, [handle, queue, count
     let submitted = kernel.devices.submit(device, queue, &commands[..count as usize]);
     let accepted = submitted.accepted as u64;
     match submitted.refused {
-        None => finish(kernel, current, Ok([accepted, 0, 0])),
+        None => Ok((0, [accepted, 0, 0])),
         Some(refusal) => {
-            answer(kernel, current, Err(Fault::Device(device, refusal)));
-            let (error, code) = (refusal.error as u64, refusal.because.code());
-            kernel.objects.task_mut(current).registers.set_results(error, accepted, code.into(), 0);
+            tell(kernel, current, device, refusal);
+            Ok((refusal.error as u64, [accepted, refusal.because.code().into(), 0]))
         }
     }
 }
 
-pub(super) fn complete(kernel: &mut Kernel, current: TaskId, [handle, queue, ..]: Arguments) {
-    let result = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
-        let buffer = kernel.objects.buffer(current);
-        let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
-        let count = kernel.devices.complete(device, queue, completions);
-        count.map(|count| [count as u64, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
-    });
-    answer(kernel, current, result);
+fn complete(kernel: &mut Kernel, current: TaskId, (device, queue): (usize, u64)) -> Result<Results, Fault> {
+    let buffer = kernel.objects.buffer(current);
+    let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
+    let count = kernel.devices.complete(device, queue, completions);
+    count.map(|count| [count as u64, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
 }
 
 pub(super) fn collect(kernel: &mut Kernel, current: TaskId, [handle, queue, identifier, _]: Arguments) {

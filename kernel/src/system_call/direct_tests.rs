@@ -57,6 +57,7 @@ fn enter(kernel: &mut Kernel) -> bool {
     let over = match Number::new(registers.rax) {
         Some(Number::Call) => kernel.objects.call_directly(first, second, third),
         Some(Number::ReplyReceive) => kernel.objects.reply_receive_directly(first, second, third, fourth),
+        Some(Number::SignalReceive) => kernel.objects.signal_receive_directly(first, second, third, fourth),
         _ => None,
     };
     if let Some(over) = over {
@@ -106,7 +107,7 @@ proptest! {
     /// Two kernels do the same, one the long way; after every step they are in the same state.
     #[test]
     fn the_short_way_does_what_the_long_way_does(
-        steps in proptest::collection::vec((0u64..8, 0u64..8, prop_oneof![0u64..60, Just(4096), Just(4097)], 0u64..4), 1..80)
+        steps in proptest::collection::vec((0u64..9, 0u64..8, prop_oneof![0u64..60, Just(4096), Just(4097)], 0u64..4), 1..80)
     ) {
         let (mut short, mut long) = (kernel(), kernel());
         let mut now = 0;
@@ -135,6 +136,7 @@ proptest! {
                 0..=2 => (Number::Call, [which % 3, bytes, deadline, 0]),
                 3 => (Number::Signal, [which, 0, 0, 0]),
                 4 => (Number::Yield, [0; 4]),
+                8 => (Number::SignalReceive, [which, bytes, deadline, if late == 2 { 0 } else { 3 }]),
                 _ => (Number::ReplyReceive, [reply, bytes, deadline, if which == 7 { 0 } else { 3 }]),
             };
             for kernel in [&mut short, &mut long] {
@@ -172,4 +174,7 @@ fn a_call_and_its_answer_and_a_signal_go_the_short_way() {
     assert!(!ask(0, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]));
     assert!(!ask(4, Number::Call, [1, 49, NO_DEADLINE, 0]), "a long message");
     assert!(!ask(0, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]), "no reply");
+    assert!(ask(2, Number::SignalReceive, [4, 48, NO_DEADLINE, 3]), "the first server waits");
+    assert!(!ask(0, Number::SignalReceive, [4, 8, NO_DEADLINE, 3]), "it does not any more");
+    assert_eq!(kernel.objects.task(id(0)).registers.rax, abi::Error::Busy as u64);
 }

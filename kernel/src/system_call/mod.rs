@@ -10,6 +10,8 @@ mod log;
 mod power;
 mod supervise;
 
+#[cfg(target_os = "none")]
+pub(crate) use device::transfer as device_transfer;
 pub(crate) use power::end as end_machine;
 
 use abi::Error;
@@ -117,18 +119,42 @@ fn call(kernel: &mut Kernel, current: TaskId, handle: u64, bytes: u64, deadline:
 #[inline]
 fn reply_receive(kernel: &mut Kernel, current: TaskId, reply: u64, bytes: u64, deadline: u64) {
     let receive = kernel.objects.task(current).registers.r15;
-    let endpoint = match receive {
-        NO_HANDLE => None,
-        handle => match kernel.objects.task(current).capability(handle) {
-            Ok(Capability::Receive { endpoint }) => EndpointId::new(endpoint.into()),
-            _ => return refuse(kernel, current, Error::Denied),
-        },
+    let endpoint = match endpoint_of(kernel, current, receive) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return refuse(kernel, current, error),
     };
     if reply == NO_HANDLE {
         return kernel.objects.receive(endpoint, deadline);
     }
     if let Err(error) = kernel.objects.reply_receive(reply, bytes, endpoint, deadline) {
         refuse(kernel, current, error);
+    }
+}
+
+/// The endpoint to wait on: none without a handle.
+#[inline]
+fn endpoint_of(kernel: &Kernel, current: TaskId, receive: u64) -> Result<Option<EndpointId>, Error> {
+    match receive {
+        NO_HANDLE => Ok(None),
+        handle => match kernel.objects.task(current).capability(handle) {
+            Ok(Capability::Receive { endpoint }) => Ok(EndpointId::new(endpoint.into())),
+            _ => Err(Error::Denied),
+        },
+    }
+}
+
+fn signal_receive(kernel: &mut Kernel, current: TaskId, [signal, bytes, deadline, receive]: Arguments) {
+    let told = kernel.objects.task(current).capability(signal).and_then(|capability| {
+        let Capability::Signal { task, bits } = capability else { return Err(Error::Denied) };
+        let target = TaskId::new(task.into()).ok_or(Error::Denied)?;
+        let endpoint = endpoint_of(kernel, current, receive)?;
+        kernel.objects.signal_receive(target, bits, bytes, endpoint, deadline)
+    });
+    match told {
+        Ok(()) => {}
+        // No mistake of the caller: the other task does something else just now.
+        Err(Error::Busy) => finish(kernel, current, Err(Error::Busy)),
+        Err(error) => refuse(kernel, current, error),
     }
 }
 
@@ -147,10 +173,16 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::DeviceDirect => return device::direct(kernel, current, first),
         Number::DeviceRead => return device::read(kernel, current, arguments),
         Number::DeviceWrite => return device::write(kernel, current, arguments),
-        Number::DeviceSubmit => return device::submit(kernel, current, arguments),
-        Number::DeviceComplete => return device::complete(kernel, current, arguments),
+        Number::DeviceSubmit | Number::DeviceComplete => {
+            let [handle, queue, count, _] = arguments;
+            let (status, [first, second, third]) = device::transfer(kernel, number as u64, handle, queue, count);
+            let registers = &mut kernel.objects.task_mut(current).registers;
+            registers.set_results(status, first, second, third);
+            return registers.set_words([0; MESSAGE_WORDS]);
+        }
         Number::DeviceCollect => return device::collect(kernel, current, arguments),
         Number::ConsoleRead => return console::read(kernel, current, first),
+        Number::SignalReceive => return signal_receive(kernel, current, arguments),
         _ => {}
     }
     let result = match number {

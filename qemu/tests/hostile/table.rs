@@ -334,6 +334,7 @@ pub const DRIVER: &[Attempt] = &[
     // Handles.
     attempt("handle-call", Kernel(Error::Denied), "call with every number that may be a handle"),
     attempt("handle-signal", Kernel(Error::Denied), "signal with every number"),
+    attempt("handle-signal-receive", Kernel(Error::Denied), "tell something along with a signal, with every number"),
     attempt("handle-log", Kernel(Error::Denied), "write to the log with every number but its own"),
     attempt("handle-device-information", Kernel(Error::Denied), "ask what a device is, likewise"),
     attempt("handle-device-read", Kernel(Error::Denied), "read registers, likewise"),

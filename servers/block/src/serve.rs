@@ -27,6 +27,8 @@ const WAIT_SECONDS: u32 = 30;
 pub struct Means {
     /// Where clients call.
     pub requests: Receive,
+    /// The notification bits of the driver's signal.
+    pub driver: u64,
     /// Memory of its own.
     pub window: Option<Window>,
     /// Where lines go.
@@ -62,10 +64,11 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
     loop {
         // All answers that are due but one go by themselves; that one goes along with the next wait.
         let mut last: Option<Due<Reply>> = server.take_due();
-        while let Some(due) = server.take_due() {
-            if let Some(earlier) = last.replace(due) {
-                send(&mut server, earlier, &mut room);
-            }
+        while last.is_some()
+            && let Some(due) = server.take_due()
+            && let Some(earlier) = last.replace(due)
+        {
+            send(&mut server, earlier, &mut room);
         }
         signal(&mut server, &signals);
         let deadline = match patience {
@@ -98,7 +101,8 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
                 server.request(message.badge, message.reply, request);
             }
             // The driver has something, or it has stopped, which it shows by not answering.
-            Ok(Event::Notification(_)) => server.exchange(),
+            Ok(Event::Told { bits, bytes }) if bits == means.driver => server.told(task::decode(bytes).ok()),
+            Ok(Event::Notification(_) | Event::Told { .. }) => server.exchange(),
             Err(abi::Error::TimedOut) => is_time = true,
             Err(error) => return Err(error.into()),
         }

@@ -18,7 +18,7 @@ use task::abi::start::CLIENTS_MAX;
 
 use crate::client::{Client, Held, Named, Standing, State};
 use crate::disk::Unusable;
-use crate::driver::{Driver, Identity, Namespaces};
+use crate::driver::{Driver, Identity, Namespaces, Trouble};
 use crate::memory::Memory;
 use crate::note::Note;
 use crate::requests::{Origin, Requests, SERVER};
@@ -367,6 +367,24 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             self.own_ended();
         }
         self.advance_power();
+    }
+
+    /// The driver has told along with its signal what has completed; `None` if that was malformed.
+    pub fn told(&mut self, notice: Option<nvme::Notice<'_>>) {
+        match notice {
+            _ if self.link != Link::Up => self.exchange(),
+            Some(notice) => {
+                self.take_completions(notice.completions.iter(), notice.namespaces);
+                if self.requests.is_waiting() {
+                    self.run(false);
+                }
+            }
+            None => {
+                // What it said is lost, and it will not say it again: it is asked to begin anew.
+                self.part(Trouble::Nonsense);
+                self.exchange();
+            }
+        }
     }
 
     /// Notes which of these clients are to be signalled.

@@ -25,7 +25,7 @@ task::needs! {
     optional cloud: log,
 }
 task::main!(run);
-task::stack!(43_272);
+task::stack!(38_392);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
@@ -74,7 +74,7 @@ fn serve(requests: Receive, findings: &Findings, items: &Items) -> Result<(), St
                 };
                 Some((message.reply, answer))
             }
-            Ok(Event::Notification(_)) => None,
+            Ok(Event::Notification(_) | Event::Told { .. }) => None,
             Err(error) => return Err(error.into()),
         };
         event = match next {

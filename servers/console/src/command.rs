@@ -260,7 +260,7 @@ pub(crate) mod tests {
     pub(crate) fn everything() -> Granted {
         let inspect = |handle| Inspect::from_granted(&Started::Inspect { handle });
         let power = |handle| Power::from_granted(&Started::Power { handle });
-        let call = |handle| Call::from_granted(&Started::Call { handle });
+        let call = |handle| Call::from_granted(&Started::Call { handle, bits: 0 });
         let mut kills = [None; GRANTS_MAX];
         kills[0] = Kill::from_granted(&Started::Kill { handle: 8 });
         Granted {

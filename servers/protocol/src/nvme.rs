@@ -1,7 +1,8 @@
 //! The NVMe driver's messages: what the block server asks of it.
 //!
 //! Requests are asynchronous: [`Request::Exchange`] hands over a batch and takes what has completed since, and returns
-//! at once. The driver signals its client when there is more to take.
+//! at once. The driver signals its client when there is more to take. A client that waits on an endpoint when it is
+//! signalled may be told along with the signal what there is ([`Notice`]), and need not ask.
 //!
 //! A client begins with [`Request::Begin`]. A driver that has restarted knows none of its clients, and answers an
 //! exchange with [`Answer::NotBegun`]: so a client cannot take it for the one to which it gave transfers, and these are
@@ -71,6 +72,17 @@ pub enum Answer<'a> {
     /// To [`Request::Begin`]: not yet. To [`Request::Exchange`]: nothing was taken, because the client has not begun
     /// since the driver started.
     NotBegun,
+}
+
+/// What the driver tells along with its signal: as much of it as [`Answer::Exchanged`] to a request without transfers
+/// would, and told instead of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice<'a> {
+    /// All transfers of the client that have finished and were not told of.
+    #[serde(borrow)]
+    pub completions: Batch<'a, Completion>,
+    /// As in [`Answer::Exchanged`].
+    pub namespaces: u32,
 }
 
 /// The controller, as Identify Controller tells it (NVMe base 2.0, figure 275), text without its trailing spaces and

@@ -8,7 +8,7 @@ use task::{Deadline, Environment, Started, Stop};
 
 task::needs! { disk: call, data: window, log: log }
 task::main!(run);
-task::stack!(14_856);
+task::stack!(14_104);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;

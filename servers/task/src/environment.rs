@@ -98,9 +98,9 @@ macro_rules! grants {
 }
 
 grants! {
-    Call: Call, Granted::Call { handle } => Call { handle };
+    Call: Call, Granted::Call { handle, bits } => Call { handle, bits };
     Receive: Receive, Granted::Receive { handle } => Receive { handle };
-    Signal: Signal, Granted::Signal { handle } => Signal { handle };
+    Signal: Signal, Granted::Signal { handle, badge } => Signal { handle, badge };
     Registers: Registers, Granted::Registers { handle } => Registers { handle };
     Interrupt: Interrupt, Granted::Interrupt { vector, bits } => Interrupt { vector, bits };
     Device: DeviceInformation, Granted::DeviceInformation { handle } => Device { handle };
@@ -137,7 +137,7 @@ mod tests {
         Environment::new(start)
     }
 
-    const DISK: (&str, Granted) = ("disk", Granted::Call { handle: 1 });
+    const DISK: (&str, Granted) = ("disk", Granted::Call { handle: 1, bits: 4 });
     const DATA: (&str, Granted) =
         ("data", Granted::Window { address: 0x4000_0000, bytes: 4096, writable: true, offset: 0 });
     const COMPLETION: (&str, Granted) = ("completion", Granted::Interrupt { vector: 1, bits: 2 });
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn grants_are_found_by_name_and_kind() {
         let grants = Grants::find(&environment(&[DATA, DISK, COMPLETION])).unwrap();
-        assert_eq!(grants.disk, Call { handle: 1 });
+        assert_eq!(grants.disk, Call { handle: 1, bits: 4 });
         assert_eq!((grants.data.bytes(), grants.data.is_writable()), (4096, true));
         assert_eq!(grants.completion, Interrupt { vector: 1, bits: 2 });
         assert_eq!(grants.log, None);

@@ -15,6 +15,7 @@ use crate::time::Deadline;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     pub(crate) handle: u32,
+    pub(crate) bits: u64,
 }
 
 /// Why a call gave no answer.
@@ -35,6 +36,11 @@ impl Call {
     /// The kernel's number for it.
     pub fn handle(&self) -> u32 {
         self.handle
+    }
+
+    /// The notification bits by which the task behind it signals this one; 0 if it does not.
+    pub fn signal_bits(&self) -> u64 {
+        self.bits
     }
 
     /// Sends a request and waits for the answer.
@@ -97,12 +103,18 @@ impl Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
     pub(crate) handle: u32,
+    pub(crate) badge: u32,
 }
 
 impl Signal {
     /// The kernel's number for it.
     pub fn handle(&self) -> u32 {
         self.handle
+    }
+
+    /// The badge with which the other task's calls arrive at this one; `None` if it makes none, or with several badges.
+    pub fn badge(&self) -> Option<u32> {
+        (self.badge != 0).then_some(self.badge)
     }
 
     /// Sets the granted bits; the other task is woken if it waits.
@@ -121,6 +133,14 @@ pub enum Event<'i> {
     Message(Message<'i>),
     /// Notification bits, now cleared; never zero.
     Notification(u64),
+    /// One signal's bits, and what its sender says with them ([`Receive::signal_receive`]). Who sent it, the bits tell
+    /// ([`Call::signal_bits`]). Whoever does not understand it may take it for the notification.
+    Told {
+        /// The bits.
+        bits: u64,
+        /// What it says.
+        bytes: &'i [u8],
+    },
 }
 
 /// A client's call.
@@ -142,6 +162,14 @@ impl<'i> Message<'i> {
     pub fn decode<R: Deserialize<'i>>(&self) -> Result<R, Malformed> {
         message::decode(self.bytes)
     }
+}
+
+/// What came with a signal.
+///
+/// # Errors
+/// [`Malformed`] if the bytes are not exactly one message of this type.
+pub fn decode<'i, T: Deserialize<'i>>(bytes: &'i [u8]) -> Result<T, Malformed> {
+    message::decode(bytes)
 }
 
 /// Answers one call, once. Until it is used, the client waits: drop it only to let the client's own deadline pass.
@@ -187,6 +215,20 @@ impl Reply {
     pub fn from_handle(handle: u64) -> Self {
         Self { handle }
     }
+}
+
+/// Why something was not told with a signal. Nothing was waited for then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TellError {
+    /// The other task does not wait on an endpoint: it is to be signalled.
+    #[error("the other task does not wait")]
+    Busy,
+    /// The other task has stopped.
+    #[error("the other task has stopped")]
+    Gone,
+    /// It is too long.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
 }
 
 /// May receive on an endpoint.
@@ -242,6 +284,31 @@ impl Receive {
         self.deliver(reply, answer, deadline).map(|result| result.map(|after| event(&after, inbox)))
     }
 
+    /// Tells something to a task along with a signal, if that task waits on an endpoint, and waits for the next event, in
+    /// one entry of the kernel.
+    ///
+    /// # Errors
+    /// The outer one if nothing was told. The inner one as for [`Self::receive`].
+    pub fn signal_receive<'i>(
+        &self,
+        signal: Signal,
+        message: &(impl Serialize + ?Sized),
+        deadline: Deadline,
+        inbox: &'i mut Inbox,
+    ) -> Result<Result<Event<'i>, Error>, TellError> {
+        let Outgoing { words, length } = message::encode(message)?;
+        let frame = Frame {
+            code: Number::SignalReceive as u64,
+            arguments: [signal.handle.into(), length, deadline.nanoseconds(), self.handle.into()],
+            words,
+        };
+        match reply_receive(frame) {
+            Err(Error::Busy) => Err(TellError::Busy),
+            Err(Error::DeadPeer) => Err(TellError::Gone),
+            result => Ok(result.map(|after| event(&after, inbox))),
+        }
+    }
+
     /// Answers and waits, in one entry of the kernel.
     #[inline]
     fn deliver(
@@ -282,7 +349,10 @@ fn reply_receive(frame: Frame) -> Result<Frame, Error> {
 fn event<'i>(after: &Frame, inbox: &'i mut Inbox) -> Event<'i> {
     let [handle, length, who, _] = after.arguments;
     if handle == NO_HANDLE {
-        return Event::Notification(who);
+        return match length {
+            0 => Event::Notification(who),
+            _ => Event::Told { bits: who, bytes: inbox.take(length, &after.words) },
+        };
     }
     // A badge has 32 bits in the charter; the kernel delivers no other.
     Event::Message(Message { reply: Reply { handle }, badge: who as u32, bytes: inbox.take(length, &after.words) })
@@ -320,7 +390,7 @@ mod tests {
     fn calls_carry_small_and_large_messages() {
         host::with(echo, || {
             for request in [Request::Small(7), Request::large()] {
-                assert_eq!(Call { handle: 5 }.call(&request, Deadline::NEVER), Ok(request));
+                assert_eq!(Call { handle: 5, bits: 0 }.call(&request, Deadline::NEVER), Ok(request));
             }
         });
     }
@@ -330,7 +400,7 @@ mod tests {
         host::with(echo, || {
             let mut inbox = Inbox::new();
             let text = "x".repeat(100);
-            let answer: Result<&str, _> = Call { handle: 5 }.call_borrowed(&text, Deadline::NEVER, &mut inbox);
+            let answer: Result<&str, _> = Call { handle: 5, bits: 0 }.call_borrowed(&text, Deadline::NEVER, &mut inbox);
             assert_eq!(answer, Ok(text.as_str()));
         });
     }
@@ -339,12 +409,12 @@ mod tests {
     fn each_failure_of_a_call_is_told_apart() {
         for error in [Error::Denied, Error::Invalid, Error::DeadPeer, Error::TimedOut, Error::Busy] {
             let kernel = move |frame: &mut Frame, _: &mut [u8]| host::fail(frame, error);
-            let answer = host::with(kernel, || Call { handle: 5 }.call::<u8>(&1_u8, Deadline::NEVER));
+            let answer = host::with(kernel, || Call { handle: 5, bits: 0 }.call::<u8>(&1_u8, Deadline::NEVER));
             assert_eq!(answer, Err(CallError::Kernel(error)));
         }
-        let answer = host::with(echo, || Call { handle: 5 }.call::<String>(&200_u8, Deadline::NEVER));
+        let answer = host::with(echo, || Call { handle: 5, bits: 0 }.call::<String>(&200_u8, Deadline::NEVER));
         assert_eq!(answer, Err(CallError::Malformed(Malformed)));
-        let answer = host::with(echo, || Call { handle: 5 }.call::<u8>(&[0_u8; 5000][..], Deadline::NEVER));
+        let answer = host::with(echo, || Call { handle: 5, bits: 0 }.call::<u8>(&[0_u8; 5000][..], Deadline::NEVER));
         assert_eq!(answer, Err(CallError::TooLong(TooLong)));
     }
 
@@ -359,7 +429,7 @@ mod tests {
             }
         };
         let deadline = || Deadline::after(core::time::Duration::from_nanos(500));
-        let answer = host::with(kernel, || Call { handle: 5 }.call::<u8>(&1_u8, deadline()));
+        let answer = host::with(kernel, || Call { handle: 5, bits: 0 }.call::<u8>(&1_u8, deadline()));
         assert_eq!(answer, Err(CallError::Kernel(Error::TimedOut)));
         assert_eq!(host::with(kernel, || wait(deadline())), Err(Error::TimedOut));
     }
@@ -423,5 +493,37 @@ mod tests {
             assert_eq!(Reply::from_handle(0x77).send(&1_u8), Err(ReplyError::Gone));
         });
         assert_eq!(*calls.borrow(), [0x77, 0, 0x77]);
+    }
+
+    #[test]
+    fn what_is_told_with_a_signal_arrives_or_is_known_not_to_have() {
+        let kernel = |frame: &mut Frame, buffer: &mut [u8]| {
+            assert_eq!((frame.code, frame.arguments[0], frame.arguments[3]), (Number::SignalReceive as u64, 9, 2));
+            match frame.arguments[2] {
+                // The other task's message, as the kernel would deliver this one.
+                1 => frame.arguments = [0, frame.arguments[1], 0b100, 0],
+                2 => host::fail(frame, Error::Busy),
+                3 => host::fail(frame, Error::DeadPeer),
+                _ => host::fail(frame, Error::TimedOut),
+            }
+            let _ = buffer;
+        };
+        host::with(kernel, || {
+            let (endpoint, signal, mut inbox) = (Receive { handle: 2 }, Signal { handle: 9, badge: 0 }, Inbox::new());
+            let mut tell = |until| {
+                let deadline = Deadline::at(crate::Instant::at(until));
+                endpoint.signal_receive(signal, &Request::large(), deadline, &mut inbox).map(|event| {
+                    event.map(|event| match event {
+                        Event::Told { bits, bytes } => (bits, decode::<Request>(bytes)),
+                        other => panic!("{other:?}"),
+                    })
+                })
+            };
+            assert_eq!(tell(1), Ok(Ok((0b100, Ok(Request::large())))));
+            assert_eq!(tell(2), Err(TellError::Busy));
+            assert_eq!(tell(3), Err(TellError::Gone));
+            assert_eq!(tell(4), Ok(Err(Error::TimedOut)));
+            assert_eq!(signal.badge(), None);
+        });
     }
 }

@@ -62,7 +62,7 @@ pub use direct::{DeviceRegisters, Direct};
 pub use environment::{Environment, Grant, Missing};
 pub use evidence::Evidence;
 pub use inspect::Inspect;
-pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signal, wait};
+pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signal, TellError, decode, wait};
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
 pub use message::{Inbox, Malformed, TooLong};

@@ -151,7 +151,11 @@ impl Pair {
         self.lists_used |= u64::from(was_used) << slot;
         // Eight bytes of a list for each page of data.
         let written = (bytes / layout::PAGE) * 8;
-        Ok(Authored { entry: on_blocks(command).with_data(prp1, prp2), written })
+        // The same command anew, with nothing but what was checked.
+        let (opcode, identifier, nsid) = (command.opcode, command.identifier.get(), command.nsid.get());
+        let (first, dword12) = (command.block_range().first, command.dword12.get());
+        let entry = SubmissionEntry::transfer(opcode, identifier, nsid, first, dword12, (prp1, prp2));
+        Ok(Authored { entry, written })
     }
 
     /// The PRP list of a command's slot.
@@ -190,7 +194,7 @@ fn author_flush(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry) -> Re
     Ok(SubmissionEntry::flush(command.identifier.get(), nsid).into())
 }
 
-/// The same command anew, with nothing but what was checked. Its data's place is yet to be set.
+/// The same command anew, with nothing but what was checked, and without data.
 fn on_blocks(command: &SubmissionEntry) -> SubmissionEntry {
     let (identifier, nsid) = (command.identifier.get(), command.nsid.get());
     SubmissionEntry {

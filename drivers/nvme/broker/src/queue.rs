@@ -5,7 +5,6 @@
 
 use broker::Device;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use zerocopy::IntoBytes;
 
 use crate::reason::Reason;
 
@@ -102,7 +101,7 @@ impl Queue {
     pub fn push(&mut self, device: &mut impl Device, entry: &mut SubmissionEntry) {
         entry.identifier = self.slots.pin(entry.identifier.get()).into();
         let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
-        device.write_hidden(offset, entry.as_bytes());
+        device.write_hidden_line(offset, zerocopy::transmute_ref!(&*entry));
         self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
     }
 

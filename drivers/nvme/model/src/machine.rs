@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use abi::package::Limit;
 use broker::Device;
 use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
-use protocol::nvme::{Answer, BATCH_MAX, BatchRoom, Failure, Operation, Request, Transfer};
+use protocol::nvme::{Answer, BATCH_MAX, Batch, BatchRoom, Completion, Failure, Notice, Operation, Request, Transfer};
 
 use crate::controller::Identity;
 use crate::kernel::Kernel;
@@ -202,10 +202,34 @@ impl<const DIRECT: bool> Machine<DIRECT> {
             self.signalled = true;
         }
         let signalled = std::mem::take(&mut self.signalled);
-        if signalled {
+        // Every other time it waits, and is told along with the signal.
+        if signalled && !(self.signals.is_multiple_of(2) && self.is_told()) {
             self.exchange();
         }
         signalled
+    }
+
+    /// Whether it was told along with the signal what has ended, and has nothing else to ask.
+    fn is_told(&mut self) -> bool {
+        let mut room = BatchRoom::new();
+        let Some(notice) = self.driver.notice(BADGE, &mut room) else { return false };
+        let Notice { completions, namespaces } = notice;
+        self.driver.told(BADGE);
+        self.take(completions, namespaces);
+        self.backlog.is_empty()
+    }
+
+    fn take(&mut self, completions: Batch<'_, Completion>, namespaces: u32) {
+        if self.editions.last() != Some(&namespaces) {
+            self.editions.push(namespaces);
+        }
+        for completion in completions {
+            let place = self.in_flight.iter().position(|tag| *tag == completion.tag);
+            let place = place.expect("a transfer ends that is not in flight");
+            self.in_flight.remove(place);
+            let before = self.outcomes.insert(completion.tag, completion.outcome);
+            assert_eq!(before, None, "transfer {} has ended twice", completion.tag);
+        }
     }
 
     fn exchange(&mut self) {
@@ -215,18 +239,9 @@ impl<const DIRECT: bool> Machine<DIRECT> {
             let mut room = AnswerRoom::new();
             match self.driver.answer(&mut self.kernel, BADGE, &Request::Exchange(batch.batch()), &mut room) {
                 Answer::Exchanged { accepted, completions, namespaces } => {
-                    if self.editions.last() != Some(&namespaces) {
-                        self.editions.push(namespaces);
-                    }
                     let taken = self.backlog.drain(..usize::from(accepted));
                     self.in_flight.extend(taken.map(|transfer| transfer.tag));
-                    for completion in completions {
-                        let place = self.in_flight.iter().position(|tag| *tag == completion.tag);
-                        let place = place.expect("a transfer ends that is not in flight");
-                        self.in_flight.remove(place);
-                        let before = self.outcomes.insert(completion.tag, completion.outcome);
-                        assert_eq!(before, None, "transfer {} has ended twice", completion.tag);
-                    }
+                    self.take(completions, namespaces);
                     let more =
                         completions.len() == BATCH_MAX || usize::from(accepted) == offered && !self.backlog.is_empty();
                     if !more {

@@ -60,6 +60,12 @@ impl SubmissionEntry {
         zerocopy::transmute!(bytes)
     }
 
+    /// The entry of these dwords, two in a word, the lower one first.
+    #[inline]
+    pub fn from_words(words: [u64; 8]) -> Self {
+        zerocopy::transmute!(words.map(u64::to_le_bytes))
+    }
+
     /// The entry that these bytes are.
     pub fn of_bytes(bytes: &[u8; 64]) -> &Self {
         zerocopy::transmute_ref!(bytes)
@@ -160,6 +166,8 @@ mod tests {
         assert_eq!(entry.prp2.get(), 0x2726_2524_2322_2120);
         assert_eq!((entry.dword10.get(), entry.dword15.get()), (0x2b2a_2928, 0x3f3e_3d3c));
         assert_eq!(entry.to_bytes(), bytes);
+        let words = core::array::from_fn(|index| u64::from_le_bytes(bytes.as_chunks().0[index]));
+        assert_eq!(SubmissionEntry::from_words(words), entry);
     }
 
     #[test]

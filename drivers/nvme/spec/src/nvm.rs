@@ -96,6 +96,14 @@ impl SubmissionEntry {
         }
     }
 
+    /// As [`Self::on_blocks`], with both PRP entries, and dword 12 as it is given: all at once, for those of which there
+    /// are many.
+    #[inline]
+    pub fn transfer(opcode: u8, identifier: u16, nsid: u32, first: u64, dword12: u32, prp: (u64, u64)) -> Self {
+        let head = u64::from(opcode) | u64::from(identifier) << 16 | u64::from(nsid) << 32;
+        Self::from_words([head, 0, 0, prp.0, prp.1, first, dword12.into(), 0])
+    }
+
     /// Read (NVM command set 1.0, 3.2.4); the data's place is yet to be set.
     pub fn read(identifier: u16, nsid: u32, range: BlockRange) -> Self {
         Self::on_blocks(READ, identifier, nsid, range)
@@ -150,7 +158,10 @@ mod tests {
             BlockRange { first: 0x1_2345_6789, count: BLOCKS_MAX },
             BlockRange { first: u64::MAX, count: 8 },
         ] {
-            assert_eq!(SubmissionEntry::read(1, 1, range).block_range(), range);
+            let read = SubmissionEntry::read(1, 2, range);
+            assert_eq!(read.block_range(), range);
+            let at_once = SubmissionEntry::transfer(READ, 1, 2, range.first, read.dword12.get(), (3, 4));
+            assert_eq!(at_once, read.with_data(3, 4));
         }
     }
 }

@@ -17,7 +17,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
         let event = grants.requests.receive(Deadline::NEVER, &mut inbox);
         let now = time_stamp();
         match event {
-            Ok(Event::Notification(_)) => sum = sum.wrapping_add(now),
+            Ok(Event::Notification(_) | Event::Told { .. }) => sum = sum.wrapping_add(now),
             // A client that is gone meanwhile is no concern of ours.
             Ok(Event::Message(message)) => drop(message.reply.send(&core::mem::take(&mut sum))),
             Err(_) => {}

@@ -34,7 +34,7 @@ fn with<T>(mut server: impl for<'a> FnMut(Request<'a>) -> Vec<u8> + 'static, tes
         }
     };
     let call: Call = {
-        let granted = abi::start::Granted::Call { handle: 1 };
+        let granted = abi::start::Granted::Call { handle: 1, bits: 0 };
         task::Grant::from_granted(&granted).unwrap()
     };
     host::with(kernel, || test(Disk::new(call, Duration::from_secs(1))))
@@ -177,7 +177,7 @@ fn a_server_that_restarts_is_told_once_and_waited_for() {
             host::fail(frame, abi::Error::TimedOut);
         }
     };
-    let granted = abi::start::Granted::Call { handle: 1 };
+    let granted = abi::start::Granted::Call { handle: 1, bits: 0 };
     host::with(kernel, || {
         let disk = Disk::new(task::Grant::from_granted(&granted).unwrap(), Duration::from_secs(1));
         disk.open().unwrap();
@@ -199,7 +199,7 @@ fn a_server_that_does_not_come_back_is_not_waited_for_for_ever() {
             host::fail(frame, abi::Error::TimedOut);
         }
     };
-    let granted = abi::start::Granted::Call { handle: 1 };
+    let granted = abi::start::Granted::Call { handle: 1, bits: 0 };
     host::with(kernel, || {
         let disk = Disk::new(task::Grant::from_granted(&granted).unwrap(), Duration::from_secs(1));
         assert_eq!(disk.resume(), Err(Error::Restarted));

@@ -29,6 +29,11 @@ enum Next {
         reply: u64,
     },
     Signal(u64),
+    /// All that the driver has completes, and somebody with these bits tells of it along with a signal.
+    Told {
+        bits: u64,
+        malformed: bool,
+    },
     /// Nothing, until the deadline.
     TimedOut,
     DriverDies,
@@ -59,6 +64,8 @@ struct World {
     lines: StdVec<String>,
     ready: StdVec<u64>,
     deadlines: StdVec<u64>,
+    /// How often the driver was asked to exchange.
+    exchanges: usize,
 }
 
 /// A message as the kernel takes it from, or gives it to, words or the IPC buffer.
@@ -96,6 +103,7 @@ impl World {
             }
             nvme::Request::Exchange(_) if !self.begun => encode(&nvme::Answer::NotBegun),
             nvme::Request::Exchange(transfers) => {
+                self.exchanges += 1;
                 let mut completions = nvme::BatchRoom::new();
                 if transfers.is_empty() {
                     for tag in self.in_flight.drain(..) {
@@ -189,6 +197,24 @@ impl World {
                 frame.arguments = [0, 0, bits, 0];
                 return;
             }
+            Some(Next::Told { bits, malformed }) => {
+                let mut completions = nvme::BatchRoom::new();
+                if bits == DRIVER {
+                    for tag in self.in_flight.drain(..) {
+                        completions.push(&Completion { tag, outcome: Ok(()) }).unwrap();
+                    }
+                } else {
+                    // Somebody else would have all of them failed.
+                    for tag in &self.in_flight {
+                        completions.push(&Completion { tag: *tag, outcome: Err(nvme::Failure::Gone) }).unwrap();
+                    }
+                }
+                let notice = encode(&nvme::Notice { completions: completions.batch(), namespaces: 0 });
+                let bytes = if malformed { std::vec![0xff; 50] } else { notice };
+                give(frame, buffer, &bytes);
+                frame.arguments = [0, bytes.len() as u64, bits, 0];
+                return;
+            }
             Some(Next::TimedOut) => {
                 assert_ne!(frame.arguments[2], u64::MAX, "it waits for ever");
                 self.clock = self.clock.max(frame.arguments[2]);
@@ -229,9 +255,9 @@ fn run(world: World) -> World {
     let mut start = StartInfo { task: "block", grants: Vec::new(), clients: Vec::new(), settings: Vec::new() };
     for (name, granted) in [
         ("requests", Granted::Receive { handle: 1 }),
-        ("driver", Granted::Call { handle: 2 }),
+        ("driver", Granted::Call { handle: 2, bits: DRIVER }),
         ("log", Granted::Log { handle: 3 }),
-        ("tell-one", Granted::Signal { handle: 4 }),
+        ("tell-one", Granted::Signal { handle: 4, badge: 1 }),
     ] {
         start.grants.push(Grant { name, granted }).unwrap();
     }
@@ -249,13 +275,15 @@ fn run(world: World) -> World {
         || {
             let driver = NvmeDriver::new(environment.grant("driver").unwrap(), environment.optional("stop"));
             let requests = environment.grant("requests").unwrap();
-            let means = Means { requests, window: None, log: environment.optional("log") };
+            let means = Means { requests, driver: DRIVER, window: None, log: environment.optional("log") };
             serve(driver, &means, &environment).unwrap_err();
         },
     );
     Rc::into_inner(world).unwrap().into_inner()
 }
 
+/// Bits of the driver's signal.
+const DRIVER: u64 = 8;
 const READ: Operation = Operation::Read { first_block: 0, blocks: 8, offset: 0 };
 
 fn read(badge: u64, reply: u64) -> Next {
@@ -306,6 +334,29 @@ fn two_clients_wait_and_are_answered_together() {
     let mut answers = world.answers;
     answers.sort_by_key(|(reply, _)| *reply);
     assert_eq!(answers, [(71, Told::Done), (72, Told::Done)]);
+}
+
+#[test]
+fn what_the_driver_tells_with_its_signal_need_not_be_asked_for() {
+    let tags = [5, 6, 7, 8];
+    for (ask, tags) in [(exchange(1, 71, &tags[..1], true), &tags[..1]), (exchange(1, 71, &tags, true), &tags)] {
+        let world = after([ask, Next::Told { bits: DRIVER, malformed: false }]);
+        let ended = tags.iter().map(|tag| Ended { tag: *tag, outcome: Ok(()) }).collect();
+        assert_eq!((world.answers, world.exchanges), (std::vec![(71, Told::Exchanged(ended))], 2));
+    }
+}
+
+#[test]
+fn what_somebody_else_tells_is_a_signal_like_any_other() {
+    let world = after([read(1, 71), Next::Told { bits: 4, malformed: false }]);
+    assert_eq!((world.answers, world.exchanges), (std::vec![(71, Told::Done)], 3), "the driver was asked");
+}
+
+#[test]
+fn a_driver_that_tells_nonsense_is_begun_with_anew() {
+    let world = after([read(1, 71), Next::Told { bits: DRIVER, malformed: true }, Next::Signal(DRIVER)]);
+    assert_eq!(world.answers, [(71, Told::Done)]);
+    assert_eq!(world.lines[3..], ["driver away reason=dead-peer requests=1", "driver back requests=1"]);
 }
 
 #[test]

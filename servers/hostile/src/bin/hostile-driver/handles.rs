@@ -16,6 +16,7 @@ pub fn attempts(device: &Device) {
     let calls = [
         ("handle-call", Number::Call, 0),
         ("handle-signal", Number::Signal, 0),
+        ("handle-signal-receive", Number::SignalReceive, 0),
         ("handle-log", Number::Log, log),
         ("handle-device-information", Number::DeviceInformation, registers),
         ("handle-device-read", Number::DeviceRead, registers),

@@ -70,7 +70,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
         heart.turn(matches!(event, Err(abi::Error::TimedOut)));
         let message = match event {
             Ok(Event::Message(message)) => message,
-            Ok(Event::Notification(_)) => continue,
+            Ok(Event::Notification(_) | Event::Told { .. }) => continue,
             Err(abi::Error::TimedOut) if Deadline::at(Instant::now()) < death => continue,
             Err(abi::Error::TimedOut) => end(&grants, &environment),
             Err(error) => return Err(error.into()),
