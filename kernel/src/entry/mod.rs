@@ -118,7 +118,7 @@ mod running {
     }
 
     /// Likewise for anything else. Apart from the rest is what needs no room on the stack.
-    pub(super) extern "C" fn enter_by_system_call(first: u64, second: u64, third: u64, fourth: u64, number: u64) -> ! {
+    pub(super) extern "C" fn enter_by_system_call(first: u64, _: u64, _: u64, _: u64, number: u64) -> ! {
         // SAFETY: as in `enter_by_call`.
         let kernel = unsafe { kernel() };
         if let Some((status, results)) = system_call::at_once(kernel, number) {

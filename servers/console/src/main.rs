@@ -20,7 +20,7 @@ task::needs! {
     optional kill: kill,
 }
 task::main!(run);
-task::stack!(17_880);
+task::stack!(17_912);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let Grants { console, tasks, devices, history, disk, data, cloud, off, reboot, .. } = Grants::find(&environment)?;
