@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hostile::pattern;
 use qemu::guest::GuestMemory;
-use qemu::harness::{Bench, Log, System, root};
+use qemu::harness::{Bench, LIMIT, Log, System, root};
 use qemu::machine::Machine;
 use qemu::nvme::{Contents, Controller, Namespace, Place};
 use qemu::qmp::Client;
@@ -53,7 +53,7 @@ impl Hostile {
         }
         machine.controllers.push(second);
         alter(&mut machine);
-        Self { system: bench.boot(&machine), honest, prey, before, _bench: bench }
+        Self { system: bench.boot_for(&machine, 3 * LIMIT), honest, prey, before, _bench: bench }
     }
 
     /// Everybody else is as he was: served after the end as before, with correct data; no memory but the driver's own
