@@ -39,8 +39,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// The driver's namespaces are no longer what they were.
     pub(super) fn refresh(&mut self) {
-        match self.driver.namespaces() {
-            Ok(namespaces) => self.replace(namespaces),
+        // Other disks end what clients have under way: the driver has to tell of them twice.
+        let told = self.driver.namespaces().and_then(|told| match told == self.namespaces {
+            true => Ok((told.clone(), told)),
+            false => Ok((told, self.driver.namespaces()?)),
+        });
+        match told {
+            Ok((first, again)) if first == again || !self.driver.may_report() => self.replace(first),
+            Ok(_) => self.suspect(super::Doubt::Answer),
             Err(trouble) => self.part(trouble),
         }
     }

@@ -99,6 +99,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// A driver has begun with this server.
     fn welcome(&mut self, hello: Hello) {
         let Hello { controller, namespaces } = hello;
+        let is_same = self.controller.as_ref().is_none_or(|old| *old == controller && self.namespaces == namespaces);
+        // Other disks end what clients have under way: two drivers have to tell of them.
+        if !is_same && self.insist(Failure::Changed) {
+            self.note(Note::Failed { doubt: Doubt::Verdict(Failure::Changed), requests: self.requests.undecided() });
+            self.link = Link::Away;
+            self.driver.report();
+            return;
+        }
         self.link = Link::Up;
         (self.insisted, self.idle) = (None, 0);
         let told = self.requests.fail_overdue();
@@ -122,7 +130,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return;
         }
         // One that runs and does not let the server begin has failed.
-        let reason = self.insisted.unwrap_or(Failure::DeadPeer);
+        let reason = self.insisted.filter(|failure| *failure == Failure::Gone).unwrap_or(Failure::DeadPeer);
         if self.insist(reason) && self.driver.report() {
             self.note(Note::Failed { doubt: Doubt::Silent, requests: 0 });
             return;

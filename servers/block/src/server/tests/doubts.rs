@@ -259,6 +259,25 @@ fn that_the_device_is_gone_is_believed_when_no_driver_comes_after_one_that_said_
 }
 
 #[test]
+fn other_disks_are_believed_when_two_drivers_tell_of_them() {
+    for is_true in [false, true] {
+        let mut bench = two();
+        let waiting = bench.transfer(1, read(0));
+        bench.model.borrow_mut().die();
+        bench.server.exchange();
+        bench.model.borrow_mut().serial = "other";
+        bench.next_driver();
+        assert_eq!((bench.reports(), bench.answers().len()), (1, 0));
+        bench.model.borrow_mut().serial = if is_true { "other" } else { "" };
+        bench.next_driver();
+        bench.finish(Ok(()));
+        let told = if is_true { failed(Failure::Interrupted) } else { Told::Done };
+        assert_eq!(bench.answers(), [(waiting, told)]);
+        assert_eq!(bench.reports(), 1);
+    }
+}
+
+#[test]
 fn a_driver_that_does_not_let_the_server_begin_is_stopped_once_and_then_given_up() {
     let mut bench = two();
     let waiting = bench.transfer(1, read(0));
