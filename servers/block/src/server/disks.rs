@@ -40,13 +40,13 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// The driver's namespaces are no longer what they were.
     pub(super) fn refresh(&mut self) {
         // Other disks end what clients have under way: the driver has to tell of them twice.
-        let told = self.driver.namespaces().and_then(|told| match told == self.namespaces {
-            true => Ok((told.clone(), told)),
-            false => Ok((told, self.driver.namespaces()?)),
-        });
-        match told {
-            Ok((first, again)) if first == again || !self.driver.may_report() => self.replace(first),
-            Ok(_) => self.suspect(super::Doubt::Answer),
+        match self.driver.namespaces() {
+            Ok(told) if told != self.namespaces && self.driver.may_report() => match self.driver.namespaces() {
+                Ok(again) if again == told => self.replace(told),
+                Ok(_) => self.suspect(super::Doubt::Answer),
+                Err(trouble) => self.part(trouble),
+            },
+            Ok(told) => self.replace(told),
             Err(trouble) => self.part(trouble),
         }
     }
