@@ -24,7 +24,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(17_032);
+task::stack!(30_904);
 
 /// How long a command may take if the charter does not say: on Azure the host itself tries for 120 s, and guests are
 /// told to wait as long as this.

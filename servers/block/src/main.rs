@@ -7,7 +7,7 @@ use task::{Environment, Stop};
 
 task::needs! { requests: receive, driver: call, optional stop: kill, optional data: window, optional log: log }
 task::main!(run);
-task::stack!(63_848);
+task::stack!(63_944);
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;

@@ -20,7 +20,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(16_624);
+task::stack!(16_640);
 
 /// The kernel's calls.
 struct Calls {
