@@ -242,7 +242,7 @@ fn no_text_of_a_console_is_a_line_of_the_log() {
     assert_eq!(log.all("forger", "between").count(), 11, "and the lines between came whole");
     let since = log.lines().iter().position(|line| line.starts_with("charter: starting")).unwrap();
     for line in &log.lines()[since..] {
-        let known = [PREFIX, "charter: ", "clock: ", "kernel: ", "dma: ", "forger: "];
+        let known = [PREFIX, "charter: ", "clock: ", "kernel: ", "dma: ", "crash: ", "forger: "];
         assert!(known.iter().any(|start| line.starts_with(start)), "{line:?}");
         assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
     }
