@@ -24,7 +24,7 @@ fn no_task_forges_or_breaks_lines() {
     assert!(log.lines().iter().all(|line| line.bytes().all(|byte| matches!(byte, b' '..=b'~'))));
     let since = log.lines().iter().position(|line| line.starts_with("charter: starting")).unwrap();
     for line in &log.lines()[since..] {
-        let known = ["charter: ", "clock: ", "kernel: ", "dma: ", "nvme: ", "block: ", "flood: "];
+        let known = ["charter: ", "clock: ", "kernel: ", "dma: ", "crash: ", "nvme: ", "block: ", "flood: "];
         assert!(known.iter().any(|component| line.starts_with(component)), "{line:?}");
     }
     let raw = log.all("flood", "raw").find(|line| line.get("denied").is_some()).expect("what raw calls were answered");
