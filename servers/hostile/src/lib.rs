@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod driver;
 pub mod pattern;
 pub mod random;
 

@@ -1,8 +1,7 @@
 //! The controller, as far as a hostile driver needs one that works, and the lines of its attempts.
 
-use core::time::Duration;
-
 use abi::system_call::Number;
+use hostile::driver::{ENABLE, Means, PATIENCE, ROOM, pause, until};
 use hostile::{Answer, Tally};
 use nvme_spec::admin::QueueCounts;
 use nvme_spec::identify::Structure;
@@ -10,9 +9,7 @@ use nvme_spec::nvm::BlockRange;
 use nvme_spec::registers::{CC, CSTS};
 use nvme_spec::status::Status;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use task::{Deadline, Frame, Instant, Stop, system_call};
-
-use super::Means;
+use task::{Frame, Instant, Stop, system_call};
 
 /// The namespace that is granted: blocks from 0 on for reading and writing, then for reading, then not at all.
 pub const NSID: u32 = 2;
@@ -30,15 +27,6 @@ pub const SCRATCH: u64 = 64 << 10;
 pub const SALT: u64 = 0xbad_d41e4;
 /// Entries of every queue with QEMU's controller (`nvme_spec::brokered`).
 pub const ENTRIES: u32 = 128;
-/// CC.EN with the entry sizes of the NVM command set.
-pub const ENABLE: u32 = 0x0046_0001;
-
-/// How long the controller may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Completions at a time: as many as a message holds.
-const ROOM: usize = 256;
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// The controller.
 pub struct Device {
@@ -168,20 +156,4 @@ impl Device {
         SubmissionEntry::read(identifier, NSID, BlockRange { first, count })
             .with_data(offset, self.means.data.region.into())
     }
-}
-
-/// Waits a little. It ends by timing out, or by an interrupt.
-pub fn pause() {
-    let _ = task::wait(Deadline::after(PAUSE));
-}
-
-fn until(mut done: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
-    let start = Instant::now();
-    while !done()? {
-        if Instant::now().since(start) > PATIENCE {
-            return Err(Stop::new(format_args!("the controller does not get there")));
-        }
-        pause();
-    }
-    Ok(())
 }

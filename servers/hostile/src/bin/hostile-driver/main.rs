@@ -15,8 +15,9 @@ mod registers;
 mod stale;
 mod transfers;
 
+use hostile::driver::Means;
 use hostile::pattern;
-use task::{Dma, Environment, Interrupt, Log, Receive, Registers, Started, Stop};
+use task::{Environment, Interrupt, Started, Stop};
 use trials::insist;
 
 use device::{Device, SALT};
@@ -30,17 +31,6 @@ task::needs! {
     optional admin: interrupt,
 }
 task::main!(run);
-
-/// What the attempts are made with.
-#[derive(Clone, Copy)]
-struct Means {
-    registers: Registers,
-    requests: Receive,
-    log: Log,
-    data: Dma,
-    /// The granted entry of the MSI-X table.
-    vector: u16,
-}
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;

@@ -1,6 +1,7 @@
 //! Registers: those that hold addresses, those that reset, doorbells, the MSI-X table in the same BAR, and every other.
 
 use abi::system_call::Number;
+use hostile::driver::ENABLE;
 use hostile::{Answer, Tally};
 use nvme_spec::SubmissionEntry;
 use nvme_spec::identify::Structure;
@@ -9,7 +10,7 @@ use nvme_spec::registers::{
 };
 use task::Stop;
 
-use super::device::{Device, ENABLE};
+use super::device::Device;
 
 /// Persistent memory region control and its address (base 2.0, 3.1.3.22 and following).
 const PMRCTL: u32 = 0xe04;

@@ -1,6 +1,7 @@
 //! I/O queues: addresses, lengths, blocks and directions that are not granted, and what is done while commands are in
 //! flight.
 
+use hostile::driver::pause;
 use hostile::{Answer, pattern};
 use nvme_spec::nvm::{
     ATTRIBUTE_DEALLOCATE, BLOCKS_MAX, BlockRange, COMPARE, DATASET_MANAGEMENT, DatasetRange, FLUSH, READ, VERIFY,
@@ -9,7 +10,7 @@ use nvme_spec::nvm::{
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 use task::Stop;
 
-use super::device::{Device, END, FOREIGN_NSID, NOT_GRANTED, NSID, READ_ONLY, SALT, SCRATCH, pause};
+use super::device::{Device, END, FOREIGN_NSID, NOT_GRANTED, NSID, READ_ONLY, SALT, SCRATCH};
 
 const OPCODES: [u8; 7] = [FLUSH, READ, WRITE, COMPARE, VERIFY, WRITE_ZEROES, DATASET_MANAGEMENT];
 /// Those that move data to or from a region.

@@ -2,11 +2,10 @@
 
 use abi::layout::{IPC_BUFFER, PAGE_BYTES};
 use abi::system_call::{MESSAGE_WORDS, Number};
+use hostile::driver::Means;
 use hostile::random::Random;
 use nvme_spec::registers::CC;
 use task::{Frame, system_call};
-
-use super::Means;
 
 /// Arguments where a check could go wrong.
 const EDGES: [u64; 20] = [

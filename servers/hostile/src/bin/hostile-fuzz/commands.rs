@@ -1,12 +1,11 @@
 //! Commands at random: right ones, and right ones with something changed.
 
+use hostile::driver::Means;
 use hostile::random::Random;
 use nvme_spec::admin::{QueueCounts, feature, log};
 use nvme_spec::identify::Structure;
 use nvme_spec::nvm::{BlockRange, COMPARE, DATASET_MANAGEMENT, DatasetRange, READ, VERIFY, WRITE, WRITE_ZEROES};
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
-
-use super::Means;
 
 /// The namespace that is granted, and one that is not.
 const NSID: u32 = 2;

@@ -1,23 +1,19 @@
 //! The controller as the fuzzer keeps it going, and what came of its commands.
 
 use core::fmt;
-use core::time::Duration;
 
+use hostile::driver::{ENABLE, Means, ROOM, pause, until};
 use hostile::random::Random;
 use nvme_spec::admin::{ASYNCHRONOUS_EVENT_REQUEST, QueueCounts};
 use nvme_spec::identify::Structure;
 use nvme_spec::nvm::DATASET_MANAGEMENT;
 use nvme_spec::registers::{CC, CSTS};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use task::{Deadline, Instant, Log, Stop};
+use task::{Log, Stop};
 use trials::insist;
 
-use super::{Means, commands};
+use super::commands;
 
-const ENABLE: u32 = 0x0046_0001;
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Completions at a time: as many as a message holds.
-const ROOM: usize = 256;
 /// Most commands of one submission.
 const BATCH: usize = 24;
 /// Reasons that are told apart: the broker's codes are below.
@@ -139,7 +135,7 @@ impl Device {
             if self.in_flight[0] & !EVENT == 0 && self.in_flight[1] == 0 {
                 return true;
             }
-            let _ = task::wait(Deadline::after(Duration::from_millis(1)));
+            pause();
         }
         false
     }
@@ -172,8 +168,7 @@ impl Device {
             }
         }
         if count == 0 {
-            // It ends by an interrupt, or by timing out.
-            let _ = task::wait(Deadline::after(Duration::from_millis(1)));
+            pause();
             return Recovery::Needless;
         }
         let mut rest = &batch[..count];
@@ -221,15 +216,4 @@ impl Device {
             self.tally.completed += 1;
         }
     }
-}
-
-fn until(mut done: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
-    let start = Instant::now();
-    while !done()? {
-        if Instant::now().since(start) > PATIENCE {
-            return Err(Stop::new(format_args!("the controller does not get there")));
-        }
-        let _ = task::wait(Deadline::after(Duration::from_millis(1)));
-    }
-    Ok(())
 }

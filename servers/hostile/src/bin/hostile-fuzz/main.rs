@@ -8,8 +8,9 @@ mod calls;
 mod commands;
 mod device;
 
+use hostile::driver::Means;
 use hostile::random::Random;
-use task::{Dma, Environment, Interrupt, Log, Receive, Registers, Started, Stop};
+use task::{Environment, Interrupt, Started, Stop};
 use trials::{insist, number};
 
 use device::{Device, Recovery};
@@ -23,17 +24,6 @@ task::needs! {
     optional admin: interrupt,
 }
 task::main!(run);
-
-/// What it works with.
-#[derive(Clone, Copy)]
-struct Means {
-    registers: Registers,
-    requests: Receive,
-    log: Log,
-    data: Dma,
-    /// The granted entry of the MSI-X table.
-    vector: u16,
-}
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
