@@ -137,13 +137,7 @@ pub struct Transfer {
 }
 
 /// A finished transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Completion {
-    /// Its tag.
-    pub tag: u32,
-    /// How it ended.
-    pub outcome: Result<(), Failure>,
-}
+pub type Completion = crate::Completion<Failure>;
 
 /// What the block server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

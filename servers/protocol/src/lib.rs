@@ -7,6 +7,8 @@
 mod batch;
 pub mod block;
 pub mod classify;
+mod completion;
 pub mod nvme;
 
 pub use batch::{Batch, BatchRoom, Full, Items, Record};
+pub use completion::{Code, Completion};

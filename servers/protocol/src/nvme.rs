@@ -176,13 +176,7 @@ pub struct Transfer {
 }
 
 /// A finished transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Completion {
-    /// The transfer's tag.
-    pub tag: u32,
-    /// How it ended.
-    pub outcome: Result<(), Failure>,
-}
+pub type Completion = crate::Completion<Failure>;
 
 /// Why a transfer failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

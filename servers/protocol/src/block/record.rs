@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Completion, Failure, Operation, Transfer};
+use super::{Failure, Operation, Transfer};
 use crate::batch::{Record, field, put};
+use crate::completion::Code;
 
 /// First block, offset, blocks, what to do; three bytes of zero. What an operation has none of is zero.
 impl Record for Operation {
@@ -87,33 +88,6 @@ impl Record for Transfer {
     }
 }
 
-/// Tag, how it ended, and a device's status code type and status code, else zero; a byte of zero.
-impl Record for Completion {
-    const BYTES: usize = 8;
-
-    #[inline]
-    fn write(&self, to: &mut [u8]) {
-        let outcome = match self.outcome {
-            Ok(()) => [0; 4],
-            Err(failure) => outcome(failure),
-        };
-        let mut to = to;
-        put(&mut to, self.tag.to_le_bytes());
-        put(&mut to, outcome);
-    }
-
-    #[inline]
-    fn read(from: &[u8]) -> Option<Self> {
-        let mut from = from;
-        let tag = u32::from_le_bytes(field(&mut from)?);
-        let outcome = match field(&mut from)? {
-            [0, 0, 0, 0] => Ok(()),
-            other => Err(failure(other)?),
-        };
-        Some(Self { tag, outcome })
-    }
-}
-
 /// Those without more to say, by their number less one.
 const PLAIN: [Failure; 13] = [
     Failure::Denied,
@@ -133,21 +107,23 @@ const PLAIN: [Failure; 13] = [
 /// The number of [`Failure::Device`].
 const DEVICE: u8 = 255;
 
-fn outcome(failure: Failure) -> [u8; 4] {
-    match failure {
-        Failure::Device { kind, code } => [DEVICE, kind, code, 0],
-        plain => {
-            // Every other one is listed; a test holds that.
-            let place = PLAIN.iter().position(|other| *other == plain).unwrap_or_default();
-            [place as u8 + 1, 0, 0, 0]
+impl Code for Failure {
+    fn code(self) -> [u8; 4] {
+        match self {
+            Failure::Device { kind, code } => [DEVICE, kind, code, 0],
+            plain => {
+                // Every other one is listed; a test holds that.
+                let place = PLAIN.iter().position(|other| *other == plain).unwrap_or_default();
+                [place as u8 + 1, 0, 0, 0]
+            }
         }
     }
-}
 
-fn failure(outcome: [u8; 4]) -> Option<Failure> {
-    match outcome {
-        [DEVICE, kind, code, 0] => Some(Failure::Device { kind, code }),
-        [number, 0, 0, 0] => PLAIN.get(usize::from(number).checked_sub(1)?).copied(),
-        _ => None,
+    fn of(code: [u8; 4]) -> Option<Self> {
+        match code {
+            [DEVICE, kind, code, 0] => Some(Failure::Device { kind, code }),
+            [number, 0, 0, 0] => PLAIN.get(usize::from(number).checked_sub(1)?).copied(),
+            _ => None,
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Transfers, completions and namespaces as records of fixed size: what a message has many of is read and written without a look
 //! at each byte.
 
-use super::{Completion, Failure, Namespace, Operation, Operations, Transfer};
+use super::{Failure, Namespace, Operation, Operations, Transfer};
 use crate::batch::{Record, field, put};
+use crate::completion::Code;
 
 /// Tag, namespace, first block, offset, blocks, operation; three bytes of zero.
 impl Record for Transfer {
@@ -61,60 +62,35 @@ const fn operation(number: u32) -> Option<Operation> {
     })
 }
 
-/// Tag, how it ended, and a device's status code type and status code, else zero; a byte of zero.
-impl Record for Completion {
-    const BYTES: usize = 8;
-
-    #[inline]
-    fn write(&self, to: &mut [u8]) {
-        let outcome = match self.outcome {
-            Ok(()) => [0; 4],
-            Err(failure) => outcome(failure),
-        };
-        let mut to = to;
-        put(&mut to, self.tag.to_le_bytes());
-        put(&mut to, outcome);
+impl Code for Failure {
+    fn code(self) -> [u8; 4] {
+        match self {
+            Failure::Invalid => [1, 0, 0, 0],
+            Failure::Denied => [2, 0, 0, 0],
+            Failure::Unsupported => [3, 0, 0, 0],
+            Failure::Stopped => [4, 0, 0, 0],
+            Failure::Different => [5, 0, 0, 0],
+            Failure::Device { kind, code } => [6, kind, code, 0],
+            Failure::Aborted => [7, 0, 0, 0],
+            Failure::TimedOut => [8, 0, 0, 0],
+            Failure::Gone => [9, 0, 0, 0],
+        }
     }
 
-    #[inline]
-    fn read(from: &[u8]) -> Option<Self> {
-        let mut from = from;
-        let tag = u32::from_le_bytes(field(&mut from)?);
-        let outcome = match field(&mut from)? {
-            [0, 0, 0, 0] => Ok(()),
-            other => Err(failure(other)?),
-        };
-        Some(Self { tag, outcome })
+    fn of(code: [u8; 4]) -> Option<Self> {
+        Some(match code {
+            [1, 0, 0, 0] => Failure::Invalid,
+            [2, 0, 0, 0] => Failure::Denied,
+            [3, 0, 0, 0] => Failure::Unsupported,
+            [4, 0, 0, 0] => Failure::Stopped,
+            [5, 0, 0, 0] => Failure::Different,
+            [6, kind, code, 0] => Failure::Device { kind, code },
+            [7, 0, 0, 0] => Failure::Aborted,
+            [8, 0, 0, 0] => Failure::TimedOut,
+            [9, 0, 0, 0] => Failure::Gone,
+            _ => return None,
+        })
     }
-}
-
-fn outcome(failure: Failure) -> [u8; 4] {
-    match failure {
-        Failure::Invalid => [1, 0, 0, 0],
-        Failure::Denied => [2, 0, 0, 0],
-        Failure::Unsupported => [3, 0, 0, 0],
-        Failure::Stopped => [4, 0, 0, 0],
-        Failure::Different => [5, 0, 0, 0],
-        Failure::Device { kind, code } => [6, kind, code, 0],
-        Failure::Aborted => [7, 0, 0, 0],
-        Failure::TimedOut => [8, 0, 0, 0],
-        Failure::Gone => [9, 0, 0, 0],
-    }
-}
-
-fn failure(outcome: [u8; 4]) -> Option<Failure> {
-    Some(match outcome {
-        [1, 0, 0, 0] => Failure::Invalid,
-        [2, 0, 0, 0] => Failure::Denied,
-        [3, 0, 0, 0] => Failure::Unsupported,
-        [4, 0, 0, 0] => Failure::Stopped,
-        [5, 0, 0, 0] => Failure::Different,
-        [6, kind, code, 0] => Failure::Device { kind, code },
-        [7, 0, 0, 0] => Failure::Aborted,
-        [8, 0, 0, 0] => Failure::TimedOut,
-        [9, 0, 0, 0] => Failure::Gone,
-        _ => return None,
-    })
 }
 
 /// Number, bytes in a block, blocks, and a bit for each thing that can be done with it and for a volatile cache.
