@@ -1,95 +1,17 @@
 use super::fadt::{Register, Reset};
 use super::madt::Trigger;
 use super::*;
-use core::ptr::NonNull;
 use proptest::prelude::*;
 
 extern crate std;
-use std::boxed::Box;
 use std::vec::Vec;
 
-/// Firmware's memory: one piece, at an address.
-struct Memory {
-    base: u64,
-    bytes: &'static mut [u8],
-}
-
-const BASE: u64 = 0x7f00_0000;
-
-impl Memory {
-    fn new(bytes: Vec<u8>) -> Self {
-        Self { base: BASE, bytes: Box::leak(bytes.into_boxed_slice()) }
-    }
-}
-
-impl Mapper for Memory {
-    fn map_device(&mut self, _: u64, _: u64) -> Option<NonNull<u8>> {
-        None
-    }
-
-    fn map_firmware(&mut self, physical: u64, bytes: u64) -> Option<NonNull<u8>> {
-        let start = usize::try_from(physical.checked_sub(self.base)?).ok()?;
-        let end = start.checked_add(bytes.try_into().ok()?)?;
-        NonNull::new(self.bytes.get_mut(start..end)?.as_mut_ptr())
-    }
-
-    fn map_transient(&mut self, _: u64) -> Option<NonNull<u8>> {
-        None
-    }
-
-    fn give_page(&mut self) -> Option<(NonNull<u8>, u64)> {
-        None
-    }
-}
-
-fn sum_up(table: &mut [u8], at: usize) {
-    table[at] = 0;
-    table[at] = table.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
-}
-
-fn make(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
-    let mut table = Vec::from([0; HEADER_BYTES]);
-    table[..4].copy_from_slice(signature);
-    table.extend(body);
-    let length = table.len() as u32;
-    table[4..8].copy_from_slice(&length.to_le_bytes());
-    sum_up(&mut table, 9);
-    table
-}
-
-/// Lays out a root, its list and the tables; returns the memory and the root's address.
-fn machine(revision: u8, tables: &[Vec<u8>]) -> (Vec<u8>, u64) {
-    let mut memory = Vec::from([0; 64]);
-    let mut addresses = Vec::new();
-    for table in tables {
-        addresses.push(BASE + memory.len() as u64);
-        memory.extend(table);
-    }
-    let entries: Vec<u8> = if revision >= 2 {
-        addresses.iter().flat_map(|address| address.to_le_bytes()).collect()
-    } else {
-        addresses.iter().flat_map(|address| (*address as u32).to_le_bytes()).collect()
-    };
-    let list = BASE + memory.len() as u64;
-    memory.extend(make(if revision >= 2 { b"XSDT" } else { b"RSDT" }, &entries));
-    memory[..8].copy_from_slice(b"RSD PTR ");
-    memory[15] = revision;
-    if revision >= 2 {
-        memory[20..24].copy_from_slice(&36u32.to_le_bytes());
-        memory[24..32].copy_from_slice(&list.to_le_bytes());
-    } else {
-        memory[16..20].copy_from_slice(&(list as u32).to_le_bytes());
-    }
-    sum_up(&mut memory[..20], 8);
-    if revision >= 2 {
-        sum_up(&mut memory[..36], 32);
-    }
-    (memory, BASE)
-}
+mod firmware;
+use firmware::{BASE, Memory, machine, make, sum_up};
 
 fn read(revision: u8, tables: &[Vec<u8>]) -> Firmware {
     let (memory, root) = machine(revision, tables);
-    Firmware::read(&mut Memory::new(memory), root)
+    Firmware::read(&mut Memory(memory), root)
 }
 
 fn mcfg(ranges: &[(u64, u16, u8, u8)]) -> Vec<u8> {
@@ -144,8 +66,8 @@ fn everything_is_found_under_both_kinds_of_root() {
 
 #[test]
 fn without_root_or_tables_all_is_absent() {
-    assert_eq!(Firmware::read(&mut Memory::new(Vec::new()), 0), Firmware::default());
-    assert_eq!(Firmware::read(&mut Memory::new(Vec::from([0; 64])), BASE), Firmware::default());
+    assert_eq!(Firmware::read(&mut Memory(Vec::new()), 0), Firmware::default());
+    assert_eq!(Firmware::read(&mut Memory(Vec::from([0; 64])), BASE), Firmware::default());
     assert_eq!(read(2, &[]), Firmware::default());
 }
 
@@ -281,7 +203,7 @@ proptest! {
         bytes[24..32].copy_from_slice(&(BASE + 40).to_le_bytes());
         sum_up(&mut bytes[..20], 8);
         sum_up(&mut bytes[..36], 32);
-        let _ = Firmware::read(&mut Memory::new(bytes), BASE);
+        let _ = Firmware::read(&mut Memory(bytes), BASE);
     }
 
     #[test]
