@@ -16,9 +16,6 @@ use nvme_broker::NvmeBroker;
 
 use crate::hardware::Submission;
 
-/// The whole device: what this lane is for.
-const EVERYTHING: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
-
 /// What the lane is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
@@ -54,7 +51,8 @@ impl DirectLane {
         let ledger = Ledger {
             regions: parts.regions.iter().copied().collect(),
             vectors: parts.vectors.iter().copied().collect(),
-            limits: Vec::from_iter([EVERYTHING]),
+            // What this lane is for.
+            limits: Vec::from_iter([Limit::WHOLE_DEVICE]),
             hidden: parts.rings,
             register_bytes: parts.register_bytes,
             // No page with anything else in it is mapped.

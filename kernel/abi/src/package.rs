@@ -100,7 +100,10 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Whether it is no limit: every namespace, from the first block to the last, in both directions.
+    /// No limit: every namespace, from the first block to the last, in both directions.
+    pub const WHOLE_DEVICE: Self = Self { namespace: None, first_block: 0, blocks: None, writable: true };
+
+    /// Whether it is no limit.
     pub const fn is_whole_device(&self) -> bool {
         self.namespace.is_none() && self.first_block == 0 && self.blocks.is_none() && self.writable
     }

@@ -29,6 +29,6 @@ pub use controller::{Controller, Identity, MSIX_TABLE, REGISTER_BYTES};
 pub use disk::Disk;
 pub use faults::{Aborts, Fault, Faults, Registers};
 pub use kernel::Kernel;
-pub use machine::{EVERYTHING, Machine, Outcome, flush, read, transfer, write};
+pub use machine::{Machine, Outcome, flush, read, transfer, write};
 pub use memory::{Access, Memory};
 pub use namespace::Namespace;

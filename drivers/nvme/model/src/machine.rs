@@ -51,7 +51,7 @@ pub struct Machine<const DIRECT: bool> {
 impl<const DIRECT: bool> Machine<DIRECT> {
     /// A machine with this controller, a region of 4 MiB and a command timeout of 30 s; nothing has been started.
     pub fn new(identity: Identity) -> Self {
-        Self::with(identity, &[0, 1], &[EVERYTHING])
+        Self::with(identity, &[0, 1], &[Limit::WHOLE_DEVICE])
     }
 
     /// Likewise, with these granted vectors and limits. The driver wishes one queue, on vector 1.
@@ -279,9 +279,6 @@ impl<const DIRECT: bool> Drop for Machine<DIRECT> {
         }
     }
 }
-
-/// The whole device, to be read and written.
-pub const EVERYTHING: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
 
 /// A read.
 pub const fn read(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u64) -> Transfer {

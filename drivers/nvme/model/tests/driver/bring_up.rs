@@ -1,8 +1,9 @@
 //! Taking controllers up: real driver and real broker against the model.
 
 use crate::{LANE, Machine};
+use abi::package::Limit;
 use nvme::State;
-use nvme_model::{EVERYTHING, Fault, Identity, Namespace, Registers};
+use nvme_model::{Fault, Identity, Namespace, Registers};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Batch, NAMESPACES_MAX, Request};
 
@@ -155,7 +156,7 @@ fn a_vector_that_the_device_does_not_offer_falls_back_to_the_first() {
 
 #[test]
 fn a_vector_that_is_not_granted_falls_back_to_the_first() {
-    let mut machine = Machine::with(Identity::default(), &[0], &[EVERYTHING]);
+    let mut machine = Machine::with(Identity::default(), &[0], &[Limit::WHOLE_DEVICE]);
     machine.start();
     assert_eq!(machine.driver.state(), State::Running);
     assert_line(&machine, "vector not usable vector=1 reason=refused");

@@ -1,8 +1,9 @@
 //! Events, several queues, and an orderly end.
 
 use crate::Machine;
+use abi::package::Limit;
 use nvme::State;
-use nvme_model::{EVERYTHING, Fault, Identity, Namespace, Registers, read, transfer, write};
+use nvme_model::{Fault, Identity, Namespace, Registers, read, transfer, write};
 use nvme_spec::Status;
 use nvme_spec::admin::Event;
 use protocol::nvme::{Answer, Failure, Operation, Request};
@@ -188,7 +189,7 @@ fn a_rescan_that_is_not_answered_is_followed_by_a_reset() {
 }
 
 fn two_queues(identity: Identity, vectors: &[u16], queues: &[u16]) -> Machine {
-    let mut machine = Machine::with_queues(identity, vectors, &[EVERYTHING], queues);
+    let mut machine = Machine::with_queues(identity, vectors, &[Limit::WHOLE_DEVICE], queues);
     machine.start();
     machine
 }
@@ -239,7 +240,7 @@ fn queues_share_a_vector_where_there_is_only_one_and_are_as_many_as_the_controll
 
 #[test]
 fn a_second_queue_that_cannot_be_made_is_done_without() {
-    let mut machine = Machine::with_queues(Identity::default(), &[0, 1], &[EVERYTHING], &[1, 1]);
+    let mut machine = Machine::with_queues(Identity::default(), &[0, 1], &[Limit::WHOLE_DEVICE], &[1, 1]);
     // Identify twice, queues, events, request, list, two namespaces, two creations; then the second queue.
     machine.kernel.device.faults.admin.extend([None; 10]);
     machine.kernel.device.faults.admin.extend([Some(Fault::Status(Status::INTERNAL_ERROR)); 2]);

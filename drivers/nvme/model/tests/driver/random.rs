@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::Machine;
+use abi::package::Limit;
 use nvme::State;
-use nvme_model::{Aborts, EVERYTHING, Fault, Identity, Namespace, Outcome, Registers, flush, transfer};
+use nvme_model::{Aborts, Fault, Identity, Namespace, Outcome, Registers, flush, transfer};
 use nvme_spec::Status;
 use nvme_spec::admin::Event;
 use proptest::collection::vec;
@@ -282,7 +283,7 @@ proptest! {
         queues in vec(1_u16..3, 1..3),
         actions in vec(action(), 1..40),
     ) {
-        let mut machine = Machine::with_queues(identity, &[0, 1, 2], &[EVERYTHING], &queues);
+        let mut machine = Machine::with_queues(identity, &[0, 1, 2], &[Limit::WHOLE_DEVICE], &queues);
         machine.start();
         prop_assert_eq!(machine.driver.state(), State::Running);
         let places = Places { tag: 0, offset: 0, fresh: BTreeMap::new() };

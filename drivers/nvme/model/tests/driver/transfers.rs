@@ -1,8 +1,9 @@
 //! Transfers: data, splitting, depth, interrupts, refusals.
 
 use crate::Machine;
+use abi::package::Limit;
 use nvme::AnswerRoom;
-use nvme_model::{EVERYTHING, Fault, Identity, Namespace, flush, read};
+use nvme_model::{Fault, Identity, Namespace, flush, read};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Batch, BatchRoom, Failure, Request, Transfer};
 
@@ -246,7 +247,7 @@ fn a_client_gets_its_own_completions_only() {
 
 #[test]
 fn when_there_is_no_room_fewer_are_accepted_and_none_is_lost() {
-    let mut machine = Machine::with(Identity::default(), &[0, 1], &[EVERYTHING]);
+    let mut machine = Machine::with(Identity::default(), &[0, 1], &[Limit::WHOLE_DEVICE]);
     machine.start();
     let mut accepted_in_all = 0;
     for round in 0..6 {

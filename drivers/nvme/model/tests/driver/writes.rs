@@ -2,7 +2,7 @@
 
 use crate::Machine;
 use abi::package::Limit;
-use nvme_model::{EVERYTHING, Identity, Namespace, flush, transfer, write};
+use nvme_model::{Identity, Namespace, flush, transfer, write};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Failure, Operation, Operations, Request};
 
@@ -135,7 +135,7 @@ fn what_the_controller_does_not_offer_is_unsupported() {
 
 #[test]
 fn a_read_only_grant_and_a_protected_namespace_write_nothing() {
-    let reading = Limit { writable: false, ..EVERYTHING };
+    let reading = Limit { writable: false, ..Limit::WHOLE_DEVICE };
     let mut granted = Machine::with(Identity::default(), &[0, 1], &[reading]);
     granted.start();
     let protected = Namespace { protected: true, ..Namespace::new(1, 1 << 20, 9) };
