@@ -292,6 +292,16 @@ pub enum Lane {
     Direct,
 }
 
+impl Lane {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Brokered => "brokered",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// What the kernel tells of a device, read from its configuration space at the time of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceInformation {

@@ -22,12 +22,10 @@ pub(super) trait Holder {
     fn end(&mut self) -> Result<(), Reason>;
     /// Begins to let the device use memory where it is.
     fn release(&mut self);
-    /// Whether that has come to pass.
-    fn is_released(&self) -> bool;
     /// Begins to have the IOMMU forget what it remembers of the device's domain.
     fn forget(&mut self);
-    /// Whether it has.
-    fn has_forgotten(&self) -> bool;
+    /// Whether what was begun last has come to pass.
+    fn is_settled(&self) -> bool;
 }
 
 /// How far it has come.
@@ -150,7 +148,7 @@ impl Confinement {
                 (_, Err(reason)) | (Err(reason), Ok(())) => self.release(holder, reason, now),
             },
             Stage::Releasing(reason, end) => {
-                if holder.is_released() {
+                if holder.is_settled() {
                     self.verdict = Some(reason);
                     self.stage = Stage::Known;
                     Next::Anew

@@ -28,17 +28,13 @@ impl Holder for Held<'_> {
         }
     }
 
-    fn is_released(&self) -> bool {
-        self.place.is_none_or(|place| self.remapping.is_settled(place))
-    }
-
     fn forget(&mut self) {
         if let Some(place) = self.place {
             self.remapping.forget(place);
         }
     }
 
-    fn has_forgotten(&self) -> bool {
+    fn is_settled(&self) -> bool {
         self.place.is_none_or(|place| self.remapping.is_settled(place))
     }
 }

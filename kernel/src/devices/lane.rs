@@ -122,7 +122,7 @@ impl HandOver {
                 *self = Self::Forgetting(now.saturating_add(PATIENCE));
                 Step::Again(now)
             }
-            Self::Forgetting(_) if holder.has_forgotten() => {
+            Self::Forgetting(_) if holder.is_settled() => {
                 *self = Self::Zeroing(0);
                 Step::Again(now)
             }
@@ -152,24 +152,24 @@ impl HandOver {
 mod tests {
     use super::*;
 
-    const WHOLE: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
-    const FACTS: Facts<'_> = Facts { limits: &[WHOLE], own_pages: 0x2000, needed: Some(0x1018), ring_bytes: 0x3_0000 };
+    const FACTS: Facts<'_> =
+        Facts { limits: &[Limit::WHOLE_DEVICE], own_pages: 0x2000, needed: Some(0x1018), ring_bytes: 0x3_0000 };
 
     #[test]
     fn each_thing_that_speaks_against_the_direct_lane_has_its_reason() {
         assert_eq!(choose(&FACTS), Ok(0x2000));
         let limited = [
-            Limit { namespace: Some(1), ..WHOLE },
-            Limit { first_block: 1, ..WHOLE },
-            Limit { blocks: Some(u64::MAX), ..WHOLE },
-            Limit { writable: false, ..WHOLE },
+            Limit { namespace: Some(1), ..Limit::WHOLE_DEVICE },
+            Limit { first_block: 1, ..Limit::WHOLE_DEVICE },
+            Limit { blocks: Some(u64::MAX), ..Limit::WHOLE_DEVICE },
+            Limit { writable: false, ..Limit::WHOLE_DEVICE },
         ];
         for limit in limited {
             assert_eq!(choose(&Facts { limits: &[limit], ..FACTS }), Err(Reason::GrantLimited), "{limit:?}");
         }
         assert_eq!(choose(&Facts { limits: &limited, ..FACTS }), Err(Reason::GrantLimited), "not even all of them");
         assert_eq!(choose(&Facts { limits: &[], ..FACTS }), Err(Reason::GrantLimited));
-        assert_eq!(choose(&Facts { limits: &[limited[3], WHOLE], ..FACTS }), Ok(0x2000));
+        assert_eq!(choose(&Facts { limits: &[limited[3], Limit::WHOLE_DEVICE], ..FACTS }), Ok(0x2000));
         assert_eq!(choose(&Facts { needed: None, ..FACTS }), Err(Reason::NoDirectDriver));
         assert_eq!(choose(&Facts { own_pages: 0x1000, ..FACTS }), Err(Reason::RegisterPageShared));
         assert_eq!(choose(&Facts { own_pages: 0, ..FACTS }), Err(Reason::RegisterPageShared));

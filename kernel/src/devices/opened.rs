@@ -2,11 +2,11 @@
 
 use abi::Error;
 use abi::direct::DirectInformation;
-use abi::package::DEVICE_REGIONS_MAX;
+use abi::package::{BrokerKind, DEVICE_REGIONS_MAX};
+use abi::system_call::Lane;
 
 use super::{AnyUnit, Devices, State, hidden_bytes, lane};
 use crate::log;
-use abi::package::BrokerKind;
 
 /// What is known of a device that may be driven directly.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +39,10 @@ pub struct Opened {
 /// Which lane a device that is held has, and why.
 pub(super) fn tell_lane(chosen: Result<u32, lane::Reason>, name: &str) {
     let (lane, reason) = match chosen {
-        Ok(_) => ("direct", lane::Reason::WholeDevice),
-        Err(reason) => ("brokered", reason),
+        Ok(_) => (Lane::Direct, lane::Reason::WholeDevice),
+        Err(reason) => (Lane::Brokered, reason),
     };
-    log!("dma", "lane selection lane={lane} reason={reason} device={name}");
+    log!("dma", "lane selection lane={} reason={reason} device={name}", lane.name());
 }
 
 impl Devices {

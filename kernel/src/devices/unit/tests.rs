@@ -142,16 +142,12 @@ impl Holder for FakeHolder {
         self.released = Some(false);
     }
 
-    fn is_released(&self) -> bool {
-        self.released == Some(true)
-    }
-
     fn forget(&mut self) {
         self.forgets += 1;
     }
 
-    fn has_forgotten(&self) -> bool {
-        self.forgetful && self.forgets > 0
+    fn is_settled(&self) -> bool {
+        self.released.unwrap_or(self.forgetful && self.forgets > 0)
     }
 }
 
@@ -162,8 +158,7 @@ fn nobody() -> FakeHolder {
 
 /// A device of which nothing speaks against the direct lane.
 fn whole() -> LaneChoice {
-    let everything = Limit { namespace: None, first_block: 0, blocks: None, writable: true };
-    LaneChoice::new(Vec::from_slice(&[everything]).expect("room"), 0x2000)
+    LaneChoice::new(Vec::from_slice(&[Limit::WHOLE_DEVICE]).expect("room"), 0x2000)
 }
 
 /// One of which only a part is granted.
