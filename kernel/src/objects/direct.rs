@@ -64,21 +64,13 @@ impl Objects {
         let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return None };
         let endpoint = EndpointId::new(endpoint.into())?;
         let task = self.task(client);
-        if bytes > MESSAGE_REGISTER_BYTES as u64
-            || deadline < self.earliest_deadline
-            || self.keeps_accounts()
-            || task.state != State::AwaitingReply(server)
+        if task.state != State::AwaitingReply(server)
             || task.calls != reply >> CLIENT_BITS
-            || self.ready.is_any_from(task.priority)
-            || self.task(server).notification != 0
-            || !self.endpoints[endpoint.index()].callers.is_empty()
+            || !self.may_leave_to(client, server, endpoint, bytes, deadline)
         {
             return None;
         }
-        let task = self.task_mut(server);
-        task.state = State::Receiving(endpoint);
-        task.deadline = deadline;
-        self.run_at_once(client);
+        self.leave_to(client, server, endpoint, deadline);
         Some(HandOver { from: server, to: client, first: 0, bytes, third: 0 })
     }
 
@@ -116,22 +108,34 @@ impl Objects {
         let target = TaskId::new(task.into())?;
         let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return None };
         let endpoint = EndpointId::new(endpoint.into())?;
-        let task = self.task(target);
-        if bytes > MESSAGE_REGISTER_BYTES as u64
-            || deadline < self.earliest_deadline
-            || self.keeps_accounts()
-            || !matches!(task.state, State::Receiving(_))
-            || self.ready.is_any_from(task.priority)
-            || self.task(server).notification != 0
-            || !self.endpoints[endpoint.index()].callers.is_empty()
+        if !matches!(self.task(target).state, State::Receiving(_))
+            || !self.may_leave_to(target, server, endpoint, bytes, deadline)
         {
             return None;
         }
+        self.leave_to(target, server, endpoint, deadline);
+        Some(HandOver { from: server, to: target, first: 0, bytes, third: bits })
+    }
+
+    /// Whether `server`, which runs, may wait on its endpoint, and `next` run at once with so many bytes of its message:
+    /// nothing is there for the server, and nobody as high as `next` is ready.
+    #[inline(always)]
+    fn may_leave_to(&self, next: TaskId, server: TaskId, endpoint: EndpointId, bytes: u64, deadline: u64) -> bool {
+        bytes <= MESSAGE_REGISTER_BYTES as u64
+            && deadline >= self.earliest_deadline
+            && !self.keeps_accounts()
+            && !self.ready.is_any_from(self.task(next).priority)
+            && self.task(server).notification == 0
+            && self.endpoints[endpoint.index()].callers.is_empty()
+    }
+
+    /// Does so.
+    #[inline(always)]
+    fn leave_to(&mut self, next: TaskId, server: TaskId, endpoint: EndpointId, deadline: u64) {
         let task = self.task_mut(server);
         task.state = State::Receiving(endpoint);
         task.deadline = deadline;
-        self.run_at_once(target);
-        Some(HandOver { from: server, to: target, first: 0, bytes, third: bits })
+        self.run_at_once(next);
     }
 
     /// Makes a task that waits, and is in no queue, the one that runs.
