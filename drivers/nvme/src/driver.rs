@@ -8,14 +8,19 @@ use core::time::Duration;
 use abi::start::CLIENTS_MAX;
 use heapless::Vec;
 use nvme_spec::admin::Event;
-use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Failure, Namespace, Notice, Request, Transfer};
+use protocol::nvme::Failure;
 
 use crate::bring_up::{BringUp, Progress};
-use crate::check::{check, cut};
+use crate::check::check;
 use crate::hardware::Hardware;
 use crate::io::{self, After, Io, QUEUES_MAX};
 use crate::place::Place;
 use crate::trouble::Trouble;
+
+mod clients;
+mod overdue;
+
+pub use clients::{AnswerRoom, Exchange};
 
 /// Most resets in a row without a command that was answered between them.
 const RESETS_MAX: u32 = 3;
@@ -65,68 +70,6 @@ pub enum State {
     ShutDown,
     /// The controller is stopped for good.
     Stopping,
-}
-
-/// Room for what answers tell many of.
-#[derive(Debug)]
-pub struct AnswerRoom {
-    completions: BatchRoom<Completion>,
-    namespaces: BatchRoom<Namespace>,
-}
-
-impl AnswerRoom {
-    /// Room.
-    pub const fn new() -> Self {
-        Self { completions: BatchRoom::new(), namespaces: BatchRoom::new() }
-    }
-
-    /// The answer to a client that may not transfer.
-    pub fn deny(&mut self, transfers: Batch<'_, Transfer>) -> Answer<'_> {
-        self.completions.clear();
-        for transfer in transfers {
-            // No message has more than there is room for.
-            let _ = self.completions.push(&Completion { tag: transfer.tag, outcome: Err(Failure::Denied) });
-        }
-        let completions = self.completions.batch();
-        Answer::Exchanged { accepted: completions.len() as u8, completions, namespaces: 0 }
-    }
-}
-
-impl Default for AnswerRoom {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What came of an exchange: those of all answers that there are many of, and so small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchange<'r> {
-    /// [`Answer::Exchanged`].
-    Done {
-        /// Transfers taken.
-        accepted: u8,
-        /// Transfers finished.
-        completions: Batch<'r, Completion>,
-        /// The edition of the namespaces.
-        namespaces: u32,
-    },
-    /// [`Answer::NotBegun`].
-    NotBegun,
-    /// [`Answer::NoController`].
-    NoController,
-}
-
-impl<'r> From<Exchange<'r>> for Answer<'r> {
-    #[inline]
-    fn from(exchange: Exchange<'r>) -> Self {
-        match exchange {
-            Exchange::Done { accepted, completions, namespaces } => {
-                Self::Exchanged { accepted, completions, namespaces }
-            }
-            Exchange::NotBegun => Self::NotBegun,
-            Exchange::NoController => Self::NoController,
-        }
-    }
 }
 
 /// The driver of one controller.
@@ -264,117 +207,6 @@ impl Driver {
         self.try_shutdown(hardware);
         self.news |= self.io.transfers.take_news();
         self.shut.get()
-    }
-
-    /// Answers a client. A shutdown whose outcome is yet to come is answered as stopped: [`Driver::shutdown`] is the way to
-    /// wait for it.
-    pub fn answer<'r>(
-        &mut self,
-        hardware: &mut impl Hardware,
-        badge: u32,
-        request: &Request<'_>,
-        room: &'r mut AnswerRoom,
-    ) -> Answer<'r> {
-        match request {
-            Request::Exchange(transfers) => self.exchange(hardware, badge, *transfers, room).into(),
-            Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
-            Request::Begin if self.begin(badge) => Answer::Begun,
-            Request::Begin => Answer::NotBegun,
-            _ if self.state == State::Gone => Answer::NoController,
-            Request::Controller => Answer::Controller(self.controller()),
-            Request::Namespaces => {
-                room.namespaces = self.bring_up.namespaces().iter().map(|known| known.told).collect();
-                Answer::Namespaces(room.namespaces.batch())
-            }
-        }
-    }
-
-    /// What a client that has begun may be told along with a signal: all that has ended of its transfers. `None` if that is
-    /// nothing, or more than goes along at a time, or the client has to ask because of what else it will learn. [`Driver::told`] follows if it was told.
-    pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Notice<'r>> {
-        room.clear();
-        let asks = self.state != State::Running || !self.begun.contains(&badge);
-        let all = !asks && self.io.transfers.copy_ended(badge, room);
-        (all && !room.is_empty()).then(|| Notice { completions: room.batch(), namespaces: self.bring_up.edition() })
-    }
-
-    /// The client was told of the last [`Driver::notice`].
-    pub fn told(&mut self, badge: u32) {
-        self.io.transfers.forget_ended(badge);
-    }
-
-    /// A client begins, or begins anew. Whether nothing of its earlier life is in flight: else it is to come again.
-    pub fn begin(&mut self, badge: u32) -> bool {
-        self.begun.retain(|own| *own != badge);
-        // There is room for every client that the charter names.
-        self.io.transfers.orphan(badge) && self.begun.push(badge).is_ok()
-    }
-
-    fn controller(&self) -> Controller {
-        let identity = self.bring_up.controller();
-        Controller {
-            model: identity.model.clone(),
-            serial: identity.serial.clone(),
-            firmware: identity.firmware.clone(),
-            version: self.bring_up.version().0,
-            namespaces: self.bring_up.active(),
-            transfer_bytes_max: self.bring_up.limits().data,
-        }
-    }
-
-    /// Takes transfers, and gives what has completed.
-    pub fn exchange<'r>(
-        &mut self,
-        hardware: &mut impl Hardware,
-        badge: u32,
-        transfers: Batch<'_, Transfer>,
-        room: &'r mut AnswerRoom,
-    ) -> Exchange<'r> {
-        if !self.begun.contains(&badge) {
-            return Exchange::NotBegun;
-        }
-        let completions = &mut room.completions;
-        let mut accepted = 0;
-        completions.clear();
-        if self.state == State::Gone || self.state == State::Stopping {
-            self.io.transfers.take_ended(badge, completions);
-            if self.state == State::Gone {
-                if completions.is_empty() {
-                    return Exchange::NoController;
-                }
-                // The client is to come once more, and learn that nothing is taken any more.
-                self.news = true;
-            }
-        } else {
-            accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
-            if accepted > 0
-                && self.state == State::Running
-                && let Err(trouble) = self.pump(hardware)
-            {
-                self.fail(hardware, trouble);
-            }
-            self.io.transfers.take_ended(badge, completions);
-        }
-        // What ended just now went along. A signal is due for what did not fit, and for what ended of other clients: not
-        // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
-        let ended = self.io.transfers.take_news();
-        self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
-        let completions = completions.batch();
-        Exchange::Done { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
-    }
-
-    /// Whether there was room for the transfer.
-    fn accept(&mut self, badge: u32, transfer: &Transfer) -> bool {
-        if self.draining {
-            return self.io.transfers.accept_failed(badge, *transfer, Failure::Stopped);
-        }
-        match check(transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
-            Ok(known) => {
-                let cut = cut(transfer.operation, known, &self.bring_up.limits());
-                self.io.transfers.accept(badge, *transfer, cut)
-            }
-            Err(failure) => self.io.transfers.accept_failed(badge, *transfer, failure),
-        }
     }
 
     /// Takes completions, and looks after what takes too long.
@@ -524,17 +356,14 @@ impl Driver {
     fn log_bound(&self, hardware: &mut impl Hardware) {
         let Ok(device) = hardware.information() else { return };
         let (class, subclass, interface) = device.class;
-        let lane = match device.lane {
-            abi::system_call::Lane::Brokered => "brokered",
-            abi::system_call::Lane::Direct => "direct",
-        };
         hardware.log(format_args!(
             "controller bound device={} pci_vendor={:#06x} pci_device_id={:#06x} class={class:#04x} \
-             subclass={subclass:#04x} prog_if={interface:#04x} version={} lane={lane}",
+             subclass={subclass:#04x} prog_if={interface:#04x} version={} lane={}",
             device.address,
             device.vendor,
             device.device,
-            self.bring_up.version()
+            self.bring_up.version(),
+            device.lane.name()
         ));
     }
 
@@ -606,5 +435,3 @@ impl Default for Driver {
         Self::new()
     }
 }
-
-mod overdue;
