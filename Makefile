@@ -29,7 +29,7 @@ help:
 	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load, of CLASS=… or all; SEED=… repeats'
 	@echo 'make fuzz           random system calls and commands from a hostile driver, COUNT=1000000 from SEED=1 on; decoders too'
 	@echo 'make fuzz-decoders  decoders and the broker under a fuzzer that is guided by coverage, RUNS=20000 each from SEED=1 on'
-	@echo 'make mutants        switch the broker'"'"'s checks off one by one; a test must notice each'
+	@echo 'make mutants        switch checks of broker and kernel off one by one; a test must notice each'
 	@echo 'make reproduce      build a copy in another folder, on another day, and compare every byte'
 	@echo 'make test-azure     upload to a storage emulator (npm, Azurite)'
 	@echo 'make test-taplo     try the schema of charters with taplo (pip)'
@@ -116,10 +116,11 @@ fuzz-decoders:
 	@./toolchain.sh setup g++
 	@RUNS=$(RUNS) SEED=$(SEED) qemu/fuzz/run
 
-# Switches the broker's checks off one at a time; the named test of each must fail.
+# Switches checks off one at a time, on the host and in whole systems; the named test of each must fail.
 .PHONY: mutants
-mutants:
-	@$(CARGO) test -p nvme-broker --test rules -- --ignored every_mutant
+mutants: build
+	@$(CARGO) test -q -p nvme-broker --test rules -- --ignored --nocapture every_mutant
+	@$(CARGO) test -q -p qemu --test mutants -- --ignored --nocapture every_mutant
 
 # The same source in another folder, on another day, gives the same bytes.
 .PHONY: reproduce

@@ -3,8 +3,9 @@
 #
 #   ./toolchain.sh setup [PROGRAM]  install what is missing (Debian, root), else say what to install; further programs
 #                                   are packages of that name
-#   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi; the package
-#                                   kernel-test-faults is the kernel that makes faults on purpose, for tests
+#   ./toolchain.sh build [PACKAGE]  kernel and tasks for x86_64-unknown-none, boot for x86_64-unknown-uefi; the packages
+#                                   kernel-test-faults and kernel-test-mutants are kernels for tests: one makes faults on
+#                                   purpose, one does without a check
 #   ./toolchain.sh system           the same, without what only tests run
 #   ./toolchain.sh project FOLDER   that, and the programs of a project elsewhere
 #   ./toolchain.sh clippy           lint the same code, warnings are errors
@@ -33,6 +34,8 @@ project=
 not_bare="boot image-builder qemu"
 # Members whose programs only tests run.
 for_tests="bench hostile trials"
+# Features of the kernel that are for tests; each has a kernel of its own.
+test_features="test-faults test-mutants"
 # The oldest compiler that builds this workspace, as Cargo.toml's rust-version.
 oldest_minor=91
 
@@ -196,7 +199,7 @@ build() {
     compiler
     if [ $# -gt 0 ]; then
         for package in "$@"; do
-            [ "$package" != kernel-test-faults ] || { test_kernel && continue; }
+            case $package in kernel-test-*) test_kernel "${package#kernel-}" && continue ;; esac
             target=$bare_target
             [ "$package" != boot ] || target=$uefi_target
             bare_cargo "$target" build -p "$package"
@@ -205,13 +208,15 @@ build() {
     fi
     # shellcheck disable=SC2046 # a list of arguments
     bare_cargo "$bare_target" build $(bare_packages)
-    test_kernel
+    for feature in $test_features; do
+        test_kernel "$feature"
+    done
     bare_cargo "$uefi_target" build -p boot
 }
 
-# The kernel that makes faults on purpose, beside the one that does not.
+# The kernel with the feature $1, which is for tests, beside the one without.
 test_kernel() {
-    bare_cargo "$bare_target" build -p kernel --bin kernel-test-faults --features kernel/test-faults
+    bare_cargo "$bare_target" build -p kernel --bin "kernel-$1" --features "kernel/$1"
 }
 
 # What a system is made of.
@@ -239,7 +244,9 @@ clippy() {
     fi
     # shellcheck disable=SC2046 # a list of arguments
     bare_cargo "$bare_target" clippy $(bare_packages) -- -D warnings
-    bare_cargo "$bare_target" clippy -p kernel --bin kernel-test-faults --features kernel/test-faults -- -D warnings
+    for feature in $test_features; do
+        bare_cargo "$bare_target" clippy -p kernel --bin "kernel-$feature" --features "kernel/$feature" -- -D warnings
+    done
     bare_cargo "$uefi_target" clippy -p boot -- -D warnings
 }
 

@@ -144,13 +144,13 @@ pub enum ExecutableError {
     Stack,
 }
 
-/// The features of a kernel that are for tests only, as its constants say ([`abi::faults::FEATURES_MARK`]); a product's
+/// The features of a kernel that are for tests only, as its constants say ([`abi::features::MARK`]); a product's
 /// has none. `kernel` is its ELF file, whole or stripped.
 pub fn test_features(kernel: &[u8]) -> Vec<String> {
-    let mark = abi::faults::FEATURES_MARK.as_bytes();
-    let Some(at) = kernel.windows(mark.len()).position(|bytes| bytes == mark) else { return Vec::new() };
-    let names = kernel[at + mark.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(names).split(',').map(str::to_owned).collect()
+    let mark = abi::features::MARK.as_bytes();
+    let marks = kernel.windows(mark.len()).enumerate().filter(|(_, bytes)| *bytes == mark);
+    let names = marks.filter_map(|(at, _)| kernel[at + mark.len()..].split(|byte| *byte == 0).next());
+    names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
 /// Reads and checks an executable.

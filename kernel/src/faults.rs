@@ -8,6 +8,7 @@
 use abi::Error;
 use abi::crash::Cause;
 use abi::faults::{Fault, STEPS_MAX};
+use abi::features::TEST_FAULTS;
 use abi::layout::{IPC_BUFFER_BYTES, STACK_TOP};
 use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE, NO_HANDLE, Number};
 
@@ -38,9 +39,11 @@ const WAIT_FOR_EVER: [u8; 23] = {
     ]
 };
 
-/// What the kernel's file says of itself: see [`abi::faults::FEATURES_MARK`].
+/// What the kernel's file says of itself: see [`abi::features::MARK`].
 #[used]
 static MARK: [u8; 37] = *b"charter kernel features: test-faults\0";
+
+const _: () = abi::features::check_mark(&MARK, TEST_FAULTS);
 
 /// Faults that are under way.
 pub struct Faults {
@@ -333,6 +336,5 @@ mod tests {
         for number in [0, 1, 9, u64::MAX] {
             assert_eq!(kernel.inject(victim, number, 0, 0), Err(Error::Invalid));
         }
-        assert_eq!(MARK[..25], *abi::faults::FEATURES_MARK.as_bytes());
     }
 }

@@ -23,6 +23,8 @@ pub mod entry;
 pub mod faults;
 pub mod log;
 pub mod memory;
+#[cfg(all(feature = "test-mutants", target_os = "none"))]
+pub mod mutants;
 pub mod objects;
 pub mod platform;
 pub mod start;

@@ -183,7 +183,9 @@ mod bare {
         );
         log!("kernel", "processor {protection}");
         #[cfg(feature = "test-faults")]
-        log!("kernel", "features {}", abi::faults::FEATURE);
+        log!("kernel", "features {}", abi::features::TEST_FAULTS);
+        #[cfg(feature = "test-mutants")]
+        crate::mutants::start();
         let mut platform = platform::start(&mut memory, handoff.acpi_root).ok_or(StartError::NoApic)?;
         log!("clock", "started {} apic={} timer={}", platform.clock, platform.apic.mode(), platform.apic.timer_mode());
         tell_firmware(&platform, handoff);

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use abi::features::{TEST_FAULTS, TEST_MUTANTS};
 use image_builder::Inputs;
 
 use crate::disk;
@@ -34,6 +35,10 @@ use crate::serial::Event;
 
 /// Longest run of one machine, if nothing else is said.
 pub const LIMIT: Duration = Duration::from_secs(120);
+/// Longest run of one machine that does without a check, which may well never get to what is waited for.
+const LIMIT_OF_MUTANTS: Duration = Duration::from_secs(60);
+/// The variable of the environment that names a check which all machines do without.
+pub const SWITCHED_OFF: &str = "SWITCHED_OFF";
 /// Most machines at a time.
 const MACHINES: usize = 2;
 /// How long the log may go on after the line that was waited for.
@@ -75,7 +80,7 @@ impl Bench {
         let directory = tempfile::Builder::new().prefix("charter-test-").tempdir().expect("a temporary directory");
         let (manifest, image) = (directory.path().join("system.toml"), directory.path().join("charter.img"));
         fs::write(&manifest, text).expect("the charter is written");
-        let inputs = Inputs { kernel: test_kernel(), test_image: true, ..inputs() };
+        let inputs = Inputs { kernel: test_kernel(TEST_FAULTS), test_image: true, ..inputs() };
         let build = image_builder::build_file(&manifest, &inputs).unwrap_or_else(|error| panic!("{error}"));
         fs::write(&image, build.image).expect("the image is written");
         Self { image, directory: Arc::new(directory), lane: Lane::Brokered }
@@ -154,7 +159,13 @@ impl Bench {
     /// If QEMU cannot be started.
     pub fn boot_for(&self, machine: &Machine, limit: Duration) -> System {
         let slot = take_slot();
-        let running = Running::start(machine, limit).unwrap_or_else(|error| panic!("{error}"));
+        let (mut machine, mut limit) = (machine.clone(), limit);
+        if let Some(check) = switched_off() {
+            let entry = format!("name={},string={check}", abi::features::SWITCHED_OFF);
+            machine.further.extend(["-fw_cfg".into(), entry]);
+            limit = limit.min(LIMIT_OF_MUTANTS);
+        }
+        let running = Running::start(&machine, limit).unwrap_or_else(|error| panic!("{error}"));
         System { running, _directory: Arc::clone(&self.directory), _slot: slot }
     }
 }
@@ -235,6 +246,19 @@ impl System {
     /// If it does not come.
     pub fn expect(&mut self, component: &str, event: &str) -> Event {
         self.expect_where(&format!("`{component}: {event}`"), |found| found.is(component, event))
+    }
+
+    /// Waits for an event of a task that writes under its own name, which may have come already.
+    ///
+    /// # Panics
+    /// If it does not come, or the task stops first.
+    pub fn expect_from(&mut self, task: &str, event: &str) -> Event {
+        let is_end = |found: &Event| found.is("kernel", "task stopped") && found.get("task") == Some(task);
+        let found = self.expect_where(&format!("`{task}: {event}`"), |found| found.is(task, event) || is_end(found));
+        if is_end(&found) {
+            self.fail(&format!("{found} while waiting for `{task}: {event}`"));
+        }
+        found
     }
 
     /// Waits for an event that `wanted` accepts, which may have come already.
@@ -453,17 +477,23 @@ pub fn inputs() -> Inputs {
     build_programs();
     let bare = bare_directory();
     let programs = bare.join("x86_64-unknown-none/release");
+    let test_image = switched_off().is_some();
     Inputs {
-        kernel: programs.join("kernel"),
+        kernel: if test_image { test_kernel(TEST_MUTANTS) } else { programs.join("kernel") },
         boot: bare.join("x86_64-unknown-uefi/release/boot.efi"),
         programs: vec![programs],
-        test_image: false,
+        test_image,
     }
 }
 
-/// The kernel that makes faults on purpose, beside the other.
-pub fn test_kernel() -> PathBuf {
-    bare_directory().join("x86_64-unknown-none/release/kernel-test-faults")
+/// The kernel with this feature, which is for tests ([`abi::features`]), beside the one without.
+pub fn test_kernel(feature: &str) -> PathBuf {
+    bare_directory().join(format!("x86_64-unknown-none/release/kernel-{feature}"))
+}
+
+/// The check that every machine of this process does without, if one of them is to be: its tests must notice.
+pub fn switched_off() -> Option<String> {
+    std::env::var(SWITCHED_OFF).ok().filter(|name| !name.is_empty())
 }
 
 /// Waits for one of the places for a running machine. It is free again when the file is closed.

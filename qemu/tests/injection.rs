@@ -8,6 +8,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
+use abi::features::TEST_FAULTS;
 use image_builder::executable::test_features;
 use qemu::harness::{self, root};
 use qemu::random::{self, Random};
@@ -69,7 +70,7 @@ fn ten_thousand_faults() {
 fn no_product_can_make_faults() {
     let inputs = harness::inputs();
     let product = fs::read(&inputs.kernel).unwrap();
-    let for_tests = fs::read(harness::test_kernel()).unwrap();
+    let for_tests = fs::read(harness::test_kernel(TEST_FAULTS)).unwrap();
     assert_eq!(test_features(&for_tests), ["test-faults"]);
     assert_eq!(test_features(&product), [""; 0]);
     let names = |kernel: &[u8]| {
@@ -82,7 +83,7 @@ fn no_product_can_make_faults() {
     assert_eq!(names(&product), [false; 4]);
 
     let charter = root().join("qemu/tests/charters/manners.toml");
-    let inputs = image_builder::Inputs { kernel: harness::test_kernel(), ..inputs };
+    let inputs = image_builder::Inputs { kernel: harness::test_kernel(TEST_FAULTS), ..inputs };
     let refused = image_builder::build_file(&charter, &inputs).unwrap_err().to_string();
     assert!(refused.contains("has the feature test-faults and is for tests only"), "{refused}");
     let inputs = image_builder::Inputs { test_image: true, ..inputs };

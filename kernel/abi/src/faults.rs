@@ -54,9 +54,3 @@ impl Fault {
         Self::ALL.iter().copied().find(|fault| *fault as u64 == number)
     }
 }
-
-/// What a kernel's file holds if it has features that no product has: this, their names with commas between them, and a
-/// zero.
-pub const FEATURES_MARK: &str = "charter kernel features: ";
-/// The feature that makes faults.
-pub const FEATURE: &str = "test-faults";

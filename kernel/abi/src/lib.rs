@@ -18,6 +18,7 @@ pub mod crash;
 pub mod direct;
 pub mod evidence;
 pub mod faults;
+pub mod features;
 pub mod handoff;
 pub mod inspect;
 pub mod layout;

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use abi::package::NAME_BYTES_MAX;
 use abi::system_call::LOG_BYTES_MAX;
+use checks::{Check, holds};
 
 pub mod console;
 pub mod refusals;
@@ -225,7 +226,8 @@ impl Ring {
         }
         let (before, after) = self.bytes.split_at_mut(self.written % RING_BYTES);
         let (head, tail) = text.split_at(text.len().min(after.len()));
-        let clean = |(place, byte): (&mut u8, &u8)| *place = if matches!(byte, b' '..=b'~') { *byte } else { b'?' };
+        let is_clean = |byte: &u8| holds(Check::LogText, matches!(byte, b' '..=b'~'));
+        let clean = |(place, byte): (&mut u8, &u8)| *place = if is_clean(byte) { *byte } else { b'?' };
         after.iter_mut().zip(head).for_each(clean);
         before.iter_mut().zip(tail).for_each(clean);
         self.written += text.len();

@@ -4,6 +4,7 @@
 use abi::evidence::EVIDENCE_BYTES;
 use abi::layout::{DIRECT_START, EVIDENCE, IPC_BUFFER, PAGE_BYTES, STACK_TOP, START_INFO};
 use abi::package::{Access, Capability, Segment, Task};
+use checks::{Check, kept};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 use super::{Memory, MemoryError};
@@ -34,7 +35,7 @@ impl Memory {
             self.map_filled(root, START_INFO + page as u64 * PAGE_BYTES, data, rights(Access::Read))?;
         }
         for window in &task.windows {
-            let access = if window.writable { Access::ReadWrite } else { Access::Read };
+            let access = if window.writable || !kept(Check::WindowRights) { Access::ReadWrite } else { Access::Read };
             let start = region(window.region).ok_or(MemoryError::Exhausted { bytes: window.bytes })? + window.offset;
             for offset in (0..window.bytes).step_by(PAGE_BYTES as usize) {
                 self.tables.map(&mut self.frames, root, window.address + offset, start + offset, rights(access))?;
@@ -86,6 +87,7 @@ fn rights(access: Access) -> Flags {
         | match access {
             Access::Read => Flags::NO_EXECUTE,
             Access::ReadWrite => Flags::WRITABLE | Flags::NO_EXECUTE,
-            Access::ReadExecute => Flags::empty(),
+            Access::ReadExecute if kept(Check::PageRights) => Flags::empty(),
+            Access::ReadExecute => Flags::WRITABLE,
         }
 }

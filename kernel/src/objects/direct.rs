@@ -11,6 +11,7 @@
 
 use abi::package::{Capability, PRIORITY_MAX};
 use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE};
+use checks::{Check, holds, kept};
 
 use super::messages::CLIENT_BITS;
 use super::task::State;
@@ -35,6 +36,7 @@ impl Objects {
     /// The current task's call, if its server waits for it.
     #[inline(always)]
     pub fn call_directly(&mut self, handle: u64, bytes: u64, deadline: u64) -> Option<HandOver> {
+        let deadline = if kept(Check::CallDeadline) { deadline } else { NO_DEADLINE };
         let client = self.current?;
         let Ok(Capability::Call { endpoint, badge }) = self.task(client).capability(handle) else { return None };
         let endpoint = EndpointId::new(endpoint.into())?;
@@ -65,7 +67,7 @@ impl Objects {
         let endpoint = EndpointId::new(endpoint.into())?;
         let task = self.task(client);
         if task.state != State::AwaitingReply(server)
-            || task.calls != reply >> CLIENT_BITS
+            || !holds(Check::ReplyGeneration, task.calls == reply >> CLIENT_BITS)
             || !self.may_leave_to(client, server, endpoint, bytes, deadline)
         {
             return None;

@@ -6,6 +6,7 @@
 use abi::Error;
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::system_call::{MESSAGE_REGISTER_BYTES, MESSAGE_WORDS, NO_DEADLINE};
+use checks::{Check, holds, kept};
 
 use super::task::State;
 use super::{EndpointId, Objects, TaskId};
@@ -20,7 +21,8 @@ impl Objects {
     /// Invalid length; dead peer if the server has stopped. The caller then goes on.
     #[inline]
     pub fn call(&mut self, endpoint: EndpointId, badge: u32, bytes: u64, deadline: u64) -> Result<(), Error> {
-        if bytes > IPC_BUFFER_BYTES as u64 {
+        let deadline = if kept(Check::CallDeadline) { deadline } else { NO_DEADLINE };
+        if !holds(Check::MessageLength, bytes <= IPC_BUFFER_BYTES as u64) {
             return Err(Error::Invalid);
         }
         let Some(client) = self.current else { return Ok(()) };
@@ -90,7 +92,8 @@ impl Objects {
         let client = TaskId::new((handle & ((1 << CLIENT_BITS) - 1)) as usize).ok_or(Error::Invalid)?;
         let task = self.task(client);
         let call = handle >> CLIENT_BITS;
-        if bytes > IPC_BUFFER_BYTES as u64 || task.state != State::AwaitingReply(server) || task.calls != call {
+        let is_for_this_call = holds(Check::ReplyGeneration, task.calls == call);
+        if bytes > IPC_BUFFER_BYTES as u64 || task.state != State::AwaitingReply(server) || !is_for_this_call {
             let is_of_the_dead =
                 call != 0 && call <= self.lives[client.index()].calls_of_the_dead && bytes <= IPC_BUFFER_BYTES as u64;
             return Err(if is_of_the_dead { Error::DeadPeer } else { Error::Invalid });

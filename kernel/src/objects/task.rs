@@ -2,6 +2,7 @@
 
 use abi::Error;
 use abi::package::{CAPABILITIES_MAX, Capability, LOG_NAMES_MAX, NAME_BYTES_MAX};
+use checks::{Check, holds};
 use heapless::{String, Vec};
 
 use super::registers::Registers;
@@ -136,7 +137,7 @@ impl Task {
     #[inline]
     pub fn capability(&self, handle: u64) -> Result<Capability, Error> {
         let index = handle.wrapping_sub(1);
-        if index >= CAPABILITIES_MAX as u64 {
+        if !holds(Check::HandleBounds, index < CAPABILITIES_MAX as u64) {
             return Err(Error::Denied);
         }
         // The mask holds under speculation too, where the comparison above may not.

@@ -17,6 +17,7 @@ use abi::crash::Cause;
 use abi::package::{Capability, PowerAction, TASKS_MAX};
 use abi::supervision::{Order, Progress, Supervised};
 use abi::system_call::NO_DEADLINE;
+use checks::{Check, kept};
 use heartbeat::Heartbeat;
 use image::Image;
 
@@ -257,7 +258,7 @@ impl Kernel {
         let first = watch.loaded;
         let mut pages = image.pages().skip(first);
         for page in pages.by_ref().take(PAGES_AT_ONCE) {
-            if let Some(memory) = &mut self.memory {
+            if let Some(memory) = self.memory.as_mut().filter(|_| kept(Check::MemoryAsNew)) {
                 memory.load(root, &page);
             }
         }

@@ -104,6 +104,11 @@ pub const DRIVER: &[Attempt] = &[
         "set every field of CC but SHN: page size, command set, arbitration, entry sizes",
     ),
     attempt("cc-other-fields-seen", Allowed("none"), "what of it is in CC afterwards"),
+    attempt(
+        "cc-other-fields-with-shutdown",
+        Allowed("none"),
+        "the same while shutting down, where CC is written: what of it is in CC afterwards",
+    ),
     attempt("cc-shutdown-reserved", Register(Reason::ReservedShutdown), "CC.SHN = 3"),
     attempt("cc-shutdown-while-disabled", Register(Reason::ReservedShutdown), "shut a disabled controller down"),
     attempt("cc-other-width", Register(Reason::RegisterWidth), "write CC 0, 1, 2, 8, 16, 255 bytes wide"),

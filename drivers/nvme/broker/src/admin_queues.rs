@@ -1,6 +1,7 @@
 //! Creation and deletion of I/O queues: address, size, completion queue and vector are the ledger's.
 
 use broker::Device;
+use checks::{Check, holds};
 use nvme_spec::SubmissionEntry;
 use nvme_spec::admin::{QUEUE_CONTIGUOUS, QUEUE_INTERRUPTS};
 use nvme_spec::brokered::IO_QUEUES_MAX;
@@ -21,7 +22,7 @@ impl NvmeBroker {
             return Err(Reason::QueueAttributes);
         }
         let vector = (attributes >> 16) as u16;
-        if !self.ledger.vectors.contains(&vector) {
+        if !holds(Check::Vector, self.ledger.vectors.contains(&vector)) {
             return Err(Reason::VectorNotGranted);
         }
         let entries = self.controller.io_entries();
@@ -72,7 +73,8 @@ impl NvmeBroker {
         if queue == 0 || queue > self.admin.pairs_granted {
             return Err(Reason::QueueNotGranted);
         }
-        if (command.dword10.get() >> 16) + 1 != u32::from(self.controller.io_entries()) {
+        let entries = (command.dword10.get() >> 16) + 1;
+        if !holds(Check::QueueSize, entries == u32::from(self.controller.io_entries())) {
             return Err(Reason::QueueSize);
         }
         Ok((queue, usize::from(queue) - 1))

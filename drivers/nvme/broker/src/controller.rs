@@ -1,6 +1,7 @@
 //! The controller as a whole: its registers, its resets, and how it is stopped (base 2.0, 3.1.3 and 3.5).
 
 use broker::{Device, Ledger, Progress};
+use checks::{Check, holds, kept};
 use nvme_spec::brokered;
 use nvme_spec::registers::{
     ACQ, AQA, ASQ, CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus, DoorbellStride, ShutdownNotification,
@@ -105,6 +106,7 @@ impl NvmeBroker {
         let width = match offset {
             CAP => 8,
             VS | CC | CSTS => 4,
+            _ if holds(Check::RegisterList, false) => bytes,
             _ => return Err(Reason::RegisterNotListed),
         };
         if bytes != width {
@@ -139,7 +141,7 @@ impl NvmeBroker {
         if status.is_gone() {
             return Err(Reason::DeviceGone);
         }
-        let authored = Configuration::new(asked.enable(), shutdown);
+        let authored = if kept(Check::Configuration) { Configuration::new(asked.enable(), shutdown) } else { asked };
         let asks_shutdown = shutdown != ShutdownNotification::None;
         match (self.controller.stage, asked.enable()) {
             (Stage::Disabled, _) if asks_shutdown => Err(Reason::ReservedShutdown),
@@ -286,7 +288,7 @@ impl NvmeBroker {
                     stop
                 }
             }
-            Stop::AwaitDisabled(_) if !ready => return self.stopped(device),
+            Stop::AwaitDisabled(_) if holds(Check::Ready, !ready) => return self.stopped(device),
             Stop::AwaitDisabled(deadline) if now >= deadline => return self.quarantine(),
             Stop::AwaitDisabled(_) => stop,
         };

@@ -1,6 +1,7 @@
 //! What the ledger grants: memory, and ranges of namespaces.
 
 use broker::{Ledger, Region};
+use checks::{Check, holds};
 use nvme_spec::nvm::BlockRange;
 
 use crate::reason::Reason;
@@ -8,7 +9,7 @@ use crate::reason::Reason;
 /// Whether some limit grants any of this namespace.
 pub fn namespace(ledger: &Ledger, nsid: u32) -> Result<(), Reason> {
     let granted = ledger.limits.iter().any(|limit| limit.namespace.is_none_or(|granted| granted == nsid));
-    if granted { Ok(()) } else { Err(Reason::NamespaceNotGranted) }
+    if holds(Check::Namespace, granted) { Ok(()) } else { Err(Reason::NamespaceNotGranted) }
 }
 
 /// Whether some limit grants every namespace.
@@ -40,10 +41,11 @@ pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, direction: Directio
     let Some(first) = granted.next() else {
         // Not these blocks, or none of the namespace.
         namespace(ledger, nsid)?;
-        return Err(Reason::BlocksNotGranted);
+        return if holds(Check::BlockRange, false) { Ok(()) } else { Err(Reason::BlocksNotGranted) };
     };
     let writable = first.writable || granted.any(|limit| limit.writable);
-    if direction == Direction::Write && !writable { Err(Reason::WriteNotGranted) } else { Ok(()) }
+    let is_granted = holds(Check::Direction, direction == Direction::Read || writable);
+    if is_granted { Ok(()) } else { Err(Reason::WriteNotGranted) }
 }
 
 /// The physical address of `bytes` at an offset in a region.
@@ -53,10 +55,11 @@ pub fn memory(ledger: &Ledger, region: u64, offset: u64, bytes: u32) -> Result<u
     if offset & 0b11 != 0 {
         return Err(Reason::OffsetUnaligned);
     }
-    match offset.checked_add(u64::from(bytes)) {
-        Some(end) if end <= size => Ok(base + offset),
-        _ => Err(Reason::BeyondRegion),
-    }
+    let is_inside = match offset.checked_add(u64::from(bytes)) {
+        Some(end) => holds(Check::RangeEnd, end <= size),
+        None => holds(Check::LengthWrap, false),
+    };
+    if is_inside { Ok(base.wrapping_add(offset)) } else { Err(Reason::BeyondRegion) }
 }
 
 /// Whether a register write of `bytes` at `offset` stays inside the BAR and off the MSI-X table.

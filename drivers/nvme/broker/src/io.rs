@@ -11,6 +11,7 @@
 //! | Flush | any of the namespace | none |
 
 use broker::{Device, Ledger};
+use checks::{Check, holds, kept};
 use nvme_spec::brokered::IO_COMMANDS;
 use nvme_spec::nvm::{
     BLOCKS_MASK, COMPARE, DATASET_MANAGEMENT, DEALLOCATE, FLUSH, FORCE_UNIT_ACCESS, LIMITED_RETRY, READ, VERIFY, WRITE,
@@ -121,6 +122,7 @@ impl Pair {
                 self.lists_used &= !(1 << slot(command.identifier.get()));
                 Ok(authored)
             }
+            _ if holds(Check::Opcode, false) => Ok((*command).into()),
             _ => Err(Reason::OpcodeWithoutRule),
         }
     }
@@ -137,7 +139,8 @@ impl Pair {
     ) -> Result<Authored, Reason> {
         check_common(command, operands_of_blocks(command, 0))?;
         let namespace = check_blocks(ledger, facts, command, direction)?;
-        let bytes = u64::from(command.block_range().count) << namespace.block_shift;
+        let block_shift = if kept(Check::BlockSize) { namespace.block_shift } else { 9 };
+        let bytes = u64::from(command.block_range().count) << block_shift;
         if bytes > u64::from(facts.controller()?.transfer_bytes_max) {
             return Err(Reason::TransferTooLong);
         }
@@ -233,7 +236,7 @@ fn operands_of_blocks(command: &SubmissionEntry, allowed: u32) -> u32 {
 pub fn check_common(command: &SubmissionEntry, must_be_zero: u32) -> Result<(), Reason> {
     let pointer = command.metadata_pointer.get();
     let rest = u32::from(command.flags) | command.dword2.get() | command.dword3.get() | must_be_zero;
-    if pointer != 0 || rest != 0 { Err(Reason::FieldNotZero) } else { Ok(()) }
+    if holds(Check::ReservedFields, pointer == 0 && rest == 0) { Ok(()) } else { Err(Reason::FieldNotZero) }
 }
 
 /// A command that names no memory.

@@ -35,6 +35,7 @@ mod reason;
 
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use broker::{Broker, Device, Ledger, Probe, Progress, Refusal, Submitted};
+use checks::{Check, kept};
 use nvme_spec::brokered::{ADMIN_COMMANDS, COMMANDS_AT_ONCE, IO_QUEUES_MAX};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
@@ -83,10 +84,12 @@ impl NvmeBroker {
     /// After an observed reset: nothing is in flight, no I/O queue exists, nothing is known.
     fn forget(&mut self) {
         self.admin.forget();
-        for pair in &mut self.pairs {
-            pair.forget();
+        if kept(Check::OldQueues) {
+            self.pairs.iter_mut().for_each(Pair::forget);
         }
-        self.facts.forget();
+        if kept(Check::OldFacts) {
+            self.facts.forget();
+        }
     }
 
     fn pair(&mut self, queue: u16) -> Result<&mut Pair, Reason> {

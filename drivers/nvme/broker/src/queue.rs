@@ -4,6 +4,7 @@
 //! [`Slots::retire`] (a completion for exactly this use of the slot) and [`Slots::forget`] (an observed reset) retire.
 
 use broker::Device;
+use checks::{Check, holds, kept};
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 
 use crate::reason::Reason;
@@ -107,7 +108,8 @@ impl Queue {
 
     /// Tells the controller of new commands.
     pub fn ring_tail(&self, device: &mut impl Device) {
-        device.write_u32(self.shape.tail_doorbell, u32::from(self.tail));
+        let beyond = if kept(Check::DoorbellTail) { 0 } else { 1 };
+        device.write_u32(self.shape.tail_doorbell, u32::from(self.tail) + beyond);
     }
 
     /// Takes the next entry of the completion ring, if the controller has written one, and retires its command. The
@@ -184,11 +186,11 @@ impl Slots {
     }
 
     /// Whether a command may take this identifier.
-    pub const fn check(&self, identifier: u16) -> Result<(), Reason> {
+    pub fn check(&self, identifier: u16) -> Result<(), Reason> {
         let slot = slot(identifier);
         if slot >= self.limit {
             Err(Reason::IdentifierOutOfRange)
-        } else if self.in_flight & 1 << slot != 0 {
+        } else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {
             Err(Reason::IdentifierInFlight)
         } else {
             Ok(())

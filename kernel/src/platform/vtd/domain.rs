@@ -2,6 +2,8 @@
 //!
 //! Tables are made at start-up and never change.
 
+use checks::{Check, kept};
+
 use super::page::{PAGE, Page};
 use super::{Capabilities, Reason};
 use crate::platform::Mapper;
@@ -46,7 +48,8 @@ impl Domain {
         let end = 1u64 << capabilities.address_bits;
         let mut tables = Tables::new(mapper, capabilities.levels)?;
         for run in runs {
-            for offset in (0..run.bytes).step_by(PAGE as usize) {
+            let beyond = if kept(Check::DomainEnd) { 0 } else { PAGE.into() };
+            for offset in (0..run.bytes + beyond).step_by(PAGE as usize) {
                 let seen = run.seen.checked_add(offset).filter(|seen| *seen < end).ok_or(Reason::AddressWidth)?;
                 tables.map(mapper, seen, run.physical + offset)?;
             }

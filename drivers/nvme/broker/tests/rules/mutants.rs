@@ -27,8 +27,8 @@ const fn mutant(point: u8, file: &'static str, from: &'static str, to: &'static 
 }
 
 const MUTANTS: &[Mutant] = &[
-    mutant(1, "io.rs", "<< namespace.block_shift", "<< 9", "io::lengths_come_from_the_namespaces_own_block_size"),
-    mutant(1, "io.rs", "<< namespace.block_shift", "<< 9", PROPERTY),
+    mutant(1, "io.rs", "<< block_shift", "<< 9", "io::lengths_come_from_the_namespaces_own_block_size"),
+    mutant(1, "io.rs", "<< block_shift", "<< 9", PROPERTY),
     mutant(
         1,
         "facts.rs",
@@ -44,8 +44,14 @@ const MUTANTS: &[Mutant] = &[
         "Meaning::Namespace(nsid) if success || true =>",
         "admin::a_failed_identify_leaves_no_data_and_teaches_nothing",
     ),
-    mutant(1, "lib.rs", "self.facts.forget();", "", "registers::a_namespace_that_changed_at_a_reset_is_not_believed"),
-    mutant(1, "lib.rs", "self.facts.forget();", "", PROPERTY),
+    mutant(
+        1,
+        "lib.rs",
+        "            self.facts.forget();",
+        "",
+        "registers::a_namespace_that_changed_at_a_reset_is_not_believed",
+    ),
+    mutant(1, "lib.rs", "            self.facts.forget();", "", PROPERTY),
     mutant(
         1,
         "admin.rs",
@@ -63,11 +69,17 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "} else if self.in_flight & 1 << slot != 0 {",
+        "} else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {",
         "} else if false {",
         "io::identifiers_are_unique_in_flight",
     ),
-    mutant(2, "queue.rs", "} else if self.in_flight & 1 << slot != 0 {", "} else if false {", PROPERTY),
+    mutant(
+        2,
+        "queue.rs",
+        "} else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {",
+        "} else if false {",
+        PROPERTY,
+    ),
     mutant(
         2,
         "queue.rs",
@@ -116,8 +128,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         3,
         "controller.rs",
-        "Configuration::new(asked.enable(), shutdown);",
-        "asked;",
+        "{ Configuration::new(asked.enable(), shutdown) }",
+        "{ asked }",
         "registers::shutting_down_ends_submissions",
     ),
     mutant(
@@ -158,14 +170,14 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         5,
         "admin_queues.rs",
-        "!self.ledger.vectors.contains(&vector)",
+        "!holds(Check::Vector, self.ledger.vectors.contains(&vector))",
         "false",
         "admin::queues_are_created_only_as_the_ledger_has_them",
     ),
     mutant(
         5,
         "admin_queues.rs",
-        "(command.dword10.get() >> 16) + 1 != u32::from(self.controller.io_entries())",
+        "!holds(Check::QueueSize, entries == u32::from(self.controller.io_entries()))",
         "false",
         "admin::queues_are_created_only_as_the_ledger_has_them",
     ),
@@ -212,18 +224,18 @@ const MUTANTS: &[Mutant] = &[
         "_ => Ok((*command).into()),",
         "admin::opcodes_without_a_rule_are_denied",
     ),
-    mutant(8, "io.rs", "pointer != 0 || rest != 0", "rest != 0", "admin::every_field_without_a_meaning_must_be_zero"),
+    mutant(8, "io.rs", "pointer == 0 && rest == 0", "rest == 0", "admin::every_field_without_a_meaning_must_be_zero"),
     mutant(8, "io.rs", "command.prp1.get() | command.prp2.get() != 0", "false", FIELDS),
     mutant(8, "grant.rs", "&& limit.first_block <= range.first", "", "io::blocks_stay_in_the_grant"),
     mutant(8, "grant.rs", "&& limit.first_block <= range.first", "", PROPERTY),
     mutant(
         8,
         "grant.rs",
-        "if direction == Direction::Write && !writable",
-        "if false",
+        "direction == Direction::Read || writable",
+        "true",
         "writes::blocks_are_changed_only_where_a_limit_lets_them_be_written",
     ),
-    mutant(8, "grant.rs", "if direction == Direction::Write && !writable", "if false", PROPERTY),
+    mutant(8, "grant.rs", "direction == Direction::Read || writable", "true", PROPERTY),
     mutant(
         8,
         "io.rs",
@@ -332,17 +344,23 @@ const MUTANTS: &[Mutant] = &[
         "io::blocks_stay_in_the_grant",
     ),
     mutant(8, "io.rs", "Some(end) if end <= namespace.blocks", "Some(_)", "io::blocks_stay_in_the_namespace"),
-    mutant(8, "grant.rs", "Some(end) if end <= size", "Some(end) if end <= size + 512", "io::data_stays_in_its_region"),
-    mutant(8, "grant.rs", "Some(end) if end <= size", "Some(end) if end <= size + 0x10_0000", PROPERTY),
+    mutant(8, "grant.rs", "holds(Check::RangeEnd, end <= size)", "end <= size + 512", "io::data_stays_in_its_region"),
+    mutant(8, "grant.rs", "holds(Check::RangeEnd, end <= size)", "end <= size + 0x10_0000", PROPERTY),
     mutant(8, "grant.rs", "if offset & 0b11 != 0 {", "if false {", "io::data_stays_in_its_region"),
     mutant(
         9,
         "controller.rs",
-        "Stop::AwaitDisabled(_) if !ready =>",
+        "Stop::AwaitDisabled(_) if holds(Check::Ready, !ready) =>",
         "Stop::AwaitDisabled(_) =>",
         "quiesce::a_controller_that_firmware_left_enabled_is_done_only_when_rdy_0_was_read",
     ),
-    mutant(9, "controller.rs", "Stop::AwaitDisabled(_) if !ready =>", "Stop::AwaitDisabled(_) =>", PROPERTY),
+    mutant(
+        9,
+        "controller.rs",
+        "Stop::AwaitDisabled(_) if holds(Check::Ready, !ready) =>",
+        "Stop::AwaitDisabled(_) =>",
+        PROPERTY,
+    ),
     mutant(
         9,
         "controller.rs",
@@ -436,11 +454,12 @@ fn manifest() -> String {
     format!(
         "[package]\nname = \"nvme-broker\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n\
          [profile.dev]\nopt-level = 1\ndebug = false\n[dependencies]\n\
-         abi = {{ path = {:?} }}\nbroker = {{ path = {:?} }}\nnvme-spec = {{ path = {:?} }}\n\
+         abi = {{ path = {:?} }}\nbroker = {{ path = {:?} }}\nchecks = {{ path = {:?} }}\nnvme-spec = {{ path = {:?} }}\n\
          heapless = {{ version = \"*\", default-features = false }}\n\
          zerocopy = {{ version = \"*\", default-features = false }}\n[dev-dependencies]\nproptest = \"*\"\n",
         path("kernel/abi"),
         path("drivers/broker"),
+        path("kernel/checks"),
         path("drivers/nvme/spec"),
     )
 }

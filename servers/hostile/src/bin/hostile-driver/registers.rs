@@ -112,7 +112,10 @@ fn every_register(device: &Device, state: &str) {
 
 /// What a controller that was told to shut down takes: nothing.
 pub fn shut_down(device: &Device) -> Result<(), Stop> {
-    device.means.registers.write_u32(CC, 1 << 14 | 1)?;
+    // With it comes what else is in CC: nothing of that is the driver's either.
+    device.means.registers.write_u32(CC, !(3 << 14) | 1 << 14)?;
+    let is_authored = device.means.registers.read_u32(CC) == Ok(ENABLE | 1 << 14);
+    device.tell("cc-other-fields-with-shutdown", Answer::word(if is_authored { "none" } else { "some" }));
     device.attempt("submit-after-shutdown", 0, SubmissionEntry::identify(1, Structure::Controller, 0));
     device.attempt("transfer-after-shutdown", 1, device.read(1, 0, 1, 0));
     Ok(())

@@ -1,0 +1,163 @@
+//! Checks of the kernel and of its brokers that have a name, so that a kernel for tests can be made to do without one of
+//! them: a test that holds the check must fail then. `qemu/tests/mutants` says for each which test that is.
+//!
+//! In a product nothing of this is there: [`kept`] is true, known to the compiler, and so [`holds`] is its condition. With
+//! the feature `mutants` one check is off from [`switch_off`] on.
+#![no_std]
+#![forbid(unsafe_code)]
+
+macro_rules! checks {
+    ($($(#[$doc:meta])* $check:ident $name:literal,)*) => {
+        /// A check that can be switched off.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Check {
+            $($(#[$doc])* $check,)*
+        }
+
+        impl Check {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$check),*];
+
+            /// Its name, by which a machine says that it is off.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$check => $name,)* }
+            }
+        }
+    };
+}
+
+checks! {
+    // Of the NVMe broker.
+    /// Data ends before its region does.
+    RangeEnd "range-end",
+    /// An offset and a length have a sum.
+    LengthWrap "length-wrap",
+    /// A length is counted in blocks of the namespace's own size.
+    BlockSize "block-size",
+    /// Blocks are changed only where that is granted.
+    Direction "direction",
+    /// Blocks lie within the grant.
+    BlockRange "block-range",
+    /// A namespace is granted.
+    Namespace "namespace",
+    /// Every opcode has a rule.
+    Opcode "opcode",
+    /// Flags, pointers and reserved fields are zero.
+    ReservedFields "reserved-fields",
+    /// Of CC the driver sets EN and SHN, and nothing else.
+    Configuration "configuration",
+    /// Registers are read by a list.
+    RegisterList "register-list",
+    /// A queue has the size of its ring.
+    QueueSize "queue-size",
+    /// Completions go to granted vectors.
+    Vector "vector",
+    /// A command's identifier is not in flight.
+    Identifier "identifier",
+    /// A doorbell says no more than was submitted.
+    DoorbellTail "doorbell-tail",
+    /// A reset ends every queue.
+    OldQueues "old-queues",
+    /// A reset ends what was learned.
+    OldFacts "old-facts",
+    /// A controller has stopped when RDY=0 was read.
+    Ready "ready",
+    // Of the kernel.
+    /// A handle lies within the table.
+    HandleBounds "handle-bounds",
+    /// A handle is of the kind that a call wants.
+    HandleKind "handle-kind",
+    /// An answer is to the call that its handle was made for.
+    ReplyGeneration "reply-generation",
+    /// A call ends at its deadline.
+    CallDeadline "call-deadline",
+    /// A message fits into the buffer.
+    MessageLength "message-length",
+    /// What a task writes to the log stays within its line.
+    LogText "log-text",
+    /// No page is writable and executable.
+    PageRights "page-rights",
+    /// A window that is granted for reading is not mapped for writing.
+    WindowRights "window-rights",
+    /// A task that is restarted finds its memory as at its first start.
+    MemoryAsNew "memory-as-new",
+    /// A device's domain ends where its memory does.
+    DomainEnd "domain-end",
+}
+
+/// Whether the kernel keeps to this check.
+#[inline(always)]
+pub fn kept(check: Check) -> bool {
+    !switch::is_off(check)
+}
+
+/// Whether a check's condition is met, or need not be.
+#[inline(always)]
+pub fn holds(check: Check, condition: bool) -> bool {
+    condition || switch::is_off(check)
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::switch_off;
+
+#[cfg(not(feature = "mutants"))]
+mod switch {
+    use super::Check;
+
+    #[inline(always)]
+    pub const fn is_off(_: Check) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Check;
+
+    const NONE: u8 = u8::MAX;
+    static OFF: AtomicU8 = AtomicU8::new(NONE);
+
+    pub fn is_off(check: Check) -> bool {
+        OFF.load(Ordering::Relaxed) == check as u8
+    }
+
+    /// Does without this check from now on, and without no other.
+    pub fn switch_off(check: Check) {
+        OFF.store(check as u8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    #[test]
+    fn names_are_words_and_each_is_there_once() {
+        for (place, check) in Check::ALL.iter().enumerate() {
+            assert!(check.name().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{check:?}");
+            assert!(Check::ALL[..place].iter().all(|other| other.name() != check.name()), "{check:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "mutants"))]
+    fn a_product_keeps_to_every_check() {
+        for check in Check::ALL {
+            assert!(kept(*check) && holds(*check, true) && !holds(*check, false));
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "mutants")]
+    fn one_check_is_off_and_no_other() {
+        assert!(Check::ALL.iter().all(|check| kept(*check)));
+        switch_off(Check::Vector);
+        for check in Check::ALL {
+            assert_eq!((kept(*check), holds(*check, false)), (*check != Check::Vector, *check == Check::Vector));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Which test notices that a check is gone, and by what.
+
+use checks::Check;
+
+/// A check that is switched off, and who notices.
+pub struct Mutant {
+    /// The check.
+    pub check: Check,
+    /// The file of the test in `qemu/tests`, and its name there.
+    pub test: (&'static str, &'static str),
+    /// What the failed test says: of an attempt that it had another answer, or what else is not as it must be.
+    pub says: &'static str,
+}
+
+const HOSTILE: (&str, &str) =
+    ("hostile", "boot::everything_that_a_hostile_driver_and_client_try_is_answered_as_the_table_says");
+const DIRECT: (&str, &str) =
+    ("hostile", "direct::what_a_hostile_driver_with_its_own_rings_reaches_for_the_iommu_blocks");
+const BLOCK_SIZES: (&str, &str) = ("reads", "two_block_sizes_on_one_controller_read_as_the_files_are");
+const CALLS: (&str, &str) = ("failures", "every_call_ends_however_the_server_behaves");
+const LINES: (&str, &str) = ("log", "no_task_forges_or_breaks_lines");
+const MAPPED: (&str, &str) = ("isolation", "tasks_map_what_is_granted_and_nothing_is_writable_and_executable");
+const RESTARTS: (&str, &str) = ("supervision", "what_fails_is_restarted_as_the_charter_says_and_the_rest_goes_on");
+
+const fn mutant(check: Check, test: (&'static str, &'static str), says: &'static str) -> Mutant {
+    Mutant { check, test, says }
+}
+
+/// Every check that can be switched off.
+pub const MUTANTS: &[Mutant] = &[
+    mutant(Check::RangeEnd, HOSTILE, "name=data-behind-region answer=ok"),
+    mutant(Check::LengthWrap, HOSTILE, "name=data-length-wraps answer=ok"),
+    mutant(Check::BlockSize, BLOCK_SIZES, "nsid=3"),
+    mutant(Check::Direction, HOSTILE, "name=write-to-read-only-blocks answer=ok"),
+    mutant(Check::BlockRange, HOSTILE, "name=blocks-not-granted answer=ok"),
+    mutant(Check::Namespace, HOSTILE, "name=identify-foreign-namespace answer=ok"),
+    mutant(Check::Opcode, HOSTILE, "name=io-opcodes answer=ok"),
+    mutant(Check::ReservedFields, HOSTILE, "name=admin-metadata-pointer answer=ok"),
+    mutant(Check::Configuration, HOSTILE, "name=cc-other-fields-with-shutdown answer=some"),
+    mutant(Check::RegisterList, HOSTILE, "name=register-asq answer=ok"),
+    mutant(Check::QueueSize, HOSTILE, "name=queue-size answer=ok"),
+    mutant(Check::Vector, HOSTILE, "name=vector-not-granted answer=ok"),
+    mutant(Check::Identifier, HOSTILE, "name=admin-identifier-in-flight answer=ok"),
+    mutant(Check::DoorbellTail, BLOCK_SIZES, ""),
+    mutant(Check::OldQueues, HOSTILE, "name=old-queue answer=ok"),
+    mutant(Check::OldFacts, HOSTILE, "name=old-namespace answer=ok"),
+    mutant(Check::Ready, RESTARTS, ""),
+    mutant(Check::HandleBounds, HOSTILE, "name=handle-log answer=ok"),
+    mutant(Check::HandleKind, HOSTILE, "name=handle-device-read answer=ok"),
+    mutant(Check::ReplyGeneration, CALLS, ""),
+    mutant(Check::CallDeadline, CALLS, ""),
+    mutant(Check::MessageLength, HOSTILE, "name=message-too-long answer="),
+    mutant(Check::LogText, LINES, ""),
+    mutant(Check::PageRights, MAPPED, "writable: true, executable: true"),
+    mutant(Check::WindowRights, HOSTILE, "name=window-read-only answer=writable"),
+    mutant(Check::MemoryAsNew, RESTARTS, "made=false"),
+    mutant(Check::DomainEnd, DIRECT, "data-behind-region"),
+];
