@@ -108,6 +108,15 @@ impl Ones {
         Ok(Self { file })
     }
 
+    /// The same, but with these bytes at this place, which take no write either: of a machine that was not started yet.
+    ///
+    /// # Errors
+    /// If they cannot be put there.
+    pub fn with(self, place: u64, bytes: &[u8]) -> std::io::Result<Self> {
+        std::os::unix::fs::FileExt::write_all_at(self.file.as_file(), bytes, place)?;
+        Ok(self)
+    }
+
     /// QEMU arguments for a machine that has it.
     pub fn arguments(&self) -> Vec<String> {
         let path = crate::machine::escaped(&self.file.path().to_string_lossy());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nvme_spec::registers::{CAP, CC, CSTS};
 use qemu::firmware::Style;
 use qemu::harness::{Bench, Log, System, bare_machine, root};
 use qemu::machine::{BootBus, BootDisk};
@@ -145,6 +146,30 @@ fn a_killed_driver_comes_back_unless_its_device_does_not_stop() {
     );
     let log = system.end();
     assert_eq!(about(&log, "supervisor", "restarted", "nvme").len(), 2);
+}
+
+/// A controller that says it is ready, whatever it is told: what it still does nobody knows, so neither it nor its memory
+/// is used again.
+#[test]
+fn a_controller_that_does_not_say_that_it_has_stopped_is_not_used_again() {
+    let bench = Bench::build(&root().join("system.toml"));
+    let disk = bench.disk("disk.img", 16 << 20);
+    // It promises to have stopped within half a second, the least that there is.
+    let capabilities = 1_u64 << 37 | 1 << 24 | 0x7ff;
+    let stuck = Ones::new().and_then(|ones| ones.with(CAP.into(), &capabilities.to_le_bytes()));
+    let stuck = stuck.and_then(|ones| ones.with(CC.into(), &0x46_0001_u32.to_le_bytes()));
+    let stuck = stuck.and_then(|ones| ones.with(CSTS.into(), &1_u32.to_le_bytes())).unwrap();
+    let mut machine = bench.machine([Namespace::file(2, &disk)]);
+    machine.further.extend(stuck.arguments());
+    let mut system = bench.boot(&machine);
+    system.wait_complete();
+    stuck.cover(system.running().control().unwrap(), &Controller::identifier(0)).unwrap();
+    system.type_text("kill nvme\r");
+    let is_end = |line: &Event| line.is("charter", "device quarantined") || line.is("charter", "device stopped");
+    let end = system.expect_next_where("the device's end", is_end);
+    assert!(end.is("charter", "device quarantined"), "RDY=0 was not read: {end}");
+    let given_up = system.expect_next("supervisor", "gave up");
+    assert_eq!(given_up.get("reason"), Some("device-quarantined"), "{given_up}");
 }
 
 /// A driver that dies again and again is given up only after everything that depends on it has begun anew with it, once:

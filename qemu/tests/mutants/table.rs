@@ -20,6 +20,7 @@ const BLOCK_SIZES: (&str, &str) = ("reads", "two_block_sizes_on_one_controller_r
 const CALLS: (&str, &str) = ("failures", "every_call_ends_however_the_server_behaves");
 const LINES: (&str, &str) = ("log", "no_task_forges_or_breaks_lines");
 const MAPPED: (&str, &str) = ("isolation", "tasks_map_what_is_granted_and_nothing_is_writable_and_executable");
+const TEARDOWN: (&str, &str) = ("supervision", "a_controller_that_does_not_say_that_it_has_stopped_is_not_used_again");
 const RESTARTS: (&str, &str) = ("supervision", "what_fails_is_restarted_as_the_charter_says_and_the_rest_goes_on");
 
 const fn mutant(check: Check, test: (&'static str, &'static str), says: &'static str) -> Mutant {
@@ -30,8 +31,8 @@ const fn mutant(check: Check, test: (&'static str, &'static str), says: &'static
 pub const MUTANTS: &[Mutant] = &[
     mutant(Check::RangeEnd, HOSTILE, "name=data-behind-region answer=ok"),
     mutant(Check::LengthWrap, HOSTILE, "name=data-length-wraps answer=ok"),
-    mutant(Check::BlockSize, BLOCK_SIZES, "nsid=3"),
-    mutant(Check::Direction, HOSTILE, "name=write-to-read-only-blocks answer=ok"),
+    mutant(Check::BlockSize, BLOCK_SIZES, "read failed nsid=3"),
+    mutant(Check::Direction, HOSTILE, "no block was written that is not granted for it"),
     mutant(Check::BlockRange, HOSTILE, "name=blocks-not-granted answer=ok"),
     mutant(Check::Namespace, HOSTILE, "name=identify-foreign-namespace answer=ok"),
     mutant(Check::Opcode, HOSTILE, "name=io-opcodes answer=ok"),
@@ -41,16 +42,16 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(Check::QueueSize, HOSTILE, "name=queue-size answer=ok"),
     mutant(Check::Vector, HOSTILE, "name=vector-not-granted answer=ok"),
     mutant(Check::Identifier, HOSTILE, "name=admin-identifier-in-flight answer=ok"),
-    mutant(Check::DoorbellTail, BLOCK_SIZES, ""),
+    mutant(Check::DoorbellTail, BLOCK_SIZES, "completions dropped device=disk"),
     mutant(Check::OldQueues, HOSTILE, "name=old-queue answer=ok"),
     mutant(Check::OldFacts, HOSTILE, "name=old-namespace answer=ok"),
-    mutant(Check::Ready, RESTARTS, ""),
+    mutant(Check::Ready, TEARDOWN, "RDY=0 was not read"),
     mutant(Check::HandleBounds, HOSTILE, "name=handle-log answer=ok"),
     mutant(Check::HandleKind, HOSTILE, "name=handle-device-read answer=ok"),
-    mutant(Check::ReplyGeneration, CALLS, ""),
-    mutant(Check::CallDeadline, CALLS, ""),
+    mutant(Check::ReplyGeneration, CALLS, "`left == right` failed: forged"),
+    mutant(Check::CallDeadline, CALLS, "no `charter: boot complete` line"),
     mutant(Check::MessageLength, HOSTILE, "name=message-too-long answer="),
-    mutant(Check::LogText, LINES, ""),
+    mutant(Check::LogText, LINES, "\"charter: boot complete tasks=99\""),
     mutant(Check::PageRights, MAPPED, "writable: true, executable: true"),
     mutant(Check::WindowRights, HOSTILE, "name=window-read-only answer=writable"),
     mutant(Check::MemoryAsNew, RESTARTS, "made=false"),
