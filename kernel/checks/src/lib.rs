@@ -7,12 +7,12 @@
 #![forbid(unsafe_code)]
 
 macro_rules! checks {
-    ($($(#[$doc:meta])* $check:ident $name:literal,)*) => {
+    ($($check:ident $name:literal $holds:literal,)*) => {
         /// A check that can be switched off.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Check {
-            $($(#[$doc])* $check,)*
+            $(#[doc = $holds] $check,)*
         }
 
         impl Check {
@@ -23,67 +23,45 @@ macro_rules! checks {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$check => $name,)* }
             }
+
+            /// What it is that holds where it is kept to, as a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$check => $holds,)* }
+            }
         }
     };
 }
 
 checks! {
     // Of the NVMe broker.
-    /// Data ends before its region does.
-    RangeEnd "range-end",
-    /// An offset and a length have a sum.
-    LengthWrap "length-wrap",
-    /// A length is counted in blocks of the namespace's own size.
-    BlockSize "block-size",
-    /// Blocks are changed only where that is granted.
-    Direction "direction",
-    /// Blocks lie within the grant.
-    BlockRange "block-range",
-    /// A namespace is granted.
-    Namespace "namespace",
-    /// Every opcode has a rule.
-    Opcode "opcode",
-    /// Flags, pointers and reserved fields are zero.
-    ReservedFields "reserved-fields",
-    /// Of CC the driver sets EN and SHN, and nothing else.
-    Configuration "configuration",
-    /// Registers are read by a list.
-    RegisterList "register-list",
-    /// A queue has the size of its ring.
-    QueueSize "queue-size",
-    /// Completions go to granted vectors.
-    Vector "vector",
-    /// A command's identifier is not in flight.
-    Identifier "identifier",
-    /// A doorbell says no more than was submitted.
-    DoorbellTail "doorbell-tail",
-    /// A reset ends every queue.
-    OldQueues "old-queues",
-    /// A reset ends what was learned.
-    OldFacts "old-facts",
-    /// A controller has stopped when RDY=0 was read.
-    Ready "ready",
+    RangeEnd "range-end" "Data ends before its region does.",
+    LengthWrap "length-wrap" "An offset and a length have a sum.",
+    BlockSize "block-size" "A length is counted in blocks of the namespace's own size.",
+    Direction "direction" "Blocks are changed only where that is granted.",
+    BlockRange "block-range" "Blocks lie within the grant.",
+    Namespace "namespace" "A namespace is granted.",
+    Opcode "opcode" "Every opcode has a rule.",
+    ReservedFields "reserved-fields" "Flags, pointers and reserved fields are zero.",
+    Configuration "configuration" "Of CC the driver sets EN and SHN, and nothing else.",
+    RegisterList "register-list" "Registers are read by a list.",
+    QueueSize "queue-size" "A queue has the size of its ring.",
+    Vector "vector" "Completions go to granted vectors.",
+    Identifier "identifier" "A command's identifier is not in flight.",
+    DoorbellTail "doorbell-tail" "A doorbell says no more than was submitted.",
+    OldQueues "old-queues" "A reset ends every queue.",
+    OldFacts "old-facts" "A reset ends what was learned.",
+    Ready "ready" "A controller has stopped when RDY=0 was read.",
     // Of the kernel.
-    /// A handle lies within the table.
-    HandleBounds "handle-bounds",
-    /// A handle is of the kind that a call wants.
-    HandleKind "handle-kind",
-    /// An answer is to the call that its handle was made for.
-    ReplyGeneration "reply-generation",
-    /// A call ends at its deadline.
-    CallDeadline "call-deadline",
-    /// A message fits into the buffer.
-    MessageLength "message-length",
-    /// What a task writes to the log stays within its line.
-    LogText "log-text",
-    /// No page is writable and executable.
-    PageRights "page-rights",
-    /// A window that is granted for reading is not mapped for writing.
-    WindowRights "window-rights",
-    /// A task that is restarted finds its memory as at its first start.
-    MemoryAsNew "memory-as-new",
-    /// A device's domain ends where its memory does.
-    DomainEnd "domain-end",
+    HandleBounds "handle-bounds" "A handle lies within the table.",
+    HandleKind "handle-kind" "A handle is of the kind that a call wants.",
+    ReplyGeneration "reply-generation" "An answer is to the call that its handle was made for.",
+    CallDeadline "call-deadline" "A call ends at its deadline.",
+    MessageLength "message-length" "A message fits into the buffer.",
+    LogText "log-text" "What a task writes to the log stays within its line.",
+    PageRights "page-rights" "No page is writable and executable.",
+    WindowRights "window-rights" "A window that is granted for reading is not mapped for writing.",
+    MemoryAsNew "memory-as-new" "A task that is restarted finds its memory as at its first start.",
+    DomainEnd "domain-end" "A device's domain ends where its memory does.",
 }
 
 /// Whether the kernel keeps to this check.

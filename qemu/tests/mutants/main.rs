@@ -1,6 +1,7 @@
 //! A kernel that does without one of its checks ([`checks`]), booted by the very tests that hold the check: the named one
 //! fails, and says what it says. A check without which no test fails would be held by none.
 
+mod documentation;
 mod table;
 
 use std::collections::BTreeSet;

@@ -53,7 +53,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(Check::MessageLength, HOSTILE, "name=message-too-long answer="),
     mutant(Check::LogText, LINES, "\"charter: boot complete tasks=99\""),
     mutant(Check::PageRights, MAPPED, "writable: true, executable: true"),
-    mutant(Check::WindowRights, HOSTILE, "name=window-read-only answer=writable"),
-    mutant(Check::MemoryAsNew, RESTARTS, "made=false"),
+    mutant(Check::WindowRights, HOSTILE, "windows that are granted for reading, and can be written"),
+    mutant(Check::MemoryAsNew, RESTARTS, "(\"made\", \"false\")"),
     mutant(Check::DomainEnd, DIRECT, "data-behind-region"),
 ];
