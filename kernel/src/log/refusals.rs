@@ -73,6 +73,12 @@ impl Refusals {
         let due = grown || *count & UNTOLD != 0;
         *count = if due && !tell(times) { times | UNTOLD } else { times };
     }
+
+    /// How often this was counted.
+    #[cfg(test)]
+    pub fn times(&self, task: usize, kind: Kind) -> u32 {
+        kind.index().map_or(0, |index| self.counts[task][index] & !UNTOLD)
+    }
 }
 
 impl Default for Refusals {

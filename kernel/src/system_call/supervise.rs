@@ -5,7 +5,7 @@ use abi::crash::Cause;
 use abi::package::Capability;
 use abi::supervision::{Ending, Order};
 
-use super::finish;
+use super::{finish, refuse};
 use crate::objects::TaskId;
 use crate::objects::task::State;
 use crate::state::Kernel;
@@ -17,11 +17,11 @@ pub(super) fn supervise(kernel: &mut Kernel, current: TaskId, handle: u64, order
         Ok(Capability::Supervise { task, .. }) => TaskId::new(task.into()),
         _ => None,
     };
-    let Some(watched) = watched else { return finish(kernel, current, Err(Error::Denied)) };
+    let Some(watched) = watched else { return refuse(kernel, current, Error::Denied) };
     let order = Order::new(order);
     let outcome = order.ok_or(Error::Invalid).and_then(|order| kernel.supervise(watched, order));
     match outcome {
-        Err(error) => finish(kernel, current, Err(error)),
+        Err(error) => refuse(kernel, current, error),
         Ok(progress) => {
             let words = kernel.supervised(watched).to_words();
             let bytes = match order {
@@ -40,17 +40,19 @@ pub(super) fn kill(kernel: &mut Kernel, current: TaskId, handle: u64, ending: u6
         Ok(Capability::Kill { task }) => TaskId::new(task.into()),
         _ => None,
     };
-    let Some(victim) = victim else { return finish(kernel, current, Err(Error::Denied)) };
+    let Some(victim) = victim else { return refuse(kernel, current, Error::Denied) };
     #[cfg(feature = "test-faults")]
     if Ending::new(ending).is_none() {
         let registers = kernel.objects.task(current).registers;
-        let result = kernel.inject(victim, ending, registers.rdx, registers.r15);
-        return finish(kernel, current, result);
+        return match kernel.inject(victim, ending, registers.rdx, registers.r15) {
+            Ok(results) => finish(kernel, current, Ok(results)),
+            Err(error) => refuse(kernel, current, error),
+        };
     }
-    let Some(ending) = Ending::new(ending) else { return finish(kernel, current, Err(Error::Invalid)) };
+    let Some(ending) = Ending::new(ending) else { return refuse(kernel, current, Error::Invalid) };
     let bytes = put_name(kernel, current, victim);
     if ending != Ending::Look && matches!(kernel.objects.task(victim).state, State::Empty | State::Stopped) {
-        return finish(kernel, current, Err(Error::DeadPeer));
+        return refuse(kernel, current, Error::DeadPeer);
     }
     finish(kernel, current, Ok([0, bytes, 0]));
     match ending {

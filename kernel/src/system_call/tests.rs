@@ -11,6 +11,7 @@ use std::boxed::Box;
 use std::vec;
 
 use super::handle;
+use crate::log::refusals::Kind;
 use crate::objects::registers::Registers;
 use crate::objects::task::{State, Task};
 use crate::objects::{EndpointId, TaskId};
@@ -107,6 +108,12 @@ fn handles_of_another_kind_or_of_nothing_are_denied() {
                 "{number:?} {handle}"
             );
         }
+        let tries = wrong(good).count() as u32;
+        assert_eq!(
+            kernel.refusals.times(1, Kind::Call(number as u64, Error::Denied)),
+            tries,
+            "{number:?}: each counts"
+        );
     }
     for handle in wrong(3).filter(|handle| *handle != 4) {
         assert_eq!(ask(&mut kernel, Number::DeviceInformation as u64, [handle, 0, 0, 0]).rax, Error::Denied as u64);
@@ -181,6 +188,27 @@ fn without_a_machine_there_is_no_way_to_end_it() {
 }
 
 #[test]
+fn orders_that_there_are_not_are_invalid_and_counted_and_the_dead_are_no_offence() {
+    let mut kernel = kernel();
+    kernel.objects.add(TaskId::new(2).unwrap(), Task { priority: 1, ..Task::empty() });
+    for (number, handle) in [(Number::Supervise, 12), (Number::Kill, 13)] {
+        for order in [99, 1 << 32, u64::MAX] {
+            assert_eq!(ask(&mut kernel, number as u64, [handle, order, 0, 0]).rax, Error::Invalid as u64);
+        }
+        assert_eq!(kernel.refusals.times(1, Kind::Call(number as u64, Error::Invalid)), 3, "{number:?}");
+    }
+    // A task that runs cannot be restarted.
+    assert_eq!(ask(&mut kernel, Number::Supervise as u64, [12, 1, 0, 0]).rax, Error::Invalid as u64);
+    assert_eq!(kernel.refusals.times(1, Kind::Call(Number::Supervise as u64, Error::Invalid)), 4);
+    assert_eq!(ask(&mut kernel, Number::Kill as u64, [13, 1, 0, 0]).rax, 0);
+    assert_eq!(ask(&mut kernel, Number::Kill as u64, [13, 1, 0, 0]).rax, Error::DeadPeer as u64);
+    for error in [Error::Denied, Error::DeadPeer] {
+        assert_eq!(kernel.refusals.times(1, Kind::Call(Number::Kill as u64, error)), 0);
+    }
+    assert_eq!(kernel.refusals.times(1, Kind::Call(Number::Kill as u64, Error::Invalid)), 3);
+}
+
+#[test]
 fn a_log_flood_is_busy_and_nobody_elses_loss() {
     let mut kernel = kernel();
     let mut busy = 0;
@@ -208,7 +236,7 @@ fn exit_stops_the_task_and_nothing_else() {
 proptest::proptest! {
     /// Random calls with random arguments never panic, and the caller's result registers are always defined.
     #[test]
-    fn no_arguments_panic(calls in proptest::collection::vec((0u64..24, arguments()), 1..100)) {
+    fn no_arguments_panic(calls in proptest::collection::vec((0u64..26, arguments()), 1..100)) {
         let mut kernel = kernel();
         for (number, arguments) in calls {
             kernel.objects.schedule(|| 0);
@@ -227,6 +255,6 @@ proptest::proptest! {
 
 fn arguments() -> impl proptest::strategy::Strategy<Value = [u64; 4]> {
     use proptest::prelude::*;
-    let value = prop_oneof![0u64..13, Just(48), Just(49), Just(4096), Just(4097), Just(u64::MAX), any::<u64>()];
+    let value = prop_oneof![0u64..14, Just(48), Just(49), Just(4096), Just(4097), Just(u64::MAX), any::<u64>()];
     [value.clone(), value.clone(), value.clone(), value]
 }

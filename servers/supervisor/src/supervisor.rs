@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 use task::abi::start::GRANTS_MAX;
-use task::abi::supervision::Order;
+use task::abi::supervision::{Order, Progress};
 
 use crate::Kernel;
 use crate::watch::{Step, Watch};
@@ -55,8 +55,9 @@ impl Supervisor {
                 Step::RestartDependants => {
                     let dependants = watched.dependants;
                     for (other, watched) in self.watched.iter().enumerate() {
-                        if dependants & 1_u32.checked_shl(watched.task.into()).unwrap_or(0) != 0 {
-                            // One that has stopped is being restarted, or was given up.
+                        let depends = dependants & 1_u32.checked_shl(watched.task.into()).unwrap_or(0) != 0;
+                        // One that has stopped is being restarted, or was given up. To stop it again would be refused.
+                        if depends && matches!(kernel.order(other, Order::Look), Ok((Progress::Runs, _))) {
                             let _ = kernel.order(other, Order::Stop);
                         }
                     }
