@@ -6,8 +6,8 @@
 //!
 //! Grants, by name: `registers` (the controller), `admin` and `completion` (its interrupts: vector 0 and that of the
 //! I/O queue), `data` (the DMA region that transfers lie in), `requests` (where clients call), `client` (whom to
-//! signal when transfers have ended; optional), `log`. Settings: `timeout_seconds`, how long a command may take (30;
-//! on Azure the host itself tries for 120 s, and guests wait 240), and `transfers`, the tasks that may exchange
+//! signal when transfers have ended; optional), `log`. Settings: `timeout_seconds`, how long a command may take (240:
+//! on Azure the host itself tries for 120 s, and Linux guests wait as long), and `transfers`, the tasks that may exchange
 //! transfers (any client, if it is not given).
 //!
 //! - [`hardware`]: what the driver needs of its surroundings; [`machine`]: what it has there on the machine.

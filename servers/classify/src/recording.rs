@@ -187,11 +187,7 @@ impl<'a> Fields<'a> {
     }
 
     fn number<T: TryFrom<u64>>(&self, key: &'static str) -> Result<T, NotEvidence> {
-        let number = |text: &str| match text.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).ok(),
-            None => text.parse().ok(),
-        };
-        self.choice(key, |text| T::try_from(number(text)?).ok())
+        self.choice(key, task::number)
     }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::Granted;
-use task::Name;
+use task::{Name, number};
 
 /// A command that was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,15 +203,6 @@ pub const ENTRIES: [Entry; 13] = [
         read: |words| words.is_empty().then_some(Command::Reboot),
     },
 ];
-
-/// A number, decimal or `0x…`.
-fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok()?,
-        None => text.parse().ok()?,
-    };
-    T::try_from(number).ok()
-}
 
 /// Reads a line; `None` for an empty one.
 ///

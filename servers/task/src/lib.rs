@@ -48,6 +48,7 @@ pub mod measure;
 mod memory;
 mod message;
 mod needs;
+mod number;
 mod once;
 mod power;
 mod raw;
@@ -66,6 +67,7 @@ pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signa
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
 pub use message::{Inbox, Malformed, TooLong};
+pub use number::number;
 pub use once::Once;
 pub use power::Power;
 pub use raw::{Frame, system_call};

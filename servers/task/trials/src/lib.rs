@@ -18,7 +18,7 @@ pub fn number(environment: &Environment, key: &str, unless: u64) -> Result<u64, 
     let Some(text) = environment.setting(key) else {
         return Ok(unless);
     };
-    parse(text).ok_or_else(|| Stop::new(format_args!("setting {key}: expected a number")))
+    task::number(text).ok_or_else(|| Stop::new(format_args!("setting {key}: expected a number")))
 }
 
 /// A setting that is a number of milliseconds.
@@ -43,22 +43,5 @@ pub fn insist(log: Log, line: fmt::Arguments<'_>) {
         }
         // A pause ends by timing out.
         let _ = task::wait(Deadline::after(Duration::from_millis(20)));
-    }
-}
-
-fn parse(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse;
-
-    #[test]
-    fn numbers_are_decimal_or_hexadecimal() {
-        assert_eq!((parse("80"), parse("0x80"), parse("0xg"), parse("")), (Some(80), Some(128), None, None));
     }
 }
