@@ -26,6 +26,7 @@ help:
 	@echo 'make scale          what grows with depth, size and tasks, drawn as docs/scale.svg'
 	@echo 'make profile        which functions a read'"'"'s instructions are spent in'
 	@echo 'make soak           writes, crashes, errors, stalls and unplugging at random for MINUTES=10; SEED=… repeats'
+	@echo 'make test-lanes     the tests of the NVMe and block path that make test runs on one lane only, on the others'
 	@echo 'make soak-faults    FAULTS=10000 made on purpose in the driver under load, of CLASS=… or all; SEED=… repeats'
 	@echo 'make fuzz           random system calls and commands from a hostile driver, COUNT=1000000 from SEED=1 on; decoders too'
 	@echo 'make fuzz-decoders  decoders and the broker under a fuzzer that is guided by coverage, RUNS=20000 each from SEED=1 on'
@@ -93,12 +94,18 @@ MINUTES ?= 10
 soak: build
 	@MINUTES=$(MINUTES) $(CARGO) test -q -p qemu --test soak -- --ignored --nocapture
 
-# A kernel for tests flips, drops, repeats and kills; ends with the counts of each class.
+# Tests of the NVMe and block path that `make test` runs on one lane only, on the other lanes: some ten minutes.
+.PHONY: test-lanes
+test-lanes: build
+	@$(CARGO) test -q -p qemu --tests -- --ignored on_every_lane
+
+# A kernel for tests flips, drops, repeats and kills, on LANE=… or without an IOMMU; ends with the counts of each class.
 FAULTS ?= 10000
 CLASS ?=
+LANE ?= brokered
 .PHONY: soak-faults
 soak-faults: build
-	@FAULTS=$(FAULTS) CLASS=$(CLASS) $(CARGO) test -q -p qemu --test injection -- --ignored --nocapture
+	@FAULTS=$(FAULTS) CLASS=$(CLASS) LANE=$(LANE) $(CARGO) test -q -p qemu --test injection -- --ignored --nocapture ten_thousand
 
 # A hostile driver at random, and every decoder with bytes at random; ends with counts and what each rule refused.
 COUNT ?= 1000000

@@ -102,7 +102,12 @@ impl Bench {
     /// # Panics
     /// If it cannot be built.
     pub fn on_lane(lane: Lane, text: &str) -> Self {
-        Self { lane, ..Self::from_text(&lane.charter(text)) }
+        Self::from_text(&lane.charter(text)).for_lane(lane)
+    }
+
+    /// The same, for machines and drivers of this lane, for which its charter was made.
+    pub fn for_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// Builds the charter `qemu/tests/charters/NAME.toml` likewise.

@@ -18,6 +18,15 @@ impl Lane {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Brokered, Self::BrokeredBehindIommu, Self::Direct];
 
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Brokered => "brokered",
+            Self::BrokeredBehindIommu => "brokered-behind-iommu",
+            Self::Direct => "direct",
+        }
+    }
+
     /// A charter for this lane, from one that grants less than the whole of each device.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use qemu::lane::Lane;
 use qemu::random::{self, Random};
 use qemu::storage::crash;
 use qemu::storage::tally::Tally;
@@ -15,10 +16,26 @@ fn what_was_flushed_survives_a_crash_and_nothing_else_changes() {
     thread::scope(|scope| {
         let halves: Vec<_> = seeds
             .chunks(2)
-            .map(|half| scope.spawn(|| half.iter().map(|seed| crash::run(*seed, 5)).collect::<Vec<_>>()))
+            .map(|half| {
+                scope.spawn(|| half.iter().map(|seed| crash::run(*seed, 5, Lane::Brokered)).collect::<Vec<_>>())
+            })
             .collect();
         let tallies: Vec<_> = halves.into_iter().flat_map(|half| half.join().expect("a half that ran")).collect();
         assert!(tallies.iter().all(Tally::is_sound), "see above");
         assert_eq!(tallies.iter().map(|tally| tally.crash_points).sum::<u64>(), 20);
+    });
+}
+
+/// One machine each, judged at five points; two at a time.
+#[test]
+fn what_was_flushed_survives_a_crash_behind_an_iommu_and_on_the_direct_lane() {
+    let seed = random::seed();
+    println!("SEED={seed:#x}");
+    thread::scope(|scope| {
+        let lanes = [Lane::BrokeredBehindIommu, Lane::Direct];
+        let runs = lanes.map(|lane| scope.spawn(move || crash::run(seed, 5, lane)));
+        for run in runs {
+            assert!(run.join().expect("a machine that ran").is_sound(), "see above");
+        }
     });
 }

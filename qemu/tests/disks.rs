@@ -12,6 +12,7 @@ use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{BASIC, LINUX_FS};
 use qemu::harness::{Bench, Log};
+use qemu::lane::Lane;
 use qemu::nvme::{Contents, Namespace};
 use uuid::Uuid;
 
@@ -60,7 +61,21 @@ fn usable_beyond_the_end(path: &Path) {
 
 #[test]
 fn partitions_are_found_by_name_type_and_guid_also_where_the_primary_table_is_damaged() {
-    let bench = Bench::new("disks");
+    partitions(Lane::Brokered);
+}
+
+#[test]
+fn partitions_are_found_behind_an_iommu() {
+    partitions(Lane::BrokeredBehindIommu);
+}
+
+#[test]
+fn partitions_are_found_on_the_direct_lane() {
+    partitions(Lane::Direct);
+}
+
+fn partitions(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "disks");
     let disks = ["good.img", "damaged.img", "none.img"].map(|name| bench.disk(name, 8 * MEBIBYTE));
     disks[..2].iter().for_each(|disk| partition(disk));
     usable_beyond_the_end(&disks[1]);
@@ -73,6 +88,7 @@ fn partitions_are_found_by_name_type_and_guid_also_where_the_primary_table_is_da
         system.expect("block", "disk unavailable");
     }
     let log = system.end();
+    lane.check(&log);
 
     assert_eq!(log.check_reads(&[(2, good), (3, damaged)]), 4 * 3);
     let mut places: Vec<_> = log
@@ -130,7 +146,22 @@ fn plan(log: &Log, client: &str) -> Plan {
 
 #[test]
 fn what_is_written_is_on_the_disk_and_nothing_else_has_changed() {
-    let bench = Bench::new("written");
+    written(Lane::Brokered);
+}
+
+#[test]
+fn what_is_written_is_on_the_disk_behind_an_iommu() {
+    written(Lane::BrokeredBehindIommu);
+}
+
+/// Nobody reads the driver's commands there: that nothing else has changed, the block server alone sees to.
+#[test]
+fn what_is_written_is_on_the_disk_on_the_direct_lane() {
+    written(Lane::Direct);
+}
+
+fn written(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "written");
     let path = bench.disk("disk.img", 16 * MEBIBYTE);
     let before = fs::read(&path).unwrap();
     let written =
@@ -142,6 +173,7 @@ fn what_is_written_is_on_the_disk_and_nothing_else_has_changed() {
         system.expect(client, "done");
     }
     let log = system.end();
+    lane.check(&log);
 
     for client in ["greedy", "modest"] {
         let done = log.one(client, "done");

@@ -1,7 +1,7 @@
 //! Faults made on purpose in the driver under load: the kernel stands, nothing is written that the driver is not granted
 //! to write, and a driver that stops costs its clients a delay and nothing else. Seeds are fresh and printed.
 //!
-//! `make soak-faults` makes ten thousand, or FAULTS=…, of all classes or of CLASS=…; SEED=… repeats what is done, though
+//! `make soak-faults` makes ten thousand, or FAULTS=…, of all classes or of CLASS=…, on LANE=…; SEED=… repeats what is done, though
 //! not when.
 
 use std::fs;
@@ -11,11 +11,18 @@ use std::thread;
 use abi::features::TEST_FAULTS;
 use image_builder::executable::test_features;
 use qemu::harness::{self, root};
+use qemu::lane::Lane;
 use qemu::random::{self, Random};
 use qemu::storage::injection::{self, Class, Counts};
 
+/// LANE=… of a long run; else the one without an IOMMU.
+fn lane() -> Lane {
+    let Ok(name) = std::env::var("LANE") else { return Lane::Brokered };
+    *Lane::ALL.iter().find(|lane| lane.name() == name).unwrap_or_else(|| panic!("LANE={name}: there is no such lane"))
+}
+
 /// Makes as many faults altogether of these classes, two classes at a time.
-fn make(classes: &[Class], faults: u64) -> Counts {
+fn make(classes: &[Class], faults: u64, lane: Lane) -> Counts {
     let seed = random::seed();
     println!("SEED={seed:#x}");
     let each = faults.div_ceil(classes.len() as u64);
@@ -26,7 +33,7 @@ fn make(classes: &[Class], faults: u64) -> Counts {
             scope.spawn(|| {
                 loop {
                     let Some((index, class)) = classes.lock().expect("nobody panics with it").next() else { return };
-                    let count = injection::run(class, Random::at(seed, index as u64).number(), each);
+                    let count = injection::run(class, Random::at(seed, index as u64).number(), each, lane);
                     let mut counts = counts.lock().expect("nobody panics with it");
                     counts.add(class, &count);
                     println!("{counts}");
@@ -37,11 +44,11 @@ fn make(classes: &[Class], faults: u64) -> Counts {
     counts.into_inner().expect("both have ended")
 }
 
-fn judge(counts: &Counts, faults: u64) {
+fn judge(counts: &Counts, faults: u64, lane: Lane) {
     println!("{counts}");
     assert!(counts.0.values().map(|count| count.injected).sum::<u64>() >= faults);
     for (class, count) in &counts.0 {
-        assert!(count.is_contained(), "{}: {count:?}", class.name());
+        assert!(count.is_contained(lane), "{}: {count:?}", class.name());
         assert!(!class.is_fail_stop() || count.is_transparent(), "{}: {count:?}", class.name());
     }
     for class in [Class::Kill, Class::Loop, Class::WaitForEver] {
@@ -52,7 +59,23 @@ fn judge(counts: &Counts, faults: u64) {
 
 #[test]
 fn five_hundred_faults_in_the_driver_stay_in_it() {
-    judge(&make(&Class::ALL, 500), 500);
+    judge(&make(&Class::ALL, 500, Lane::Brokered), 500, Lane::Brokered);
+}
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn five_hundred_faults_behind_an_iommu() {
+        judge(&make(&Class::ALL, 500, Lane::BrokeredBehindIommu), 500, Lane::BrokeredBehindIommu);
+    }
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn five_hundred_faults_on_the_direct_lane() {
+        judge(&make(&Class::ALL, 500, Lane::Direct), 500, Lane::Direct);
+    }
 }
 
 #[test]
@@ -62,7 +85,7 @@ fn ten_thousand_faults() {
     let wanted = std::env::var("CLASS").unwrap_or_default();
     let classes: Vec<_> = Class::ALL.into_iter().filter(|class| wanted.is_empty() || class.name() == wanted).collect();
     assert!(!classes.is_empty(), "CLASS={wanted}: there is no such class");
-    judge(&make(&classes, faults), faults);
+    judge(&make(&classes, faults, lane()), faults, lane());
 }
 
 /// The product's kernel has nothing of it: no mark, no function, and the builder takes the other one only when told to.
@@ -100,5 +123,5 @@ fn one_boot() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(80);
     let wanted = std::env::var("CLASS").unwrap_or_default();
     let class = Class::ALL.into_iter().find(|class| class.name() == wanted).expect("CLASS=… names a class");
-    println!("{:?}", injection::boot(class, random::seed(), number("FAULTS")));
+    println!("{:?}", injection::boot(class, random::seed(), number("FAULTS"), lane()));
 }

@@ -132,10 +132,15 @@ fn one_of_everything(lane: Lane) {
 
 #[test]
 fn one_of_everything_in_4096_byte_blocks() {
-    let bench = Bench::new("commands-4096");
+    one_of_everything_in_large_blocks(Lane::Brokered);
+}
+
+fn one_of_everything_in_large_blocks(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "commands-4096");
     let (machine, _, large) = trial(&bench);
     let before = fs::read(&large).unwrap();
     let log = finish(bench.boot(&machine), "large");
+    lane.check(&log);
     check(&log, "large", &before, &large, 4096);
 }
 
@@ -180,4 +185,16 @@ fn a_disk_whose_registers_read_all_ones_under_load_is_gone() {
     ones.cover(system.running().control().unwrap(), "nvme0").unwrap();
     let log = gone(system);
     assert_eq!(log.one("nvme", "controller failed").text("reason"), Ok("device-gone"));
+}
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn one_of_everything_in_4096_byte_blocks() {
+        for lane in [Lane::BrokeredBehindIommu, Lane::Direct] {
+            one_of_everything_in_large_blocks(lane);
+        }
+    }
 }

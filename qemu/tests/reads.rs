@@ -46,8 +46,12 @@ fn two_block_sizes(lane: Lane) {
 
 #[test]
 fn blocks_beyond_32_bits_are_read() {
+    blocks_beyond_32_bits(Lane::Brokered);
+}
+
+fn blocks_beyond_32_bits(lane: Lane) {
     const BYTES: u64 = 3 << 40;
-    let bench = Bench::new("far");
+    let bench = Bench::named_on_lane(lane, "far");
     let path = bench.path("far.img");
     let places = [0, (4_294_967_292) * 512, 5_000_000_000 * 512, BYTES - 8 * 512];
     disk::sparse(&path, seed("far"), BYTES, &places, 100 * 512).unwrap();
@@ -57,11 +61,22 @@ fn blocks_beyond_32_bits_are_read() {
     assert_eq!(log.check_reads(&[(2, &path)]), 4);
     let blocks: Vec<_> = log.all("block", "read").map(|read| read.number("lba").unwrap()).collect();
     assert_eq!(blocks, [0, 4_294_967_292, 5_000_000_000, BYTES / 512 - 8]);
+    lane.check(&log);
 }
 
 #[test]
 fn a_client_reads_its_range_and_nothing_else() {
-    let bench = Bench::new("ranges");
+    ranges(Lane::Brokered);
+}
+
+/// Nobody but the block server holds the client to it there.
+#[test]
+fn a_client_reads_its_range_and_nothing_else_on_the_direct_lane() {
+    ranges(Lane::Direct);
+}
+
+fn ranges(lane: Lane) {
+    let bench = Bench::named_on_lane(lane, "ranges");
     let path = bench.disk("disk.img", 16 * MEBIBYTE);
     let mut system = bench.boot(&bench.machine([Namespace::file(2, &path)]));
     // The readers fail on purpose, but they are not required.
@@ -69,6 +84,7 @@ fn a_client_reads_its_range_and_nothing_else() {
     let failed = |line: &qemu::serial::Event| line.is("block", "disk unavailable");
     system.expect_where("the reader of no namespace", failed);
     let log = system.end();
+    lane.check(&log);
 
     assert_eq!(log.check_reads(&[(2, &path)]), 3 + 2);
     let mut read: Vec<_> =
@@ -107,4 +123,22 @@ fn a_wrong_hash_is_noticed() {
     let check = |hash: &str| qemu::harness::Log::new(vec![line(hash)]).check_reads(&[(2, Path::new(&path))]);
     assert_eq!(check(&right), 1);
     check(&disk::sha256(&path, 512, 512).unwrap());
+}
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn blocks_beyond_32_bits_are_read() {
+        for lane in [Lane::BrokeredBehindIommu, Lane::Direct] {
+            blocks_beyond_32_bits(lane);
+        }
+    }
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn a_client_reads_its_range_behind_an_iommu() {
+        ranges(Lane::BrokeredBehindIommu);
+    }
 }

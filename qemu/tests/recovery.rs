@@ -52,3 +52,22 @@ fn verify_while_its_driver_is_killed(lane: Lane) {
     assert_eq!(log.all("nvme", "controller bound").count(), 4);
     lane.check(&log);
 }
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn killed_again_and_again() {
+        assert!(restart::run(random::seed(), Killed::Driver, 6, Lane::BrokeredBehindIommu).is_sound());
+        for lane in [Lane::BrokeredBehindIommu, Lane::Direct] {
+            assert!(restart::run(random::seed(), Killed::BlockServer, 6, lane).is_sound(), "{lane:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn verify_runs_through_behind_an_iommu() {
+        verify_while_its_driver_is_killed(Lane::BrokeredBehindIommu);
+    }
+}

@@ -24,11 +24,11 @@ fn scenario(seed: u64) -> Tally {
     match Random::new(seed).below(12) {
         10 => restart::run(seed, Killed::Driver, 20, lane),
         11 => restart::run(seed, Killed::BlockServer, 20, lane),
-        0..5 => crash::run(seed, POINTS),
+        0..5 => crash::run(seed, POINTS, lane),
         5 => errors::run(seed, true, lane),
         6 => errors::run(seed, false, lane),
         7 => stall::run(seed, 3, lane),
-        _ => unplug::run(seed, Loss::ALL[Random::at(seed, 1).below(3) as usize]).0,
+        _ => unplug::run(seed, Loss::ALL[Random::at(seed, 1).below(3) as usize], lane).0,
     }
 }
 

@@ -14,3 +14,13 @@ fn a_disk_that_stalls_costs_what_was_under_way_and_is_right_afterwards() {
 fn a_disk_that_stalls_is_right_afterwards_on_the_direct_lane() {
     assert!(stall::run(random::seed(), 1, Lane::Direct).is_sound());
 }
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn a_disk_that_stalls_behind_an_iommu() {
+        assert!(stall::run(random::seed(), 2, Lane::BrokeredBehindIommu).is_sound());
+    }
+}

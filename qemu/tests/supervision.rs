@@ -5,6 +5,7 @@ use std::fs;
 use nvme_spec::registers::{CAP, CC, CSTS};
 use qemu::firmware::Style;
 use qemu::harness::{Bench, Log, System, bare_machine, root};
+use qemu::lane::Lane;
 use qemu::machine::{BootBus, BootDisk};
 use qemu::nvme::{Controller, Namespace};
 use qemu::removal::Ones;
@@ -109,7 +110,17 @@ fn a_task_that_the_machine_cannot_be_without_ends_in_a_reset_that_says_why() {
 /// whose registers read as ones.
 #[test]
 fn a_killed_driver_comes_back_unless_its_device_does_not_stop() {
-    let bench = Bench::build(&root().join("system.toml"));
+    killed_until_its_device_does_not_stop(Lane::Brokered);
+}
+
+/// Rings and registers are the driver's; what stops the controller, and says that it did not stop, is the kernel.
+#[test]
+fn a_killed_driver_comes_back_on_the_direct_lane_unless_its_device_does_not_stop() {
+    killed_until_its_device_does_not_stop(Lane::Direct);
+}
+
+fn killed_until_its_device_does_not_stop(lane: Lane) {
+    let bench = Bench::on_lane(lane, &fs::read_to_string(root().join("system.toml")).unwrap());
     let disk = bench.disk("disk.img", 16 << 20);
     let ones = Ones::new().unwrap();
     let mut machine = bench.machine([Namespace::file(2, &disk)]);
@@ -146,6 +157,17 @@ fn a_killed_driver_comes_back_unless_its_device_does_not_stop() {
     );
     let log = system.end();
     assert_eq!(about(&log, "supervisor", "restarted", "nvme").len(), 2);
+    lane.check(&log);
+}
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn a_killed_driver_comes_back_behind_an_iommu_unless_its_device_does_not_stop() {
+        killed_until_its_device_does_not_stop(Lane::BrokeredBehindIommu);
+    }
 }
 
 /// A controller that says it is ready, whatever it is told: what it still does nobody knows, so neither it nor its memory

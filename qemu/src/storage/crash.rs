@@ -18,6 +18,7 @@ use super::consistency::{Cut, Problem, Recorded};
 use super::tally::Tally;
 use crate::faults::FaultyDisk;
 use crate::harness::Bench;
+use crate::lane::Lane;
 use crate::nvme::Namespace;
 use crate::power_loss::Loss;
 use crate::random::Random;
@@ -39,10 +40,10 @@ fn check(random: &mut Random) -> Check {
 ///
 /// # Panics
 /// If the system does not come up, or the judge would not have noticed one that flushes nothing.
-pub fn run(seed: u64, points: usize) -> Tally {
-    println!("crash: SEED={seed:#x} points={points}");
+pub fn run(seed: u64, points: usize, lane: Lane) -> Tally {
+    println!("crash: SEED={seed:#x} points={points} lane={lane:?}");
     let mut random = Random::new(seed);
-    let (recorded, cuts) = record(&mut random, points);
+    let (recorded, cuts) = record(&mut random, points, lane);
     let problems = recorded.judge(&cuts, &mut random);
     problems.iter().for_each(|problem| println!("SEED={seed:#x}: {problem}"));
     // The same run, as if no flush had reached the disk: so the above could have failed.
@@ -57,11 +58,11 @@ pub fn run(seed: u64, points: usize) -> Tally {
         .with("kill", 1)
 }
 
-fn record(random: &mut Random, points: usize) -> (Recorded, Vec<Cut>) {
+fn record(random: &mut Random, points: usize, lane: Lane) -> (Recorded, Vec<Cut>) {
     let check = check(random);
     let stack =
         Stack { suffix: "", pci: None, timeout_seconds: 30, request_seconds: None, checks: vec![check.clone()] };
-    let bench = Bench::from_text(&charter(&[stack]));
+    let bench = Bench::on_lane(lane, &charter(&[stack]));
     let disk = bench.disk("disk.img", DISK_BYTES);
     let before = fs::read(&disk).expect("the disk that was just made");
     let log = bench.path("writes.log");
@@ -86,6 +87,7 @@ fn record(random: &mut Random, points: usize) -> (Recorded, Vec<Cut>) {
             serial.fail(&format!("{} says `{problem}`", check.name));
         }
     }
+    lane.check(&serial);
     let log = WriteLog::read(&log).unwrap_or_else(|error| panic!("{error}"));
     let Check { plan, first_block, .. } = check;
     (Recorded { before, log, plan, first_block, block_bytes: 512 }, cuts)

@@ -7,6 +7,7 @@ use super::charter::{Check, Stack, charter};
 use super::tally::Tally;
 use crate::faults::FaultyDisk;
 use crate::harness::{Bench, Log};
+use crate::lane::Lane;
 use crate::nvme::{Controller, Namespace, Place};
 use crate::qmp::{Client, QmpError};
 use crate::random::Random;
@@ -56,12 +57,12 @@ fn check(name: &'static str, namespace: u32, requests: u32, seed: u64) -> Check 
 ///
 /// # Panics
 /// If the driver or the client is not told, or the other client is.
-pub fn run(seed: u64, loss: Loss) -> (Tally, Log) {
-    println!("unplug: SEED={seed:#x} {loss:?}");
+pub fn run(seed: u64, loss: Loss, lane: Lane) -> (Tally, Log) {
+    println!("unplug: SEED={seed:#x} {loss:?} lane={lane:?}");
     let mut random = Random::new(seed);
     let stays = check("stays", 2, 4000, random.number());
     let goes = check("goes", 1, 0, random.number());
-    let bench = Bench::from_text(&charter(&[
+    let stacks = [
         Stack { suffix: "", pci: Some("0000:01:00.0"), timeout_seconds: 2, request_seconds: None, checks: vec![goes] },
         Stack {
             suffix: "-b",
@@ -70,7 +71,8 @@ pub fn run(seed: u64, loss: Loss) -> (Tally, Log) {
             request_seconds: None,
             checks: vec![stays.clone()],
         },
-    ]));
+    ];
+    let bench = Bench::on_lane(lane, &charter(&stacks));
     let disks = [bench.disk("goes.img", 4 << 20), bench.disk("stays.img", 4 << 20)];
     let of = |nsid, index: usize| Namespace {
         contents: FaultyDisk::new(&disks[index]).contents(),
@@ -90,6 +92,7 @@ pub fn run(seed: u64, loss: Loss) -> (Tally, Log) {
     system.expect("goes", "stopped");
     system.expect("stays", "done");
     let log = system.end();
+    lane.check(&log);
 
     let mut tally = Tally { boots: 1, ..Tally::default() };
     tally.whole_run(&log, &stays);
