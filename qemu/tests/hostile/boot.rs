@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use hostile::pattern;
 use qemu::guest::GuestMemory;
 use qemu::harness::{Bench, LIMIT, Log, System, root};
+use qemu::lane::Lane;
 use qemu::machine::Machine;
 use qemu::nvme::{Contents, Controller, Namespace, Place};
 use qemu::qmp::Client;
 
-use super::table::{Attempt, CLIENT, DRIVER, Expected};
+use super::table::{Attempt, BROKERED, CLIENT, Expected};
 
 const MEBIBYTE: u64 = 1 << 20;
 /// Where address spaces are looked for.
-const LOW_BYTES: u64 = 64 << 20;
+pub const LOW_BYTES: u64 = 64 << 20;
 /// What the canary fills its memory with; as the charter says.
 const SALT: u64 = 0xca_9a21;
 /// Bytes of its array.
@@ -25,6 +26,7 @@ const STACK_BYTES: usize = 8 * 1024;
 pub struct Hostile {
     pub system: System,
     honest: PathBuf,
+    /// Of the hostile driver: namespaces 2 and 3.
     prey: [PathBuf; 2],
     before: [Vec<u8>; 2],
     _bench: Bench,
@@ -57,8 +59,21 @@ impl Hostile {
     }
 
     /// Everybody else is as he was: served after the end as before, with correct data; no memory but the driver's own
-    /// was changed, and no block from `writable` on of the driver's disk, nor any of the one that it is not granted.
-    pub fn nobody_was_harmed(mut self, writable: usize) -> Log {
+    /// was changed, no task stopped, no block from `writable` on of the driver's disk changed, nor any of the one that it
+    /// is not granted.
+    pub fn nobody_was_harmed(self, writable: usize) -> Log {
+        let before = self.before.clone();
+        let (log, [prey, foreign]) = self.others_were_not_harmed();
+        let start = writable * 512;
+        assert!(prey[start..] == before[0][start..], "no block was written that is not granted for it");
+        assert!(foreign == before[1], "the namespace that is not granted was not written");
+        let stopped: Vec<_> = log.all("kernel", "task stopped").collect();
+        assert!(stopped.is_empty(), "{stopped:?}");
+        log
+    }
+
+    /// As [`Self::nobody_was_harmed`], where the driver is granted the whole of its disks, which are given too.
+    pub fn others_were_not_harmed(mut self) -> (Log, [Vec<u8>; 2]) {
         for _ in 0..2 {
             self.system.expect_next("block", "read");
         }
@@ -67,14 +82,8 @@ impl Hostile {
         canaries_live(control);
         let log = self.system.end();
         assert!(log.check_reads(&[(2, &self.honest)]) >= 4);
-        let [prey, foreign] = self.prey.each_ref().map(|path| fs::read(path).unwrap());
-        let start = writable * 512;
-        assert!(prey[start..] == self.before[0][start..], "no block was written that is not granted for it");
-        assert!(foreign == self.before[1], "the namespace that is not granted was not written");
-        let stopped: Vec<_> = log.all("kernel", "task stopped").collect();
-        assert!(stopped.is_empty(), "{stopped:?}");
         assert_eq!(log.all("kernel", "log full").count(), 0, "the kernel's own lines are all there");
-        log
+        (log, self.prey.map(|path| fs::read(path).unwrap()))
     }
 }
 
@@ -112,9 +121,10 @@ fn canaries_live(control: &mut Client) {
 }
 
 /// Each attempt of this table has its answer, and none has another, or is missing.
-fn check(log: &Log, component: &str, attempts: &[Attempt]) {
+pub fn check<'a>(log: &Log, component: &str, attempts: impl IntoIterator<Item = &'a Attempt>) {
     let mut answers = BTreeMap::<&str, Vec<_>>::new();
-    for line in log.all(component, "attempt") {
+    // What is blocked is not answered.
+    for line in log.all(component, "attempt").filter(|line| line.get("answer").is_some()) {
         let reason = line.get("reason").map(|_| line.number("reason").unwrap());
         answers.entry(line.text("name").unwrap()).or_default().push((line.text("answer").unwrap().to_owned(), reason));
     }
@@ -131,9 +141,9 @@ fn check(log: &Log, component: &str, attempts: &[Attempt]) {
     }
 }
 
-/// The kernel told of everything that it or a broker refused, under the culprit's name.
+/// The kernel told of everything that the broker refused, under the culprit's name.
 fn check_told(log: &Log) {
-    for Attempt { name, expected, .. } in DRIVER {
+    for Attempt { name, expected, .. } in BROKERED {
         let because = match expected {
             Expected::Broker(reason) | Expected::Register(reason) if reason.error() != abi::Error::Busy => {
                 reason.to_string()
@@ -148,15 +158,30 @@ fn check_told(log: &Log) {
         let times: Vec<_> = told.map(|line| line.number("times").unwrap()).collect();
         assert!(times.first() == Some(&1) && times.is_sorted(), "{name}: `{because}` is told {times:?} times");
     }
+}
+
+/// The kernel told of what it refused itself, on any lane, and of nobody but the culprits.
+pub fn check_told_of_calls(log: &Log) {
     let times = |task: &str, call: &str, error: &str| -> Vec<_> {
         let lines = log.all("kernel", "call refused").filter(|line| {
             (line.get("task"), line.get("call"), line.get("error")) == (Some(task), Some(call), Some(error))
         });
         lines.map(|line| line.number("times").unwrap()).collect()
     };
-    for call in
-        ["Call", "Signal", "Log", "DeviceRead", "DeviceSubmit", "ConsoleRead", "Inspect", "Power", "ReplyReceive"]
-    {
+    for call in [
+        "Call",
+        "Signal",
+        "Log",
+        "DeviceDirect",
+        "DeviceRead",
+        "DeviceSubmit",
+        "ConsoleRead",
+        "Inspect",
+        "Power",
+        "Supervise",
+        "Kill",
+        "ReplyReceive",
+    ] {
         assert_eq!(times("driver", call, "denied"), [1, 16], "{call}");
     }
     assert_eq!(times("driver", "Reply", "invalid"), [1, 16, 256]);
@@ -171,14 +196,26 @@ fn check_told(log: &Log) {
 
 #[test]
 fn everything_that_a_hostile_driver_and_client_try_is_answered_as_the_table_says() {
-    let mut hostile = Hostile::boot(|text| text);
+    everything(Lane::Brokered);
+}
+
+/// The broker answers first: the IOMMU has nothing left to block.
+#[test]
+fn everything_is_answered_as_the_table_says_behind_an_iommu() {
+    everything(Lane::BrokeredBehindIommu);
+}
+
+fn everything(lane: Lane) {
+    let mut hostile = Hostile::boot_machine(|text| text, |machine| lane.change(machine));
     for component in ["driver", "client"] {
         hostile.system.expect_from(component, "attempts done");
     }
     let log = hostile.nobody_was_harmed(0);
-    check(&log, "driver", DRIVER);
+    lane.check(&log);
+    check(&log, "driver", BROKERED);
     check(&log, "client", CLIENT);
     check_told(&log);
+    check_told_of_calls(&log);
     // Both went on while the reader was served.
     let events: Vec<_> = log.events().iter().collect();
     let place = |component: &str, event: &str| events.iter().position(|line| line.is(component, event)).unwrap();

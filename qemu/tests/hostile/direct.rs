@@ -1,44 +1,20 @@
 //! A hostile driver on the direct lane: nobody reads its commands, and the IOMMU lets its controller reach what is its own.
+//! Beside it, the hostile client of a block server whose driver has its own rings as well.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 
+use abi::layout::{DIRECT_START, STACK_BYTES_MAX, STACK_TOP};
+
+use hostile::pattern;
+use qemu::guest::{GuestMemory, Mapping, Space};
 use qemu::lane::Lane;
 use qemu::machine::Trace;
 use qemu::qmp::Client;
 
-use super::boot::Hostile;
-
-/// What is tried, and how the controller would reach there.
-const ATTEMPTS: &[(&str, Reach)] = &[
-    ("data-before-region", Reach::Write),
-    ("data-behind-region", Reach::Write),
-    ("data-far-behind-region", Reach::Write),
-    ("data-across-region-end", Reach::Write),
-    ("data-before-rings", Reach::Write),
-    ("data-behind-rings", Reach::Write),
-    ("data-at-page-0", Reach::Write),
-    ("data-at-kernel", Reach::Write),
-    ("data-at-top-half", Reach::Write),
-    ("data-beyond-the-domain", Reach::Write),
-    ("sweep-memory", Reach::Write),
-    ("sweep-registers", Reach::Write),
-    ("list-behind-region", Reach::Read),
-    ("list-at-page-0", Reach::Read),
-    ("list-at-kernel", Reach::Read),
-    ("list-before-rings", Reach::Read),
-    ("entry-behind-region", Reach::Write),
-    ("entry-at-kernel", Reach::Write),
-    ("submission-queue-behind-region", Reach::Read),
-    ("submission-queue-at-kernel", Reach::Read),
-    ("completion-queue-behind-region", Reach::Write),
-    ("completion-queue-at-kernel", Reach::Write),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    Read,
-    Write,
-}
+use super::boot::{Hostile, LOW_BYTES, check, check_told_of_calls};
+use super::table::{CLIENT, DIRECT, Expected, NOT_MAPPED, Reach, in_common};
 
 /// Bus 0, device 9, function 0.
 const REQUESTER: u64 = 0x48;
@@ -63,67 +39,164 @@ fn blocked(trace: &str) -> BTreeMap<(u64, u64), Vec<Reach>> {
     blocked
 }
 
-/// Where the controllers' MSI-X tables are: 2000h bytes behind their first register.
-fn msix_tables(control: &mut Client) -> Vec<u64> {
+/// Bytes of a controller's BAR, and where in it its MSI-X table is, as QEMU has it.
+const BAR_BYTES: u64 = 0x4000;
+const MSIX_TABLE: u64 = 0x2000;
+/// Where `q35` has what no task maps: configuration space, the I/O APIC, the IOMMU and the local APIC.
+const CONFIGURATION: Range<u64> = 0xb000_0000..0xc000_0000;
+const IO_APIC: Range<u64> = 0xfec0_0000..0xfec0_1000;
+const IOMMU: Range<u64> = 0xfed9_0000..0xfed9_1000;
+const LOCAL_APIC: Range<u64> = 0xfee0_0000..0xfef0_0000;
+/// What the driver fills its region with, and writes to the other namespace.
+const SALT: u64 = 0xbad_d41e4;
+
+/// Has the driver restarted that is to die with commands in flight.
+const SUPERVISOR: &str = "
+[tasks.supervisor]
+program = \"supervisor\"
+priority = 40
+stack = \"32 KiB\"
+[tasks.supervisor.grants]
+driver = { supervise = \"driver\", limit = 3, back_off = \"10 ms\" }
+log = { log = \"supervisor\" }
+";
+
+/// Where the controllers' registers are.
+fn registers(control: &mut Client) -> [u64; 2] {
     let devices = control.monitor("info pci").unwrap();
-    let bars = devices.split("1b36:0010").skip(1).map(|text| {
-        let place = text.split("BAR0: 64 bit memory at 0x").nth(1).and_then(|text| text.split_whitespace().next());
-        u64::from_str_radix(place.expect("a BAR"), 16).expect("an address")
-    });
-    bars.map(|bar| bar + 0x2000).collect()
+    let bars: Vec<_> = devices
+        .split("1b36:0010")
+        .skip(1)
+        .map(|text| {
+            let place = text.split("BAR0: 64 bit memory at 0x").nth(1).and_then(|text| text.split_whitespace().next());
+            u64::from_str_radix(place.expect("a BAR"), 16).expect("an address")
+        })
+        .collect();
+    bars.try_into().expect("two controllers")
 }
 
-#[test]
-fn what_a_hostile_driver_with_its_own_rings_reaches_for_the_iommu_blocks() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let file = directory.path().join("trace.log");
-    let mut hostile = Hostile::boot_machine(
+/// What the charter's other tasks and devices have is not mapped into the driver, by name of the attempt.
+fn check_not_mapped(control: &mut Client, [other, own]: [u64; 2]) {
+    let page_table = control.register("CR3").unwrap();
+    let spaces = GuestMemory::new(control, LOW_BYTES).unwrap().tasks(page_table).unwrap();
+    let space = |name: &str| spaces.iter().find(|space| space.task == name).unwrap_or_else(|| panic!("no {name}"));
+    let mapped: Vec<_> = space("driver").user().collect();
+    let direct = |space: &Space| {
+        let part = DIRECT_START..STACK_TOP - STACK_BYTES_MAX;
+        let found: Vec<_> = space.user().filter(|mapping| part.contains(&mapping.address)).cloned().collect();
+        found.try_into().unwrap_or_else(|found| panic!("{}: rings and registers: {found:x?}", space.task))
+    };
+    let [_, registers]: [Mapping; 2] = direct(space("driver"));
+    assert_eq!(registers.physical_range(), own..own + MSIX_TABLE, "its registers up to the MSI-X table");
+    let [others_rings, _] = direct(space("nvme"));
+    let windows = |name: &str| space(name).windows().map(Mapping::physical_range).collect::<Vec<_>>();
+    let bar = |registers: u64| registers..registers + BAR_BYTES;
+    for (name, _) in NOT_MAPPED {
+        let kept = match *name {
+            "msix-tables" => vec![own + MSIX_TABLE..own + BAR_BYTES, other + MSIX_TABLE..other + BAR_BYTES],
+            "other-controller" => vec![bar(other)],
+            "configuration-space" => vec![CONFIGURATION],
+            "iommu" => vec![IOMMU],
+            "interrupt-controllers" => vec![IO_APIC, LOCAL_APIC],
+            "others-windows" => [windows("canary"), windows("heart"), windows("client"), windows("nvme")].concat(),
+            "others-rings" => vec![others_rings.physical_range()],
+            other => panic!("{other}: nothing says what that is"),
+        };
+        assert!(!kept.is_empty());
+        for range in kept {
+            let found = mapped.iter().find(|mapping| {
+                let physical = mapping.physical_range();
+                physical.start < range.end && range.start < physical.end
+            });
+            assert!(found.is_none(), "{name}: {found:x?} is in {range:x?}");
+        }
+    }
+}
+
+/// Both drivers have rings of their own; one of them is hostile.
+fn boot(trace: &Path) -> Hostile {
+    Hostile::boot_machine(
         |text| {
-            let whole = text.replace("program = \"hostile-driver\"", "program = \"hostile-direct\"");
-            let (others, driver) = whole.split_once("[tasks.driver]").expect("the driver's part");
-            format!("{others}[tasks.driver]{}", Lane::Direct.charter(driver))
+            let text = text.replace("program = \"hostile-driver\"", "program = \"hostile-direct\"");
+            Lane::Direct.charter(&text) + SUPERVISOR
         },
         |machine| {
             Lane::Direct.change(machine);
-            machine.trace = Some(Trace { events: vec!["vtd_dmar_fault".into()], file: file.clone() });
+            machine.trace = Some(Trace { events: vec!["vtd_dmar_fault".into()], file: trace.to_owned() });
         },
-    );
+    )
+}
+
+#[test]
+fn everything_that_a_hostile_driver_with_its_own_rings_and_a_client_try_is_answered_as_the_table_says() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("trace.log");
+    let mut hostile = boot(&file);
+    hostile.system.expect_from("client", "attempts done");
+    hostile.system.expect_from("driver", "reading until the disk stands still");
+    let control = hostile.system.running().control().unwrap();
+    let [other, own] = registers(control);
+    control.pause().unwrap();
+    check_not_mapped(control, [other, own]);
+    // At one byte a second, what is submitted from now on stays in flight.
+    control.throttle("nvme1-ns2", Some(1)).unwrap();
+    control.resume().unwrap();
+    let stopped = hostile.system.expect("kernel", "task stopped");
+    assert_eq!(stopped.get("task"), Some("driver"));
     hostile.system.expect("driver", "attempts done");
-    let tables = msix_tables(hostile.system.running().control().unwrap());
-    let log = hostile.nobody_was_harmed(0);
+    hostile.system.running().control().unwrap().throttle("nvme1-ns2", None).unwrap();
+    let (log, [_, foreign]) = hostile.others_were_not_harmed();
 
-    // The one has its own rings, the other's grant is limited.
-    let lane = |device| log.all("dma", "lane selection").find(|line| line.get("device") == Some(device)).unwrap();
-    assert_eq!((lane("prey").get("lane"), lane("disk").get("lane")), (Some("direct"), Some("brokered")));
-    for line in log.all("driver", "brokered call") {
-        assert_eq!(line.get("answer"), Some("denied"), "the broker's calls are not this lane's: {line}");
+    // Each driver has its own rings; one task stopped, once, as agreed, and was restarted.
+    for device in ["prey", "disk"] {
+        let lane = log.all("dma", "lane selection").find(|line| line.get("device") == Some(device)).unwrap();
+        assert_eq!(lane.get("lane"), Some("direct"), "{lane}");
     }
-    assert_eq!(log.all("driver", "brokered call").count(), 5);
-    // What is its own, it reached, before and after.
-    let own: Vec<_> = log.all("driver", "own page").map(|line| (line.get("ended"), line.get("written"))).collect();
-    assert_eq!(own, [(Some("1"), Some("true")); 2]);
+    log.one("kernel", "task stopped");
+    log.one("supervisor", "restarted");
+    check(&log, "driver", DIRECT.iter().filter(|attempt| !is_blocked(attempt.expected)).chain(in_common()));
+    check(&log, "client", CLIENT);
+    check_told_of_calls(&log);
+    let refused = log.all("dma", "command refused").filter(|line| line.get("device") == Some("prey"));
+    let because: Vec<_> = refused.map(|line| (line.number("times").unwrap(), line.text("because").unwrap())).collect();
+    assert_eq!(because, [(1, "the lane is direct")], "the broker's calls are told of");
+    assert_eq!(pattern::wrong_in(&foreign[..512], SALT), 0, "the whole device is its own");
 
-    // Each attempt was made, and the IOMMU recorded it, with this requester and address.
+    // What its controller reached for the IOMMU recorded, with this requester and address.
     let blocked = blocked(&std::fs::read_to_string(&file).expect("a trace"));
     let mut commands = 0;
-    for (name, reach) in ATTEMPTS {
+    let mut wrong = Vec::new();
+    for attempt in DIRECT {
+        let Expected::Blocked(reach) = attempt.expected else { continue };
         let lines: Vec<_> =
-            log.all("driver", "attempt").filter(|line| line.get("name") == Some(*name)).cloned().collect();
-        assert!(!lines.is_empty(), "{name}");
+            log.all("driver", "attempt").filter(|line| line.get("name") == Some(attempt.name)).cloned().collect();
+        if lines.is_empty() {
+            wrong.push(format!("{}: not made", attempt.name));
+        }
         for line in lines {
             let address = line.number("address").unwrap();
             commands += line.number("commands").unwrap();
             let found = blocked.get(&(REQUESTER, address & !0xfff));
-            assert!(found.is_some_and(|found| found.contains(reach)), "{line}: {found:?}");
+            if found.is_none_or(|found| !found.contains(&reach)) {
+                wrong.push(format!("{line}: {found:?}"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let reaches = log.all("driver", "attempt").filter(|line| line.get("address").is_some());
+    let unknown: Vec<_> = reaches
+        .filter(|line| {
+            DIRECT.iter().all(|attempt| Some(attempt.name) != line.get("name") || !is_blocked(attempt.expected))
+        })
+        .collect();
+    assert!(unknown.is_empty(), "no line in the table: {unknown:?}");
     assert!(commands > 65_536, "every page of memory was tried: {commands}");
     for page in (0..256 << 20).step_by(4096) {
         assert!(blocked.contains_key(&(REQUESTER, page)), "{page:#x} was not blocked");
     }
     // The other controller's MSI-X table is among all that may be registers. To its own a controller of QEMU's does not
     // write, before any IOMMU is asked.
-    let [table, _] = tables[..] else { panic!("{tables:x?}") };
+    let table = other + MSIX_TABLE;
     assert!(blocked.contains_key(&(REQUESTER, table)), "the table at {table:#x} was not tried");
     // Nobody else was: the provoked one of each device's probe is all of the other's.
     let others = blocked.keys().filter(|(requester, _)| *requester != REQUESTER).count();
@@ -135,4 +208,8 @@ fn what_a_hostile_driver_with_its_own_rings_reaches_for_the_iommu_blocks() {
     assert!((2..=LINES_MAX).contains(&told.len()), "{} lines", told.len());
     assert!(told.iter().all(|line| line.get("requester") == Some("0000:00:09.0")), "{told:?}");
     assert_eq!(log.all("dma", "request blocked").count(), told.len(), "nobody else is blamed");
+}
+
+fn is_blocked(expected: Expected) -> bool {
+    matches!(expected, Expected::Blocked(_))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use qemu::harness::root;
 
-use super::table::{Attempt, CLIENT, DRIVER};
+use super::table::{Attempt, BROKERED, CLIENT, DIRECT, NOT_MAPPED, OnDirect, on_direct};
 
 const START: &str = "<!-- attempts -->\n";
 const END: &str = "<!-- end of attempts -->\n";
@@ -17,12 +17,47 @@ fn page() -> PathBuf {
 }
 
 fn table() -> String {
-    let mut text = String::new();
-    for (title, attempts) in [("The hostile driver", DRIVER), ("The hostile client of the block server", CLIENT)] {
-        writeln!(text, "\n### {title}\n\n| attempt | what | answered by | answer |\n|---|---|---|---|").unwrap();
-        for Attempt { name, what, expected } in attempts {
-            writeln!(text, "| `{name}` | {what} | {expected} |").unwrap();
-        }
+    brokered_driver() + &direct_driver() + &client()
+}
+
+fn brokered_driver() -> String {
+    let mut text = "\n### The hostile driver\n\n\
+        | attempt | what | answered by | brokered | brokered, behind an IOMMU | direct |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for Attempt { name, what, expected } in BROKERED {
+        let direct = match on_direct(name) {
+            OnDirect::Same => "the same".to_owned(),
+            OnDirect::Alike => format!("as `{name}` below"),
+            OnDirect::Instead(names) => {
+                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                format!("as {} below", names.join(", "))
+            }
+            OnDirect::Meaningless(because) => format!("– {because}"),
+        };
+        writeln!(text, "| `{name}` | {what} | {expected} | the same | {direct} |").unwrap();
+    }
+    text
+}
+
+fn direct_driver() -> String {
+    let mut text = "\n### The hostile driver on the direct lane\n\n\
+        | attempt | what | answered by | answer |\n|---|---|---|---|\n"
+        .to_owned();
+    for Attempt { name, what, expected } in DIRECT {
+        writeln!(text, "| `{name}` | {what} | {expected} |").unwrap();
+    }
+    for (name, what) in NOT_MAPPED {
+        writeln!(text, "| `{name}` | {what} | processor | not mapped |").unwrap();
+    }
+    text
+}
+
+fn client() -> String {
+    let mut text = "\n### The hostile client of the block server\n\n\
+        | attempt | what | answered by | brokered | brokered, behind an IOMMU | direct |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for Attempt { name, what, expected } in CLIENT {
+        writeln!(text, "| `{name}` | {what} | {expected} | the same | the same |").unwrap();
     }
     text + "\n"
 }
@@ -40,9 +75,25 @@ fn the_page_has_the_table() {
 
 #[test]
 fn no_attempt_is_there_twice() {
-    for attempts in [DRIVER, CLIENT] {
+    for attempts in [BROKERED, CLIENT, DIRECT] {
         let names: BTreeSet<_> = attempts.iter().map(|attempt| attempt.name).collect();
         assert_eq!(names.len(), attempts.len());
+    }
+}
+
+/// What the page refers to on the direct lane is tried there.
+#[test]
+fn every_attempt_is_made_on_the_direct_lane_or_has_no_meaning_there() {
+    let names: BTreeSet<_> =
+        DIRECT.iter().map(|attempt| attempt.name).chain(NOT_MAPPED.iter().map(|(name, _)| *name)).collect();
+    for attempt in BROKERED {
+        match on_direct(attempt.name) {
+            OnDirect::Alike => assert!(names.contains(attempt.name), "{}", attempt.name),
+            OnDirect::Instead(instead) => {
+                assert!(instead.iter().all(|name| names.contains(name)), "{}: {instead:?}", attempt.name);
+            }
+            OnDirect::Same | OnDirect::Meaningless(_) => {}
+        }
     }
 }
 

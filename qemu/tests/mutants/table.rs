@@ -14,8 +14,10 @@ pub struct Mutant {
 
 const HOSTILE: (&str, &str) =
     ("hostile", "boot::everything_that_a_hostile_driver_and_client_try_is_answered_as_the_table_says");
-const DIRECT: (&str, &str) =
-    ("hostile", "direct::what_a_hostile_driver_with_its_own_rings_reaches_for_the_iommu_blocks");
+const DIRECT: (&str, &str) = (
+    "hostile",
+    "direct::everything_that_a_hostile_driver_with_its_own_rings_and_a_client_try_is_answered_as_the_table_says",
+);
 const BLOCK_SIZES: (&str, &str) = ("reads", "two_block_sizes_on_one_controller_read_as_the_files_are");
 const CALLS: (&str, &str) = ("failures", "every_call_ends_however_the_server_behaves");
 const LINES: (&str, &str) = ("log", "no_task_forges_or_breaks_lines");

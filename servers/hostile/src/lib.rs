@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod driver;
+pub mod handles;
 pub mod pattern;
 pub mod random;
 

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use nvme_spec::admin::QueueCounts;
 use nvme_spec::registers::{
     ACQ, AQA, ASQ, CC, CSTS, Configuration, ControllerStatus, DoorbellStride, ShutdownNotification,
     admin_queue_attributes,
@@ -22,8 +23,10 @@ const ADMIN_COMPLETION: u64 = 0x1000;
 const ENTRIES: u16 = 32;
 /// How long the controller may take to be enabled or disabled.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a command may take that may never end.
-const COMMAND: Duration = Duration::from_millis(100);
+/// How long to wait for a command that may never end, after the one before it.
+pub const BRIEFLY: Duration = Duration::from_millis(100);
+/// And for one that the controller must end, also on a busy computer.
+pub const PATIENTLY: Duration = Duration::from_secs(30);
 
 /// What became of commands.
 #[derive(Clone, Copy)]
@@ -43,6 +46,13 @@ struct Queue {
     tail: u16,
     head: u16,
     phase: bool,
+}
+
+/// Which of the queue pairs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Admin,
+    Io,
 }
 
 impl Queue {
@@ -125,41 +135,53 @@ impl Controller {
         Ok(())
     }
 
-    /// Has admin commands done, as many at a time as the queue takes.
-    pub fn run(&mut self, commands: impl IntoIterator<Item = SubmissionEntry>) -> Result<Ran, Stop> {
-        let mut queue = self.admin;
-        let ran = self.run_on(&mut queue, commands);
-        self.admin = queue;
-        ran
+    fn queue(&mut self, on: On) -> &mut Queue {
+        match on {
+            On::Admin => &mut self.admin,
+            On::Io => &mut self.io,
+        }
     }
 
-    /// Has an I/O command done.
-    pub fn run_io(&mut self, command: SubmissionEntry) -> Result<Ran, Stop> {
-        let mut queue = self.io;
-        let ran = self.run_on(&mut queue, [command]);
-        self.io = queue;
-        ran
-    }
-
-    fn run_on(&mut self, queue: &mut Queue, commands: impl IntoIterator<Item = SubmissionEntry>) -> Result<Ran, Stop> {
+    /// Has commands done, as many at a time as the queue takes; waits so long for the next one to end.
+    pub fn run(
+        &mut self,
+        on: On,
+        commands: impl IntoIterator<Item = SubmissionEntry>,
+        patience: Duration,
+    ) -> Result<Ran, Stop> {
         let mut ran = Ran { commands: 0, ended: 0 };
         let mut commands = commands.into_iter().peekable();
         while commands.peek().is_some() {
             let mut pushed = 0;
             for command in commands.by_ref().take(usize::from(ENTRIES) - 1) {
-                let entry = SubmissionEntry { identifier: pushed.into(), ..command };
-                let at = queue.submission + u64::from(queue.tail) * SubmissionEntry::BYTES as u64;
-                self.direct.rings.copy_from(at, &entry.to_bytes())?;
-                queue.tail = (queue.tail + 1) % ENTRIES;
+                self.push(on, SubmissionEntry { identifier: pushed.into(), ..command })?;
                 pushed += 1;
             }
-            let stride = DoorbellStride::default();
-            self.ring(stride.submission_tail(queue.number), queue.tail);
-            let ended = self.take(queue, pushed)?;
-            self.ring(stride.completion_head(queue.number), queue.head);
+            self.submit(on);
+            let ended = self.take(on, pushed, patience)?;
             ran = Ran { commands: ran.commands + u32::from(pushed), ended: ran.ended + u32::from(ended) };
         }
         Ok(ran)
+    }
+
+    /// Puts a command into the ring; returns where it lies in the memory for rings.
+    pub fn push(&mut self, on: On, entry: SubmissionEntry) -> Result<u64, Stop> {
+        let queue = self.queue(on);
+        let at = queue.submission + u64::from(queue.tail) * SubmissionEntry::BYTES as u64;
+        queue.tail = (queue.tail + 1) % ENTRIES;
+        self.put(at, entry)?;
+        Ok(at)
+    }
+
+    /// Writes a command there, whatever the controller does with it by now.
+    pub fn put(&self, at: u64, entry: SubmissionEntry) -> Result<(), Stop> {
+        Ok(self.direct.rings.copy_from(at, &entry.to_bytes())?)
+    }
+
+    /// Tells the controller of what was put into the ring.
+    pub fn submit(&mut self, on: On) {
+        let Queue { number, tail, .. } = *self.queue(on);
+        self.ring(DoorbellStride::default().submission_tail(number), tail);
     }
 
     fn ring(&mut self, doorbell: u64, value: u16) {
@@ -167,25 +189,50 @@ impl Controller {
     }
 
     /// Takes so many completions, or fewer if no more come.
-    fn take(&mut self, queue: &mut Queue, wanted: u16) -> Result<u16, Stop> {
+    pub fn take(&mut self, on: On, wanted: u16, patience: Duration) -> Result<u16, Stop> {
         let mut taken = 0;
         let mut last = Instant::now();
         while taken < wanted {
-            let at = queue.completion + u64::from(queue.head) * CompletionEntry::BYTES as u64;
+            let Queue { completion, head, phase, .. } = *self.queue(on);
+            let at = completion + u64::from(head) * CompletionEntry::BYTES as u64;
             let mut bytes = [0; CompletionEntry::BYTES];
             self.direct.rings.copy_to(at, &mut bytes)?;
-            if CompletionEntry::from_bytes(bytes).phase() == queue.phase {
+            if CompletionEntry::from_bytes(bytes).phase() == phase {
+                let queue = self.queue(on);
                 queue.head = (queue.head + 1) % ENTRIES;
                 queue.phase ^= queue.head == 0;
                 taken += 1;
                 last = Instant::now();
-            } else if Instant::now().since(last) > COMMAND {
+            } else if Instant::now().since(last) > patience {
                 break;
             } else {
                 pause();
             }
         }
+        let Queue { number, head, .. } = *self.queue(on);
+        self.ring(DoorbellStride::default().completion_head(number), head);
         Ok(taken)
+    }
+
+    /// Creates the I/O queues, whose completions interrupt by this entry of the MSI-X table.
+    pub fn create_io_queues(&mut self, vector: u16) -> Result<(), Stop> {
+        let counts = QueueCounts { submission: 1, completion: 1 };
+        let (entries, rings) = (ENTRIES.into(), self.rings_at());
+        for command in [
+            SubmissionEntry::set_number_of_queues(0, counts),
+            SubmissionEntry::create_completion_queue(0, 1, entries, vector).with_data(rings + IO_COMPLETION, 0),
+            SubmissionEntry::create_submission_queue(0, 1, entries, 1).with_data(rings + IO_SUBMISSION, 0),
+        ] {
+            self.run(On::Admin, [command], PATIENTLY)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the controller is off, and nobody wants it on.
+    pub fn is_off(&mut self) -> bool {
+        let registers = &mut self.direct.registers;
+        let is_ready = ControllerStatus::from_bits_retain(registers.read_u32(CSTS)).contains(ControllerStatus::READY);
+        !is_ready && !Configuration(registers.read_u32(CC)).enable()
     }
 }
 

@@ -9,13 +9,13 @@
 
 mod admin;
 mod device;
-mod handles;
 mod queues;
 mod registers;
 mod stale;
 mod transfers;
 
 use hostile::driver::Means;
+use hostile::handles;
 use hostile::pattern;
 use task::{Environment, Interrupt, Started, Stop};
 use trials::insist;
@@ -54,7 +54,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     transfers::flood(&mut device)?;
     queues::deleted(&mut device)?;
     stale::attempts(&mut device)?;
-    handles::attempts(&device);
+    handles::attempts(means.registers, means.requests, means.log);
     registers::shut_down(&device)?;
     insist(means.log, format_args!("attempts done"));
     task::idle()

@@ -1,17 +1,18 @@
-//! Handles of another kind, of nothing, and of others.
+//! What a driver of either lane tries with handles of another kind, of nothing, and of others.
 
 use abi::system_call::{MESSAGE_WORDS, NO_DEADLINE, Number};
-use hostile::Answer;
-use task::{Frame, system_call};
+use task::{Frame, Log, Receive, Registers, system_call};
 
-use super::device::Device;
+use crate::{Answer, Tally};
 
 /// Numbers that are no handle of this task.
 const EDGES: [u64; 6] = [0xff, 0x1_0000_0001, u32::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX];
 
-pub fn attempts(device: &Device) {
-    let (registers, log) = (u64::from(device.means.registers.handle()), u64::from(device.means.log.handle()));
-    let requests = u64::from(device.means.requests.handle());
+/// Makes system calls with every handle but those that this task holds, and with answers to calls that nobody made.
+pub fn attempts(registers: Registers, requests: Receive, own_log: Log) {
+    let (registers, log) = (u64::from(registers.handle()), u64::from(own_log.handle()));
+    let requests = u64::from(requests.handle());
+    let tell = |name: &str, answers: &mut dyn Iterator<Item = Answer>| Tally::of(answers).tell(own_log, name);
     // Each call with what it is granted for, if this task holds such a thing.
     let calls = [
         ("handle-call", Number::Call, 0),
@@ -19,6 +20,7 @@ pub fn attempts(device: &Device) {
         ("handle-signal-receive", Number::SignalReceive, 0),
         ("handle-log", Number::Log, log),
         ("handle-device-information", Number::DeviceInformation, registers),
+        ("handle-device-direct", Number::DeviceDirect, registers),
         ("handle-device-read", Number::DeviceRead, registers),
         ("handle-device-write", Number::DeviceWrite, registers),
         ("handle-device-submit", Number::DeviceSubmit, registers),
@@ -28,20 +30,22 @@ pub fn attempts(device: &Device) {
         ("handle-console-write", Number::ConsoleWrite, 0),
         ("handle-inspect", Number::Inspect, 0),
         ("handle-power", Number::Power, 0),
+        ("handle-supervise", Number::Supervise, 0),
+        ("handle-kill", Number::Kill, 0),
     ];
     for (name, number, own) in calls {
         let others = (0..64).chain(EDGES).filter(|handle| *handle != own || own == 0);
-        device.tell_all(name, others.map(|handle| answer(number, [handle, 1, 1, 0])));
+        tell(name, &mut others.map(|handle| answer(number, [handle, 1, 1, 0])));
     }
     let others = (1..64).chain(EDGES).filter(|handle| *handle != requests);
-    device.tell_all("handle-receive", others.map(|handle| answer(Number::ReplyReceive, [0, 0, 0, handle])));
+    tell("handle-receive", &mut others.map(|handle| answer(Number::ReplyReceive, [0, 0, 0, handle])));
     // Nobody calls: no number is a reply.
     let replies = (0..64).chain((0..64).map(|bit| 1 << bit)).chain(EDGES).chain(calls_of_others());
-    device.tell_all("reply-to-nobody", replies.clone().map(|reply| answer(Number::Reply, [reply, 8, 0, 0])));
+    tell("reply-to-nobody", &mut replies.clone().map(|reply| answer(Number::Reply, [reply, 8, 0, 0])));
     let and_wait = |reply| answer(Number::ReplyReceive, [reply, 8, NO_DEADLINE, requests]);
-    device.tell_all("reply-to-nobody-and-receive", replies.filter(|reply| *reply != 0).map(and_wait));
+    tell("reply-to-nobody-and-receive", &mut replies.filter(|reply| *reply != 0).map(and_wait));
     let numbers = (40..256).chain((8..64).map(|bit| 1 << bit)).chain([u64::MAX]);
-    device.tell_all("no-such-call", numbers.map(|code| Answer::frame(&system_call(Frame { code, ..frame([0; 4]) }))));
+    tell("no-such-call", &mut numbers.map(|code| Answer::frame(&system_call(Frame { code, ..frame([0; 4]) }))));
 }
 
 /// Reply handles as other servers hold them: every task, in its first calls.
