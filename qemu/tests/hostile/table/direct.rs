@@ -186,7 +186,10 @@ pub fn on_direct(name: &str) -> OnDirect {
             Instead(&["brokered-complete"])
         }
         "collect-what-is-not-there" | "collect-while-disabled" => Instead(&["brokered-collect"]),
-        _ if name.starts_with("cc-") => Instead(&["brokered-write", "register-nssr"]),
+        _ if name.starts_with("cc-other-fields") => {
+            Meaningless("CC is its own controller's; where data leads then, the IOMMU decides")
+        }
+        _ if name.starts_with("cc-") => Instead(&["brokered-write"]),
         _ if name.starts_with("handle-") || name.starts_with("reply-") || name == "no-such-call" => Same,
         _ if name.starts_with("submit-") || name.starts_with("transfer-after") => Instead(&["brokered-submit"]),
         _ if ["identifier-", "slot-", "abort-", "admin-identifier-"].iter().any(|start| name.starts_with(start)) => {
