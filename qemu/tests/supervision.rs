@@ -160,21 +160,15 @@ fn killed_until_its_device_does_not_stop(lane: Lane) {
     lane.check(&log);
 }
 
-mod on_every_lane {
-    use super::*;
-
-    #[test]
-    #[ignore = "by make test-lanes"]
-    fn a_killed_driver_comes_back_behind_an_iommu_unless_its_device_does_not_stop() {
-        killed_until_its_device_does_not_stop(Lane::BrokeredBehindIommu);
-    }
-}
-
 /// A controller that says it is ready, whatever it is told: what it still does nobody knows, so neither it nor its memory
 /// is used again.
 #[test]
 fn a_controller_that_does_not_say_that_it_has_stopped_is_not_used_again() {
-    let bench = Bench::build(&root().join("system.toml"));
+    always_ready(Lane::Brokered);
+}
+
+fn always_ready(lane: Lane) {
+    let bench = Bench::on_lane(lane, &fs::read_to_string(root().join("system.toml")).unwrap());
     let disk = bench.disk("disk.img", 16 << 20);
     // It promises to have stopped within half a second, the least that there is.
     let capabilities = 1_u64 << 37 | 1 << 24 | 0x7ff;
@@ -273,5 +267,22 @@ log = {{ log = "injector" }}
             "{fault}"
         );
         assert_eq!(log.all("kernel", "task stopped").count(), 1, "{fault}");
+    }
+}
+
+mod on_every_lane {
+    use super::*;
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn a_killed_driver_comes_back_behind_an_iommu_unless_its_device_does_not_stop() {
+        killed_until_its_device_does_not_stop(Lane::BrokeredBehindIommu);
+    }
+
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn a_controller_that_does_not_say_that_it_has_stopped_is_not_used_again() {
+        always_ready(Lane::BrokeredBehindIommu);
+        always_ready(Lane::Direct);
     }
 }

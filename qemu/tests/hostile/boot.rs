@@ -33,13 +33,8 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    /// Boots the charter, with a change, on a machine with both controllers.
-    pub fn boot(change: impl FnOnce(String) -> String) -> Self {
-        Self::boot_machine(change, |_| {})
-    }
-
-    /// Likewise, on a machine that is changed as well.
-    pub fn boot_machine(change: impl FnOnce(String) -> String, alter: impl FnOnce(&mut Machine)) -> Self {
+    /// Boots the charter, with a change, on a machine with both controllers, which is changed as well.
+    pub fn boot(change: impl FnOnce(String) -> String, alter: impl FnOnce(&mut Machine)) -> Self {
         let text = fs::read_to_string(root().join("qemu/tests/charters/hostile.toml")).unwrap();
         let bench = Bench::from_text(&change(text));
         let honest = bench.disk("honest.img", 16 * MEBIBYTE);
@@ -206,7 +201,7 @@ fn everything_is_answered_as_the_table_says_behind_an_iommu() {
 }
 
 fn everything(lane: Lane) {
-    let mut hostile = Hostile::boot_machine(|text| text, |machine| lane.change(machine));
+    let mut hostile = Hostile::boot(|text| text, |machine| lane.change(machine));
     for component in ["driver", "client"] {
         hostile.system.expect_from(component, "attempts done");
     }

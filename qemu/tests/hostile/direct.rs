@@ -115,7 +115,7 @@ fn check_not_mapped(control: &mut Client, [other, own]: [u64; 2]) {
 
 /// Both drivers have rings of their own; one of them is hostile.
 fn boot(trace: &Path) -> Hostile {
-    Hostile::boot_machine(
+    Hostile::boot(
         |text| {
             let text = text.replace("program = \"hostile-driver\"", "program = \"hostile-direct\"");
             Lane::Direct.charter(&text) + SUPERVISOR

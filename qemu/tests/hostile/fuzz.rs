@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use broker::Reason as _;
 use nvme_broker::Reason;
+use qemu::lane::Lane;
 
 use super::boot::Hostile;
 
@@ -41,14 +42,14 @@ struct Fuzzed {
     rules: BTreeSet<u64>,
 }
 
-fn fuzz(seed: u64, count: u64) -> Fuzzed {
-    let mut hostile = Hostile::boot(|text| {
-        let settings = format!("program = \"hostile-fuzz\"\nsettings = {{ seed = \"{seed}\", count = \"{count}\" }}");
-        text.replace("program = \"hostile-driver\"", &settings)
-    });
+fn fuzz(seed: u64, count: u64, lane: Lane) -> Fuzzed {
+    let settings = format!("program = \"hostile-fuzz\"\nsettings = {{ seed = \"{seed}\", count = \"{count}\" }}");
+    let change = |text: String| text.replace("program = \"hostile-driver\"", &settings);
+    let mut hostile = Hostile::boot(change, |machine| lane.change(machine));
     let done = hostile.system.expect("driver", "fuzz done");
     let number = |key| done.number(key).unwrap();
     let log = hostile.nobody_was_harmed(WRITABLE);
+    lane.check(&log);
     let rules = log.all("driver", "rule").map(|line| line.number("reason").unwrap()).collect();
     let fuzzed = Fuzzed { calls: number("calls"), submitted: number("submitted"), accepted: number("accepted"), rules };
     println!("{done}");
@@ -75,7 +76,11 @@ fn reachable() -> BTreeSet<u64> {
 
 #[test]
 fn random_calls_and_commands_do_no_harm() {
-    let fuzzed = fuzz(1, COUNT);
+    few(Lane::Brokered);
+}
+
+fn few(lane: Lane) {
+    let fuzzed = fuzz(1, COUNT, lane);
     let missed: Vec<_> = reachable().difference(&fuzzed.rules).copied().collect();
     assert!(missed.len() <= 12, "rules that nothing was refused by: {missed:?}");
 }
@@ -92,7 +97,7 @@ fn many_random_calls_and_commands_do_no_harm() {
     let (mut calls, mut submitted, mut accepted, mut rules) = (0, 0, 0, BTreeSet::new());
     let mut boots = 0;
     while calls + submitted < count {
-        let fuzzed = fuzz(seed + boots, COUNT_OF_A_BOOT.min(count - calls - submitted));
+        let fuzzed = fuzz(seed + boots, COUNT_OF_A_BOOT.min(count - calls - submitted), Lane::Brokered);
         boots += 1;
         calls += fuzzed.calls;
         submitted += fuzzed.submitted;
@@ -111,4 +116,15 @@ fn many_random_calls_and_commands_do_no_harm() {
         reachable().len()
     );
     missed.for_each(|reason| println!("  not reached: {reason}"));
+}
+
+mod on_every_lane {
+    use super::*;
+
+    /// What the broker lets pass is also what the IOMMU lets pass.
+    #[test]
+    #[ignore = "by make test-lanes"]
+    fn random_calls_and_commands_behind_an_iommu() {
+        few(Lane::BrokeredBehindIommu);
+    }
 }
