@@ -57,5 +57,5 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(Check::PageRights, MAPPED, "writable: true, executable: true"),
     mutant(Check::WindowRights, HOSTILE, "windows that are granted for reading, and can be written"),
     mutant(Check::MemoryAsNew, RESTARTS, "(\"made\", \"false\")"),
-    mutant(Check::DomainEnd, DIRECT, "data-behind-region"),
+    mutant(Check::DomainEnd, DIRECT, "not blocked: data-behind-region"),
 ];
