@@ -143,6 +143,7 @@ impl Kernel {
     pub fn blocked_requests(&mut self) {
         let now = self.now();
         self.blocked_at = self.devices.take_faults(now).unwrap_or(NO_DEADLINE);
+        self.tell_blocked();
         self.arm_timer_for(self.blocked_at);
         self.drain_log_soon(now);
     }

@@ -108,17 +108,20 @@ pub struct Supervised {
     pub silences: u64,
     /// How often somebody stopped it.
     pub kills: u64,
+    /// Requests of its devices that an IOMMU has blocked. The task goes on; its supervisor is signalled each time that
+    /// their number has doubled.
+    pub blocked: u64,
 }
 
 impl Supervised {
     /// As the six words of a system call's result.
     pub const fn to_words(self) -> [u64; MESSAGE_WORDS] {
-        [self.generation, self.faults, self.exits, self.silences, self.kills, 0]
+        [self.generation, self.faults, self.exits, self.silences, self.kills, self.blocked]
     }
 
     /// From the six words of a system call's result.
-    pub const fn from_words([generation, faults, exits, silences, kills, _]: [u64; MESSAGE_WORDS]) -> Self {
-        Self { generation, faults, exits, silences, kills }
+    pub const fn from_words([generation, faults, exits, silences, kills, blocked]: [u64; MESSAGE_WORDS]) -> Self {
+        Self { generation, faults, exits, silences, kills, blocked }
     }
 }
 
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_has_become_of_a_task_survives_the_registers() {
-        let supervised = Supervised { generation: 1, faults: 2, exits: 3, silences: 4, kills: u64::MAX };
+        let supervised = Supervised { generation: 1, faults: 2, exits: 3, silences: 4, kills: u64::MAX, blocked: 5 };
         assert_eq!(Supervised::from_words(supervised.to_words()), supervised);
     }
 

@@ -50,6 +50,16 @@ impl Devices {
         None
     }
 
+    /// Requests of a device that an IOMMU has blocked.
+    pub fn blocked(&self, index: usize) -> u64 {
+        self.entries.get(index).map_or(0, |entry| entry.faults)
+    }
+
+    /// Whether the log was told of blocked requests of a device since this was last asked.
+    pub fn take_blocked(&mut self, index: usize) -> bool {
+        self.entries.get_mut(index).is_some_and(|entry| core::mem::take(&mut entry.is_fault_told))
+    }
+
     /// Takes what was blocked, and says so; returns how much it was.
     pub(super) fn count_faults(&mut self) -> usize {
         let Self { entries, remapping, stray_faults, .. } = self;
@@ -62,9 +72,11 @@ impl Devices {
                 Some(entry) => {
                     let is_held =
                         matches!(&entry.unit, AnyUnit::Nvme(unit) if unit.verdict() == Some(Reason::ProbePassed));
-                    tell(&mut entry.faults, &entry.name, &fault, is_held);
+                    entry.is_fault_told |= tell(&mut entry.faults, &entry.name, &fault, is_held);
                 }
-                None => tell(stray_faults, "none", &fault, false),
+                None => {
+                    tell(stray_faults, "none", &fault, false);
+                }
             }
         });
         taken
@@ -72,12 +84,12 @@ impl Devices {
 }
 
 /// Says that a request was blocked. Its address is shown where it is one of the device's domain; elsewhere it may be a
-/// physical one, which nobody is to read in the log.
-fn tell(count: &mut u64, name: &str, fault: &Fault, is_held: bool) {
+/// physical one, which nobody is to read in the log. Returns whether it was said.
+fn tell(count: &mut u64, name: &str, fault: &Fault, is_held: bool) -> bool {
     let before = *count;
     *count = count.saturating_add(1);
     if count.checked_ilog2() == before.checked_ilog2() {
-        return;
+        return false;
     }
     let (culprit, access, reason) = (vtd::culprit(fault), fault.access(), fault.reason);
     if is_held {
@@ -92,4 +104,5 @@ fn tell(count: &mut u64, name: &str, fault: &Fault, is_held: bool) {
             "request blocked device={name} requester={culprit} access={access} reason={reason:#04x} count={count}"
         );
     }
+    true
 }

@@ -84,6 +84,8 @@ struct Entry {
     is_refused: bool,
     /// Requests of it that the IOMMU has blocked.
     faults: u64,
+    /// The log was told of some since this was last asked.
+    is_fault_told: bool,
     unit: AnyUnit,
 }
 

@@ -183,6 +183,7 @@ impl Devices {
             is_verdict_told: platform.firmware.dmar.is_none(),
             is_refused: false,
             faults: 0,
+            is_fault_told: false,
             unit,
         };
         // The package has no more devices than there is room for, `Package::open` checked that.

@@ -85,7 +85,7 @@ impl Supervision {
             supervisor: None,
             image: Image::EMPTY,
             heartbeat: Heartbeat::NONE,
-            deaths: Supervised { generation: 0, faults: 0, exits: 0, silences: 0, kills: 0 },
+            deaths: Supervised { generation: 0, faults: 0, exits: 0, silences: 0, kills: 0, blocked: 0 },
             loaded: 0,
         };
         Self { watches: [watch; TASKS_MAX], look_at: None }
@@ -199,7 +199,20 @@ impl Kernel {
     /// What a supervisor is told of a task.
     pub fn supervised(&self, id: TaskId) -> Supervised {
         let generation = u64::from(self.objects.generation(id));
-        Supervised { generation, ..self.supervision.watches[id.index()].deaths }
+        let devices = self.owners.iter().enumerate().filter(|(_, owner)| owner.task == Some(id));
+        let blocked = devices.map(|(index, _)| self.devices.blocked(index)).sum();
+        Supervised { generation, blocked, ..self.supervision.watches[id.index()].deaths }
+    }
+
+    /// Tells the supervisors of drivers whose devices an IOMMU has blocked so often that the log was told, too.
+    pub fn tell_blocked(&mut self) {
+        for index in 0..self.owners.len() {
+            if let (true, Some(task)) = (self.devices.take_blocked(index), self.owners[index].task)
+                && let Some(supervisor) = self.supervision.watches[task.index()].supervisor
+            {
+                self.objects.signal(supervisor.task, supervisor.bits);
+            }
+        }
     }
 
     /// How far a task is from running again.

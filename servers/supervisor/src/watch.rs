@@ -97,6 +97,12 @@ impl Watch {
     /// Looks at it, and does what is due.
     pub fn step(&mut self, kernel: &mut impl Kernel, position: usize, now: u64) -> Step {
         let Ok((progress, supervised)) = kernel.order(position, Order::Look) else { return Step::Look(None) };
+        if supervised.blocked > self.seen.blocked {
+            // Its device reaches nothing that is not its own; whether that is worth more than a line, people decide.
+            kernel
+                .log(format_args!("device reached beyond its own task={} requests={}", self.name, supervised.blocked));
+            self.seen.blocked = supervised.blocked;
+        }
         if let Some(cause) = Cause::between(self.seen, supervised) {
             self.seen = supervised;
             if let Some(step) = self.stopped(kernel, position, now, cause) {

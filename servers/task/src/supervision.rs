@@ -198,7 +198,7 @@ mod tests {
         host::with(kernel, || {
             let restart = Restart { limit: 0, within: 1, back_off: 1, give_up: GiveUp::Degrade };
             let watched = Supervise { handle: 4, task: 1, restart, dependants: 0 };
-            let supervised = Supervised { generation: 3, faults: 1, exits: 0, silences: 0, kills: 1 };
+            let supervised = Supervised { generation: 3, faults: 1, exits: 0, silences: 0, kills: 1, blocked: 0 };
             assert_eq!(watched.order(Order::Look), Ok((Progress::Quiescing, supervised)));
             assert_eq!(watched.order(Order::Stop), Err(abi::Error::Invalid));
             assert_eq!((watched.name().as_str(), Kill { handle: 1 }.name().as_str()), ("nvme", "nvme"));

@@ -206,3 +206,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_iommu_blocked_of_a_tasks_device_is_said_and_the_task_goes_on() {
+    let (mut supervisor, mut kernel) = (supervisor(&[policy(1, GiveUp::Reboot)]), Model::new(1));
+    kernel.tasks[0].counts.blocked = 4;
+    assert_eq!(supervisor.step(&mut kernel, 0), Ok(None));
+    assert_eq!(kernel.lines, ["device reached beyond its own task=task0 requests=4"]);
+    assert_eq!(supervisor.step(&mut kernel, 1), Ok(None));
+    assert_eq!((kernel.lines.len(), kernel.tasks[0].progress), (1, Progress::Runs), "once");
+    // A task that stops as well is restarted as ever.
+    kernel.tasks[0].counts.blocked = 8;
+    kernel.fault(0);
+    while supervisor.step(&mut kernel, MILLISECOND).expect("no reboot").is_some() {}
+    assert_eq!(kernel.lines[1], "device reached beyond its own task=task0 requests=8");
+    assert!(kernel.lines[2].starts_with("restarted task=task0"), "{:?}", kernel.lines);
+}
