@@ -132,6 +132,7 @@ impl Charter {
         });
         let lane = match device.broker {
             None => "unchecked",
+            Some(broker) if broker.value == Broker::None => "direct where an IOMMU is verified, else none",
             Some(_) if is_whole && device.remapping != RemappingPolicy::Forbid => {
                 "brokered, direct where an IOMMU is verified"
             }

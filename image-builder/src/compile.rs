@@ -16,7 +16,7 @@ use abi::package::{self, Contents, Device, Package, PackageError, Region, Select
 use heapless::Vec as Bounded;
 use serde::Serialize;
 
-use crate::charter::values::Name;
+use crate::charter::values::{Broker, Name};
 use crate::charter::{self, Blocks, Charter, GrantKind, Located};
 use crate::check::Checked;
 
@@ -176,7 +176,12 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
         _ => None,
     });
     let (bar, limits) = registers.unwrap_or_default();
-    let whole = package_limit(None, Blocks::WHOLE_READ_ONLY);
+    let broker = written(device.broker)?;
+    let whole = match broker {
+        // Nobody reads its commands.
+        Broker::None => package::Limit::WHOLE_DEVICE,
+        Broker::Nvme => package_limit(None, Blocks::WHOLE_READ_ONLY),
+    };
     let limits: Vec<_> = match limits {
         None => vec![whole],
         Some(limits) => limits.iter().map(|l| package_limit(l.namespace.map(|n| n.get()), l.blocks)).collect(),
@@ -190,7 +195,7 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
             address: device.address.map(|address| address.value.get()),
         },
         bar: bar.get(),
-        broker: written(device.broker)?.kind(),
+        broker: broker.kind(),
         remapping: device.remapping,
         vectors: bounded(vectors.into_iter().map(Ok), "too many vectors")?,
         regions: bounded(numbers.device_regions(name).map(Ok), "too many regions of a device")?,

@@ -129,7 +129,7 @@ fn device() -> Value {
             ("pci", text(PCI_ADDRESS, "where the function is; anywhere, if left out")),
             (
                 "broker",
-                json!({ "enum": Broker::NAMES, "description": "the trusted half of the driver, which checks every command that the device sees" }),
+                json!({ "enum": Broker::NAMES, "description": "the trusted half of the driver, which checks every command that the device sees; `\"none\"` needs `remapping = \"require\"`" }),
             ),
             (
                 "remapping",

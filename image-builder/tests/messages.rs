@@ -102,6 +102,8 @@ told! {
     ambiguous_device: "ambiguous-device",
     ambiguous_address: "ambiguous-address",
     unchecked_device: "unchecked-device",
+    unchecked_device_no_broker: "unchecked-device-no-broker",
+    bad_grant_limits_no_broker: "bad-grant-limits-no-broker",
     foreign_region: "foreign-region",
     foreign_region_nobody: "foreign-region-nobody",
     overlapping_windows: "overlapping-windows",

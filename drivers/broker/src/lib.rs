@@ -151,6 +151,10 @@ pub trait Broker {
     /// Bytes of hidden memory that it needs, contiguous, whole pages.
     const HIDDEN_BYTES: u32;
 
+    /// Whether [`Broker::quiesce`] sees the device stop. Where it does not, the device is used behind an IOMMU only, which
+    /// drains what the device may still have on its way before memory is used again.
+    const SEES_STOP: bool = true;
+
     /// Makes a broker for a device whose bus mastering is off. Touches no hardware; [`Broker::quiesce`] follows until
     /// it is done, before anything else is asked.
     fn new(ledger: Ledger) -> Self;

@@ -446,11 +446,13 @@ pub fn remapping(text: &str) -> Result<RemappingPolicy, ValueError> {
 pub enum Broker {
     /// `drivers/nvme/broker`.
     Nvme,
+    /// None: an IOMMU alone holds the device.
+    None,
 }
 
 impl Broker {
     /// Every broker's name.
-    pub const NAMES: [&str; 1] = ["nvme"];
+    pub const NAMES: [&str; 2] = ["nvme", "none"];
 
     /// From its name.
     ///
@@ -459,7 +461,11 @@ impl Broker {
     pub fn new(text: &str) -> Result<Self, ValueError> {
         match text {
             "nvme" => Ok(Self::Nvme),
-            _ => Err(ValueError::new(Kind::UnknownBroker, "no such broker", "the kernel has one broker: \"nvme\"")),
+            "none" => Ok(Self::None),
+            _ => {
+                let help = "the kernel has one broker: \"nvme\"; \"none\" is for a device that an IOMMU alone holds";
+                Err(ValueError::new(Kind::UnknownBroker, "no such broker", help))
+            }
         }
     }
 
@@ -467,6 +473,7 @@ impl Broker {
     pub fn kind(self) -> package::BrokerKind {
         match self {
             Self::Nvme => package::BrokerKind::Nvme,
+            Self::None => package::BrokerKind::None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Can every device be told from the others, and is everything that it does to memory checked?
 
+use abi::package::RemappingPolicy;
+
+use crate::charter::values::{Broker, Name};
 use crate::charter::{Charter, Device, GrantKind, Located};
 use crate::problem::{Kind, Problem, Problems};
 
@@ -13,16 +16,54 @@ pub fn check(charter: &Charter, problems: &Problems) {
 
 /// A device that masters the bus can write anywhere, unless its commands are checked or an IOMMU is between.
 fn checked(charter: &Charter, device: &Device, problems: &Problems) {
-    if device.broker_is_named {
-        return;
-    }
     let name = &device.name;
-    let mut problem = Problem::new(
-        Kind::UncheckedDevice,
-        format!("device `{}` has neither a broker nor an IOMMU", name.value),
-        name.span,
-        "nothing checks which memory it reads and writes",
-    );
+    let problem = match &device.broker {
+        Some(broker) if broker.value == Broker::None => {
+            unlimited(charter, name, problems);
+            if device.remapping == RemappingPolicy::Require {
+                return;
+            }
+            Problem::new(
+                Kind::UncheckedDevice,
+                format!("device `{}` has no broker, and may be without an IOMMU", name.value),
+                broker.span,
+                "then nothing checks which memory it reads and writes",
+            )
+            .help("add `remapping = \"require\"`: without an IOMMU that holds it, the device is not used")
+        }
+        _ if device.broker_is_named => return,
+        _ => Problem::new(
+            Kind::UncheckedDevice,
+            format!("device `{}` has neither a broker nor an IOMMU", name.value),
+            name.span,
+            "nothing checks which memory it reads and writes",
+        )
+        .help(
+            "add `broker = \"nvme\"` to the device if it is an NVMe controller, else `broker = \"none\"` and \
+             `remapping = \"require\"`",
+        ),
+    };
+    problems.add(used(charter, name, problem));
+}
+
+/// Limits hold in a broker: where there is none, nobody holds the device to them.
+fn unlimited(charter: &Charter, name: &Located<Name>, problems: &Problems) {
+    let Some((_, grant)) = charter.driver(&name.value) else { return };
+    if let GrantKind::Registers { limits: Some(_), .. } = &grant.kind {
+        problems.add(
+            Problem::new(
+                Kind::BadGrant,
+                format!("limits of device `{}`, which has no broker", name.value),
+                grant.name.span,
+                "nobody reads what the device is told",
+            )
+            .help("leave `limits` out: such a device is granted whole, or not at all"),
+        );
+    }
+}
+
+/// A problem with a device, and who is given what of it.
+fn used(charter: &Charter, name: &Located<Name>, mut problem: Problem) -> Problem {
     for (task, grant) in charter.grants() {
         let span = match &grant.kind {
             GrantKind::Registers { device, .. } if device.value == name.value => device.span,
@@ -38,11 +79,7 @@ fn checked(charter: &Charter, device: &Device, problems: &Problems) {
         };
         problem = problem.and(span, format!("task `{}` is given {given}", task.name.value));
     }
-    problems.add(
-        problem.help(
-            "add `broker = \"nvme\"` to the device if it is an NVMe controller; no other kind can be granted yet",
-        ),
-    );
+    problem
 }
 
 /// Two devices with one selector would be told apart by their order alone.

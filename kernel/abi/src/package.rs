@@ -84,6 +84,8 @@ pub struct Selector {
 pub enum BrokerKind {
     /// `drivers/nvme/broker`.
     Nvme,
+    /// None: the device is used behind an IOMMU only, and its driver has its registers.
+    None,
 }
 
 /// A range of a namespace that a device grant allows, and in which direction.

@@ -26,6 +26,19 @@ pub(super) trait Holder {
     fn forget(&mut self);
     /// Whether what was begun last has come to pass.
     fn is_settled(&self) -> bool;
+    /// Whether the device's unit vouches for it.
+    fn vouch(&self) -> Vouch;
+}
+
+/// Whether a unit vouches for a device that nobody can try: by having held another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vouch {
+    /// It has, in this boot.
+    Given,
+    /// A device behind it is yet to be tried.
+    Pending,
+    /// It has not, and there is nothing to wait for.
+    Refused,
 }
 
 /// How far it has come.
@@ -33,6 +46,8 @@ pub(super) trait Holder {
 enum Stage {
     /// The device is to be tried as soon as it has stopped.
     Due,
+    /// Nobody can try it: its unit is to have held another device.
+    Waiting,
     /// The broker tries it, with this page.
     Trying(u64),
     /// The broker has; the device is to stop again.
@@ -76,6 +91,11 @@ impl Confinement {
     /// It is to be tried. `plain` is the ledger with memory where it is.
     pub(super) fn to_be_tried(plain: Ledger) -> Self {
         Self { stage: Stage::Due, verdict: None, plain: Some(plain) }
+    }
+
+    /// Nobody can try the device, so its unit is to have held another one.
+    pub(super) fn to_be_vouched_for() -> Self {
+        Self { stage: Stage::Waiting, verdict: None, plain: None }
     }
 
     /// Why the device is held, or why it is not, once that is known.
@@ -127,6 +147,16 @@ impl Confinement {
     pub(super) fn go_on(&mut self, holder: &mut impl Holder, now: u64) -> Next {
         match self.stage {
             Stage::Known => Next::Ready,
+            Stage::Waiting => {
+                let reason = match holder.vouch() {
+                    Vouch::Pending => return Next::Again(now + LOOK_AGAIN),
+                    Vouch::Given => Reason::UnitProbed,
+                    Vouch::Refused => Reason::UnitNotProbed,
+                };
+                self.verdict = Some(reason);
+                self.stage = Stage::Known;
+                Next::Again(now)
+            }
             Stage::Due => match holder.begin() {
                 None => Next::Again(now + LOOK_AGAIN),
                 Some(outside) => {

@@ -108,6 +108,21 @@ pub(super) enum Step {
 }
 
 impl HandOver {
+    /// Has the IOMMU forget what it remembers, and let nothing of before be on its way: it is done once it has. The bus
+    /// mastering of the device is off.
+    pub(super) fn drain(&mut self, holder: &mut impl Holder, now: u64) -> Step {
+        match *self {
+            Self::Begin | Self::Zeroing(_) => {
+                holder.forget();
+                *self = Self::Forgetting(now.saturating_add(PATIENCE));
+                Step::Again(now)
+            }
+            Self::Forgetting(_) if holder.is_settled() => Step::Done,
+            Self::Forgetting(end) if now >= end => Step::Failed,
+            Self::Forgetting(_) => Step::Again(now.saturating_add(LOOK_AGAIN)),
+        }
+    }
+
     /// Goes on, with the device stopped. Begins anew after it was done.
     pub(super) fn go_on(
         &mut self,
@@ -117,17 +132,13 @@ impl HandOver {
         now: u64,
     ) -> Step {
         match *self {
-            Self::Begin => {
-                holder.forget();
-                *self = Self::Forgetting(now.saturating_add(PATIENCE));
-                Step::Again(now)
-            }
-            Self::Forgetting(_) if holder.is_settled() => {
-                *self = Self::Zeroing(0);
-                Step::Again(now)
-            }
-            Self::Forgetting(end) if now >= end => Step::Failed,
-            Self::Forgetting(_) => Step::Again(now.saturating_add(LOOK_AGAIN)),
+            Self::Begin | Self::Forgetting(_) => match self.drain(holder, now) {
+                Step::Done => {
+                    *self = Self::Zeroing(0);
+                    Step::Again(now)
+                }
+                other => other,
+            },
             Self::Zeroing(from) if from < ring_bytes => {
                 const ZEROES: [u8; 512] = [0; 512];
                 let end = (from + ZEROED_AT_ONCE).min(ring_bytes);

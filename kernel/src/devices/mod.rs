@@ -9,7 +9,7 @@
 //!
 //! Indices are those of the boot package's devices, arguments those of the system calls, unchecked.
 
-use abi::package::{DEVICE_VECTORS_MAX, DEVICES_MAX};
+use abi::package::{BrokerKind, DEVICE_VECTORS_MAX, DEVICES_MAX};
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES, DeviceInformation, Lane, PciAddress};
 use broker::Submitted;
 use core::ptr::NonNull;
@@ -23,6 +23,7 @@ mod confinement;
 mod faults;
 mod hardware;
 mod lane;
+mod no_broker;
 mod opened;
 mod reason;
 mod start;
@@ -33,7 +34,9 @@ pub use reason::Because;
 pub use start::hidden_bytes;
 pub use unit::State;
 
+use confinement::Vouch;
 use faults::Held;
+use no_broker::NoBroker;
 use unit::Unit;
 
 /// Interrupt vector of the first device's first granted MSI-X entry. Each device has [`DEVICE_VECTORS_MAX`] of them.
@@ -61,6 +64,7 @@ pub struct Devices {
     remapping: Remapping,
     /// Blocked requests of functions that are granted to nobody.
     stray_faults: u64,
+    looks: faults::Looks,
 }
 
 /// A granted device.
@@ -97,6 +101,48 @@ enum AnyUnit {
     Missing(State),
     /// `drivers/nvme/broker`.
     Nvme(Unit<NvmeBroker>),
+    /// Nobody checks what it is told.
+    NoBroker(Unit<NoBroker>),
+}
+
+/// Evaluates `$body` with whatever unit this is as `$unit`, or `$otherwise` if the device is missing.
+macro_rules! any_unit {
+    ($any:expr, $unit:ident => $body:expr, $otherwise:expr) => {
+        match $any {
+            AnyUnit::Missing(_) => $otherwise,
+            AnyUnit::Nvme($unit) => $body,
+            AnyUnit::NoBroker($unit) => $body,
+        }
+    };
+}
+
+impl AnyUnit {
+    fn state(&self) -> State {
+        match self {
+            Self::Missing(state) => *state,
+            Self::Nvme(unit) => unit.state(),
+            Self::NoBroker(unit) => unit.state(),
+        }
+    }
+
+    /// Why an IOMMU holds it, or why not, once that is known.
+    fn verdict(&self) -> Option<Reason> {
+        any_unit!(self, unit => unit.verdict(), None)
+    }
+
+    /// Bytes of registers that its driver has mapped, or why it has none; see [`Unit::lane`].
+    fn lane(&self) -> Option<Result<u32, lane::Reason>> {
+        any_unit!(self, unit => unit.lane(), None)
+    }
+
+    /// Bytes of memory for rings; `None` if there is no device.
+    fn ring_bytes(&self) -> Option<u32> {
+        match self {
+            Self::Missing(_) => None,
+            Self::Nvme(_) => Some(hidden_bytes(BrokerKind::Nvme)),
+            Self::NoBroker(_) => Some(hidden_bytes(BrokerKind::None)),
+        }
+    }
 }
 
 /// Calls `$body` with the unit of an entry as `$unit` and its function as `$function`, whatever its broker is.
@@ -104,7 +150,8 @@ macro_rules! with_unit {
     ($entry:expr, $missing:ident => $otherwise:expr, $unit:ident, $function:ident => $body:expr) => {
         match ($entry.function.as_mut(), &mut $entry.unit) {
             (Some($function), AnyUnit::Nvme($unit)) => $body,
-            (None, AnyUnit::Nvme(_)) => {
+            (Some($function), AnyUnit::NoBroker($unit)) => $body,
+            (None, AnyUnit::Nvme(_) | AnyUnit::NoBroker(_)) => {
                 let $missing = State::Absent;
                 $otherwise
             }
@@ -124,6 +171,7 @@ impl Devices {
             inventory: Inventory::new(),
             remapping: Remapping::none(Reason::NoTable),
             stray_faults: 0,
+            looks: faults::Looks::new(),
         }
     }
 
@@ -139,14 +187,7 @@ impl Devices {
 
     /// The device's state; absent for an index that does not exist.
     pub fn state(&self, index: usize) -> State {
-        self.entries.get(index).map_or(State::Absent, |entry| Self::state_of(&entry.unit))
-    }
-
-    fn state_of(unit: &AnyUnit) -> State {
-        match unit {
-            AnyUnit::Missing(state) => *state,
-            AnyUnit::Nvme(unit) => unit.state(),
-        }
+        self.entries.get(index).map_or(State::Absent, |entry| entry.unit.state())
     }
 
     /// What the device is, read from its configuration space now.
@@ -163,13 +204,8 @@ impl Devices {
         };
         let Some(entry) = self.entries.get_mut(index) else { return nothing };
         let Some(function) = entry.function.as_mut() else { return nothing };
-        let (enabled, lane) = match &mut entry.unit {
-            AnyUnit::Missing(_) => (false, Lane::Brokered),
-            AnyUnit::Nvme(unit) => {
-                let lane = if matches!(unit.lane(), Some(Ok(_))) { Lane::Direct } else { Lane::Brokered };
-                (unit.is_enabled(function), lane)
-            }
-        };
+        let lane = if matches!(entry.unit.lane(), Some(Ok(_))) { Lane::Direct } else { Lane::Brokered };
+        let enabled = any_unit!(&mut entry.unit, unit => unit.is_enabled(function), false);
         let address = function.address();
         match crate::platform::pci::identity(function) {
             None => DeviceInformation { address, ..nothing },
@@ -265,17 +301,15 @@ impl Devices {
         if self.remapping.is_probing() {
             self.count_faults();
         }
+        let vouch = self.vouch(index);
         let entry = self.entries.get_mut(index)?;
         let name = entry.name.as_str();
-        let before = Self::state_of(&entry.unit);
-        let mut holder = Held { remapping: &mut self.remapping, place: entry.place.as_ref() };
+        let before = entry.unit.state();
+        let mut holder = Held { remapping: &mut self.remapping, place: entry.place.as_ref(), vouch };
         let again = with_unit!(entry, _missing => None,
             unit, function => unit.service(name, function, &mut holder, now));
-        let (verdict, lane) = match &entry.unit {
-            AnyUnit::Nvme(unit) => (unit.verdict(), unit.lane()),
-            AnyUnit::Missing(_) => (None, None),
-        };
-        let after = Self::state_of(&entry.unit);
+        let (verdict, lane) = (entry.unit.verdict(), entry.unit.lane());
+        let after = entry.unit.state();
         entry.is_refused |= after == State::Unconfined && before != after;
         entry.direct.is_opened |= after == State::Running && before != after;
         if let (Some(reason), false) = (verdict, entry.is_verdict_told) {
@@ -290,6 +324,25 @@ impl Devices {
         again
     }
 
+    /// Whether the unit in front of a device vouches for it, by having held another device in this boot.
+    fn vouch(&self, index: usize) -> Vouch {
+        let place = self.entries.get(index).and_then(|entry| entry.place.as_ref());
+        let Some(place) = place.filter(|place| place.refused.is_none()) else { return Vouch::Refused };
+        let mut vouch = Vouch::Refused;
+        for other in &self.entries {
+            let AnyUnit::Nvme(unit) = &other.unit else { continue };
+            if !other.place.as_ref().is_some_and(|other| other.shares_unit(place)) {
+                continue;
+            }
+            match (unit.verdict(), unit.state()) {
+                (Some(Reason::ProbePassed), _) => return Vouch::Given,
+                (None, State::Starting | State::Stopping | State::Stopped) => vouch = Vouch::Pending,
+                _ => {}
+            }
+        }
+        vouch
+    }
+
     /// Whether a device was found not to be usable because nothing holds it, since the last time that this was asked:
     /// its driver cannot start.
     pub fn take_refused(&mut self, index: usize) -> bool {
@@ -299,16 +352,16 @@ impl Devices {
     /// The task that used the device has stopped: from now on the device is made to stop, and nothing else is done
     /// with it. [`Devices::service`] follows; memory of its regions is free only in [`State::Stopped`].
     pub fn stop(&mut self, index: usize) {
-        if let Some(Entry { unit: AnyUnit::Nvme(unit), .. }) = self.entries.get_mut(index) {
-            unit.stop();
+        if let Some(entry) = self.entries.get_mut(index) {
+            any_unit!(&mut entry.unit, unit => unit.stop(), ());
         }
     }
 
     /// The task that uses the device runs again: the device is as it was when the task first ran. Nothing happens to a
     /// device that has not stopped.
     pub fn restart(&mut self, index: usize) {
-        if let Some(Entry { unit: AnyUnit::Nvme(unit), .. }) = self.entries.get_mut(index) {
-            unit.restart();
+        if let Some(entry) = self.entries.get_mut(index) {
+            any_unit!(&mut entry.unit, unit => unit.restart(), ());
         }
     }
 

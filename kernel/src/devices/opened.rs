@@ -2,10 +2,10 @@
 
 use abi::Error;
 use abi::direct::DirectInformation;
-use abi::package::{BrokerKind, DEVICE_REGIONS_MAX};
+use abi::package::DEVICE_REGIONS_MAX;
 use abi::system_call::Lane;
 
-use super::{AnyUnit, Devices, State, hidden_bytes, lane};
+use super::{Devices, State, lane};
 use crate::log;
 
 /// What is known of a device that may be driven directly.
@@ -55,13 +55,12 @@ impl Devices {
     pub fn take_opened(&mut self, index: usize) -> Option<Opened> {
         let entry = self.entries.get_mut(index)?;
         let is_opened = core::mem::take(&mut entry.direct.is_opened);
-        let AnyUnit::Nvme(unit) = &entry.unit else { return None };
-        let register_bytes = unit.lane()?.ok().filter(|_| is_opened)?;
+        let register_bytes = entry.unit.lane()?.ok().filter(|_| is_opened)?;
         Some(Opened {
             registers: entry.direct.registers,
             register_bytes: register_bytes.into(),
             rings: entry.direct.rings,
-            ring_bytes: hidden_bytes(BrokerKind::Nvme).into(),
+            ring_bytes: entry.unit.ring_bytes()?.into(),
         })
     }
 
@@ -71,8 +70,8 @@ impl Devices {
     /// See [`abi::system_call::Number::DeviceDirect`].
     pub fn direct(&self, index: usize) -> Result<DirectInformation, Error> {
         let entry = self.entries.get(index).ok_or(Error::Invalid)?;
-        let AnyUnit::Nvme(unit) = &entry.unit else { return Err(Error::Invalid) };
-        match (unit.state(), unit.lane(), &entry.place) {
+        let ring_bytes = entry.unit.ring_bytes().ok_or(Error::Invalid)?;
+        match (entry.unit.state(), entry.unit.lane(), &entry.place) {
             (State::Starting, ..) => Err(Error::Busy),
             (State::Running, Some(Ok(register_bytes)), Some(place)) => {
                 // Of the runs of memory in its domain, that of the rings is the first.
@@ -82,7 +81,7 @@ impl Devices {
                 for (region, seen) in regions.iter_mut().zip(seen) {
                     *region = seen;
                 }
-                Ok(DirectInformation { ring_bytes: hidden_bytes(BrokerKind::Nvme), register_bytes, rings, regions })
+                Ok(DirectInformation { ring_bytes, register_bytes, rings, regions })
             }
             _ => Err(Error::Invalid),
         }

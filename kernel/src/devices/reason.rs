@@ -1,10 +1,10 @@
 //! Why a device did not do what its driver asked.
 
 use abi::Error;
-use broker::{Broker, Reason, Refusal};
-use nvme_broker::NvmeBroker;
+use broker::{Reason, Refusal};
 
 use super::State;
+use super::no_broker::Nobody;
 use super::unit::Wrapped;
 
 /// Why a call to a device was refused: it reads as a sentence part.
@@ -17,7 +17,9 @@ pub enum Because {
     /// The driver has registers and rings of its own.
     Direct,
     /// The broker of `drivers/nvme/broker` says so.
-    Nvme(<NvmeBroker as Broker>::Reason),
+    Nvme(nvme_broker::Reason),
+    /// There is no broker to ask.
+    NoBroker(Nobody),
 }
 
 /// Reason codes from here on are the kernel's own; below are the brokers'.
@@ -30,6 +32,7 @@ impl core::fmt::Display for Because {
             Self::Argument => f.write_str("argument out of range"),
             Self::Direct => f.write_str("the lane is direct"),
             Self::Nvme(reason) => reason.fmt(f),
+            Self::NoBroker(reason) => reason.fmt(f),
         }
     }
 }
@@ -42,13 +45,20 @@ impl Because {
             Self::Direct => KERNEL_CODES + 0x80,
             Self::State(state) => KERNEL_CODES + 1 + state as u16,
             Self::Nvme(reason) => reason.code(),
+            Self::NoBroker(reason) => reason.code(),
         }
     }
 }
 
-impl From<Wrapped<<NvmeBroker as Broker>::Reason>> for Because {
-    fn from(Wrapped(reason): Wrapped<<NvmeBroker as Broker>::Reason>) -> Self {
+impl From<Wrapped<nvme_broker::Reason>> for Because {
+    fn from(Wrapped(reason): Wrapped<nvme_broker::Reason>) -> Self {
         Self::Nvme(reason)
+    }
+}
+
+impl From<Wrapped<Nobody>> for Because {
+    fn from(Wrapped(reason): Wrapped<Nobody>) -> Self {
+        Self::NoBroker(reason)
     }
 }
 

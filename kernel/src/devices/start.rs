@@ -7,6 +7,7 @@ use nvme_broker::NvmeBroker;
 
 use super::confinement::Confinement;
 use super::hardware::Parts;
+use super::no_broker::NoBroker;
 use super::unit::{LaneChoice, State, Unit};
 use super::{AnyUnit, Devices, Entry, FIRST_VECTOR, Hidden};
 use super::{lane, opened};
@@ -17,6 +18,7 @@ use crate::platform::pci::{Function, Handle};
 use crate::platform::registers::Registers;
 use crate::platform::vtd::{Place, RUNS_MAX, Reason, Remapping, Way};
 use crate::platform::{Mapper, Platform};
+use abi::layout::PAGE_BYTES;
 use abi::package::{DEVICE_REGIONS_MAX, DEVICE_VECTORS_MAX};
 
 /// Most bytes of a register BAR that the kernel maps: room for every doorbell that a broker can make.
@@ -26,6 +28,7 @@ const REGISTER_BYTES_MAX: u64 = 0x10_0000;
 pub const fn hidden_bytes(kind: BrokerKind) -> u32 {
     match kind {
         BrokerKind::Nvme => NvmeBroker::HIDDEN_BYTES,
+        BrokerKind::None => NoBroker::HIDDEN_BYTES,
     }
 }
 
@@ -217,7 +220,9 @@ fn prepare<M: Mapper>(
     function.silence();
     function.forget_translations();
     let bar = bar::memory(function, device.bar).map_err(|error| Unusable::Bar(device.bar, error))?;
-    let registers = map(mapper, bar).ok_or(Unusable::Room)?;
+    // Where nobody here reads registers, one page of them is mapped.
+    let most = if device.broker == BrokerKind::None { PAGE_BYTES } else { REGISTER_BYTES_MAX };
+    let registers = map(mapper, bar, most).ok_or(Unusable::Room)?;
     function.set_memory_decoding(true);
     let mut msix = MsiX::open(mapper, function);
     if let Ok(msix) = &mut msix {
@@ -240,7 +245,7 @@ fn prepare<M: Mapper>(
         vectors: Vec::new(),
         limits: device.limits.clone(),
         hidden: hidden.physical,
-        register_bytes: registers.bytes(),
+        register_bytes: bar.bytes.min(REGISTER_BYTES_MAX) as u32,
         reserved: msix.as_ref().map(|msix| msix.reserved(device.bar)).unwrap_or_default(),
     };
     Ok(Prepared { bar, registers, msix, hidden, ledger, place, open })
@@ -269,14 +274,20 @@ impl Prepared {
         let parts = Parts { registers, hidden, msix: msix.ok(), messages, clock: platform.clock };
         let refused = place.as_ref().and_then(|place| place.refused);
         let (ledger, confinement) = match (&place, open.or(refused)) {
+            (Some(place), None) if device.broker == BrokerKind::None => {
+                (moved(&ledger, place), Confinement::to_be_vouched_for())
+            }
             (Some(place), None) => (moved(&ledger, place), Confinement::to_be_tried(ledger)),
             (_, reason) => (ledger, Confinement::known(reason.unwrap_or(Reason::NoUnit))),
         };
-        let must_be_held = device.remapping == RemappingPolicy::Require;
+        let must_be_held = device.remapping == RemappingPolicy::Require || device.broker == BrokerKind::None;
         let lane = LaneChoice::new(device.limits.clone(), own_pages);
         match device.broker {
             BrokerKind::Nvme => {
                 AnyUnit::Nvme(Unit::new(NvmeBroker::new(ledger), parts, confinement, must_be_held, lane))
+            }
+            BrokerKind::None => {
+                AnyUnit::NoBroker(Unit::new(NoBroker::new(ledger), parts, confinement, must_be_held, lane))
             }
         }
     }
@@ -295,7 +306,7 @@ fn moved(plain: &Ledger, place: &Place) -> Ledger {
 
 /// How memory is protected from a device, or from all of them, and why.
 pub(super) fn tell_backend(reason: Reason, device: Option<&str>) {
-    let backend = if reason == Reason::ProbePassed { "direct-remapping" } else { "bounce-buffer" };
+    let backend = if reason.is_held() { "direct-remapping" } else { "bounce-buffer" };
     let iommu = reason.iommu();
     match device {
         None => log!(
@@ -311,8 +322,8 @@ pub(super) fn tell_backend(reason: Reason, device: Option<&str>) {
 }
 
 /// Maps the part of a BAR that is used.
-fn map(mapper: &mut impl Mapper, bar: MemoryBar) -> Option<Registers> {
-    let bytes = bar.bytes.min(REGISTER_BYTES_MAX);
+fn map(mapper: &mut impl Mapper, bar: MemoryBar, most: u64) -> Option<Registers> {
+    let bytes = bar.bytes.min(most);
     let start = mapper.map_device(bar.address, bytes)?;
     // SAFETY: `map_device` maps these bytes for ever; a BAR lies on a multiple of its size, which is at least 16, and
     // only registers are in it.

@@ -187,6 +187,10 @@ where
     pub(super) fn stop(&mut self) {
         if matches!(self.state, State::Starting | State::Running) {
             self.state = State::Stopping;
+            // What was drained before the device was handed over says nothing of what it has sent since.
+            if matches!(self.lane.hand_over, HandOver::Zeroing(_)) {
+                self.lane.hand_over = HandOver::Begin;
+            }
         }
     }
 
@@ -225,6 +229,13 @@ where
             Progress::Done => {
                 if self.state == State::Starting {
                     return self.go_on(name, function, holder, now);
+                }
+                if !B::SEES_STOP {
+                    match self.lane.hand_over.drain(holder, now) {
+                        Step::Again(at) => return Some(at.max(now.saturating_add(1))),
+                        Step::Done => {}
+                        Step::Failed => return self.never_forgotten(name),
+                    }
                 }
                 self.confinement.give_up(holder);
                 self.lane.hand_over = HandOver::Begin;
@@ -284,19 +295,27 @@ impl<B: Broker> Unit<B> {
             match hand_over.go_on(&mut device, ring_bytes, holder, now) {
                 Step::Again(at) => return Some(at.max(now.saturating_add(1))),
                 Step::Done => {}
-                Step::Failed => {
-                    self.state = State::Quarantined;
-                    log!("charter", "device quarantined name={name} because=\"the IOMMU did not forget in its time\"");
-                    return None;
-                }
+                Step::Failed => return self.never_forgotten(name),
             }
+        } else if !B::SEES_STOP {
+            // Nothing reads its commands, and its driver cannot have its registers.
+            log!("charter", "device unusable name={name} because=\"it has no broker and its lane is not direct\"");
+            self.state = State::Unusable;
+            return None;
         }
         self.state = State::Running;
         None
     }
 
+    /// What the device had on its way may still arrive.
+    fn never_forgotten(&mut self, name: &str) -> Option<u64> {
+        self.state = State::Quarantined;
+        log!("charter", "device quarantined name={name} because=\"the IOMMU did not forget in its time\"");
+        None
+    }
+
     fn verdict_is_less(&self) -> bool {
-        self.confinement.verdict() != Some(Reason::ProbePassed)
+        !self.confinement.verdict().is_some_and(Reason::is_held)
     }
 }
 

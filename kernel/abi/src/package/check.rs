@@ -71,6 +71,15 @@ fn device(package: &Package<'_>, index: usize, device: &Device<'_>) -> Result<()
     if device.bar > 5 {
         return fail("BAR");
     }
+    if device.broker == BrokerKind::None {
+        // Nobody reads its commands: neither without remapping, nor to hold it to a part.
+        if device.remapping != RemappingPolicy::Require {
+            return fail("neither a broker nor remapping required");
+        }
+        if !device.limits.iter().all(Limit::is_whole_device) {
+            return fail("limits and no broker");
+        }
+    }
     if device.limits.is_empty() {
         return fail("no limits");
     }

@@ -113,6 +113,13 @@ fn references_to_nothing_are_refused() {
     refused(&[], &[with(Capability::Log { name: 1 })], "log name");
     refused(&[], &[with(Capability::Receive { endpoint: 0 })], "received on by two");
     refused(&[device(), device()], &[task("a")], "region of another device");
+    let whole = Vec::from_slice(&[Limit::WHOLE_DEVICE]).unwrap();
+    let alone = Device { broker: BrokerKind::None, limits: whole, ..device() };
+    assert!(Package::open(&build(&[alone.clone()], &[REGION], &[task("a")])).is_ok());
+    refused(&[Device { limits: device().limits, ..alone.clone() }], &[task("a")], "limits and no broker");
+    for remapping in [RemappingPolicy::Allow, RemappingPolicy::Forbid] {
+        refused(&[Device { remapping, ..alone.clone() }], &[task("a")], "nor remapping required");
+    }
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use super::super::confinement::Vouch;
 use super::super::hardware::Parts;
 use super::*;
 use crate::platform::clock::{Clock, Frequency, Source};
@@ -120,11 +121,12 @@ struct FakeHolder {
     forgets: u32,
     /// Whether it forgets when it is told to.
     forgetful: bool,
+    vouch: Vouch,
 }
 
 impl FakeHolder {
     const fn new(holds: Result<(), Why>) -> Self {
-        Self { free: true, holds, released: None, ended: 0, forgets: 0, forgetful: true }
+        Self { free: true, holds, released: None, ended: 0, forgets: 0, forgetful: true, vouch: Vouch::Refused }
     }
 }
 
@@ -144,6 +146,10 @@ impl Holder for FakeHolder {
 
     fn forget(&mut self) {
         self.forgets += 1;
+    }
+
+    fn vouch(&self) -> Vouch {
+        self.vouch
     }
 
     fn is_settled(&self) -> bool {
@@ -521,3 +527,5 @@ fn a_driver_that_dies_while_its_device_is_handed_over_leaves_it_stopped() {
     serve(&mut unit, &mut function, &mut holder, 5);
     assert_eq!((unit.state(), holder.forgets), (State::Running, 2));
 }
+
+mod no_broker;

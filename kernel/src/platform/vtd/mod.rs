@@ -101,6 +101,11 @@ pub struct Place {
 pub const RUNS_MAX: usize = abi::package::DEVICE_REGIONS_MAX + 1;
 
 impl Place {
+    /// Whether both are behind the same unit.
+    pub fn shares_unit(&self, other: &Self) -> bool {
+        self.unit == other.unit
+    }
+
     /// The requester that the device is.
     fn requester(&self) -> u16 {
         self.requesters.first().copied().unwrap_or(0)

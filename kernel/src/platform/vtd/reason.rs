@@ -71,13 +71,23 @@ reasons! {
     CanaryWritten "canary-written",
     /// The unit recorded no fault for that.
     FaultNotRecorded "fault-not-recorded",
+    // A device that nobody knows how to try.
+    /// Its unit was seen to hold another device, in this boot.
+    UnitProbed "unit-probed",
+    /// Its unit was not.
+    UnitNotProbed "unit-not-probed",
 }
 
 impl Reason {
+    /// Whether a device is held by its unit, as far as this boot has shown.
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::ProbePassed | Self::UnitProbed)
+    }
+
     /// What the log says of the IOMMU as a whole.
     pub fn iommu(self) -> &'static str {
         match self {
-            Self::ProbePassed => "verified",
+            Self::ProbePassed | Self::UnitProbed => "verified",
             Self::NoTable => "absent",
             _ => "unusable",
         }
