@@ -75,6 +75,8 @@ pub struct Kernel {
     pub refusals: Refusals,
     /// What is kept of tasks that stopped.
     pub crashes: Crashes,
+    /// How often each interrupt vector came that nobody expects.
+    pub strays: [u32; 256],
 }
 
 /// A device's task and what the device waits for.
@@ -95,6 +97,7 @@ impl Kernel {
             supervision: Supervision::new(),
             refusals: Refusals::new(),
             crashes: Crashes::new(),
+            strays: [0; 256],
             owners: [Owner { task: None, service_at: NO_DEADLINE }; DEVICES_MAX],
             interrupts: [None; INTERRUPTS],
             blocked_at: NO_DEADLINE,
@@ -144,8 +147,26 @@ impl Kernel {
         let now = self.now();
         self.blocked_at = self.devices.take_faults(now).unwrap_or(NO_DEADLINE);
         self.tell_blocked();
+        let end = self.now();
+        self.devices.account_faults(now, end);
         self.arm_timer_for(self.blocked_at);
         self.drain_log_soon(now);
+    }
+
+    /// Whether this vector came as an interrupt, to be acknowledged: of an exception it is known only by this, as where no
+    /// IOMMU keeps it from it, a device may send any vector.
+    pub fn is_sent(&self, vector: u8) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.apic.is_in_service(vector))
+    }
+
+    /// An interrupt that nobody expects. It is told once for each power of two: a device can do this without end.
+    #[cold]
+    pub fn stray(&mut self, vector: u8) {
+        let count = &mut self.strays[usize::from(vector)];
+        *count = count.saturating_add(1);
+        if count.is_power_of_two() {
+            log!("kernel", "stray interrupt vector={vector:#04x} count={count}");
+        }
     }
 
     /// Begins to look at a serial port that does not interrupt.

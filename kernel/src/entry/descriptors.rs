@@ -4,7 +4,7 @@ use x86_64::VirtAddr;
 #[cfg(target_os = "none")]
 use x86_64::structures::gdt::GlobalDescriptorTable;
 #[cfg(target_os = "none")]
-use x86_64::structures::idt::InterruptDescriptorTable;
+use x86_64::structures::idt::{Entry, HandlerFunc};
 use x86_64::structures::tss::TaskStateSegment;
 
 /// Bytes of each stack of an exception that has one of its own.
@@ -59,14 +59,20 @@ pub const REGISTER_END: usize =
 #[cfg(target_os = "none")]
 pub struct Tables {
     segments: GlobalDescriptorTable,
-    interrupts: InterruptDescriptorTable,
+    interrupts: Gates,
 }
+
+/// The interrupt table. Every vector has a gate, also those that the processor keeps for itself: a device that sends
+/// messages of its own choice can name any.
+#[cfg(target_os = "none")]
+#[repr(C, align(16))]
+struct Gates([Entry<HandlerFunc>; 256]);
 
 #[cfg(target_os = "none")]
 impl Tables {
     /// Before start-up.
     pub const fn new() -> Self {
-        Self { segments: GlobalDescriptorTable::new(), interrupts: InterruptDescriptorTable::new() }
+        Self { segments: GlobalDescriptorTable::new(), interrupts: Gates([Entry::missing(); 256]) }
     }
 }
 
@@ -86,9 +92,10 @@ pub unsafe fn load(cpu: &'static mut Cpu, tables: &'static mut Tables, kernel_st
     use crate::objects::registers::{USER_CODE_SEGMENT, USER_DATA_SEGMENT};
     use x86_64::PrivilegeLevel;
     use x86_64::instructions::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
-    use x86_64::instructions::tables::load_tss;
+    use x86_64::instructions::tables::{lidt, load_tss};
     use x86_64::registers::model_specific::{Efer, EferFlags, GsBase, KernelGsBase, LStar, Msr, SFMask};
     use x86_64::registers::rflags::RFlags;
+    use x86_64::structures::DescriptorTablePointer;
     use x86_64::structures::gdt::Descriptor;
     use x86_64::structures::gdt::SegmentSelector;
 
@@ -122,9 +129,14 @@ pub unsafe fn load(cpu: &'static mut Cpu, tables: &'static mut Tables, kernel_st
     for vector in 0..=255u8 {
         let address = VirtAddr::new(super::stubs::interrupt_address(vector));
         // SAFETY: the stub for this vector; the stack index exists.
-        unsafe { set_gate(&mut tables.interrupts, vector, address) };
+        unsafe { set_gate(&mut tables.interrupts.0[usize::from(vector)], vector, address) };
     }
-    tables.interrupts.load();
+    let gates = DescriptorTablePointer {
+        limit: (size_of::<Gates>() - 1) as u16,
+        base: VirtAddr::from_ptr(&raw const tables.interrupts),
+    };
+    // SAFETY: the table lives as long as the machine, and every gate in it leads to its stub.
+    unsafe { lidt(&gates) };
 
     GsBase::write(VirtAddr::new(record));
     KernelGsBase::write(VirtAddr::zero());
@@ -154,43 +166,11 @@ pub unsafe fn load(cpu: &'static mut Cpu, tables: &'static mut Tables, kernel_st
 /// # Safety
 /// `address` is the stub of this vector.
 #[cfg(target_os = "none")]
-unsafe fn set_gate(table: &mut InterruptDescriptorTable, vector: u8, address: VirtAddr) {
-    macro_rules! gate {
-        ($gate:expr) => {{
-            // SAFETY: as the caller promises.
-            let options = unsafe { $gate.set_handler_addr(address) };
-            if let Some(stack) = OWN_STACKS.iter().position(|own| *own == vector) {
-                // SAFETY: this entry of the interrupt stack table is set.
-                unsafe { options.set_stack_index(stack as u16) };
-            }
-        }};
-    }
-    match vector {
-        0 => gate!(table.divide_error),
-        1 => gate!(table.debug),
-        2 => gate!(table.non_maskable_interrupt),
-        3 => gate!(table.breakpoint),
-        4 => gate!(table.overflow),
-        5 => gate!(table.bound_range_exceeded),
-        6 => gate!(table.invalid_opcode),
-        7 => gate!(table.device_not_available),
-        8 => gate!(table.double_fault),
-        10 => gate!(table.invalid_tss),
-        11 => gate!(table.segment_not_present),
-        12 => gate!(table.stack_segment_fault),
-        13 => gate!(table.general_protection_fault),
-        14 => gate!(table.page_fault),
-        16 => gate!(table.x87_floating_point),
-        17 => gate!(table.alignment_check),
-        18 => gate!(table.machine_check),
-        19 => gate!(table.simd_floating_point),
-        20 => gate!(table.virtualization),
-        21 => gate!(table.cp_protection_exception),
-        28 => gate!(table.hv_injection_exception),
-        29 => gate!(table.vmm_communication_exception),
-        30 => gate!(table.security_exception),
-        // Reserved by Intel; INT to one of them finds no gate, which is a general protection fault.
-        9 | 15 | 22..=27 | 31 => {}
-        32.. => gate!(table[vector]),
+unsafe fn set_gate(gate: &mut Entry<HandlerFunc>, vector: u8, address: VirtAddr) {
+    // SAFETY: as the caller promises.
+    let options = unsafe { gate.set_handler_addr(address) };
+    if let Some(stack) = OWN_STACKS.iter().position(|own| *own == vector) {
+        // SAFETY: this entry of the interrupt stack table is set.
+        unsafe { options.set_stack_index(stack as u16) };
     }
 }

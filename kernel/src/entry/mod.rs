@@ -29,7 +29,6 @@ mod running {
     use super::{exceptions, stubs};
     use crate::crash;
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
-    use crate::log;
     use crate::objects::TaskId;
     use crate::objects::direct::HandOver;
     use crate::objects::registers::Registers;
@@ -191,7 +190,7 @@ mod running {
         let kernel = unsafe { kernel() };
         if let Some(current) = kernel.objects.current() {
             let vector = kernel.objects.task(current).registers.vector as u8;
-            if vector < 32 {
+            if vector < 32 && !kernel.is_sent(vector) {
                 stop_for_exception(kernel, current);
             } else {
                 interrupt(kernel, vector);
@@ -205,6 +204,10 @@ mod running {
         // SAFETY: the one reference of this entry.
         let kernel = unsafe { kernel() };
         match (registers.vector as u8, kernel.objects.current()) {
+            (vector, Some(current)) if kernel.is_sent(vector) => {
+                kernel.objects.task_mut(current).registers = *registers;
+                interrupt(kernel, vector);
+            }
             (exceptions::DEBUG, Some(current)) => {
                 kernel.objects.task_mut(current).registers = *registers;
                 #[cfg(feature = "test-faults")]
@@ -232,8 +235,9 @@ mod running {
                 registers.rflags &= !TRAP_FLAG;
                 IGNORED.fetch_add(1, Ordering::Relaxed);
             }
-            32.. if IDLE.load(Ordering::Relaxed) != 0 => {
-                // One interrupt ends one HLT: no other may strike before the kernel has dealt with it.
+            // One interrupt ends one HLT: no other may strike before the kernel has dealt with it. What strikes again at
+            // once is an exception.
+            _ if IDLE.load(Ordering::Relaxed) != 0 && WOKEN_BY.load(Ordering::Relaxed) == 0 => {
                 registers.rflags &= !INTERRUPT_FLAG;
                 WOKEN_BY.store(u32::from(vector) + 1, Ordering::Relaxed);
             }
@@ -260,10 +264,12 @@ mod running {
         kernel.stop(current, Death::Fault);
     }
 
-    /// A device's interrupt, the timer, or a stray one.
+    /// A device's interrupt, the timer, or a stray one. Whatever was sent is acknowledged: what is not blocks all that is
+    /// of no higher priority.
     fn interrupt(kernel: &mut Kernel, vector: u8) {
         match vector {
-            SPURIOUS_VECTOR => return,
+            // The processor's own is not acknowledged; one that a device sent is.
+            SPURIOUS_VECTOR if !kernel.is_sent(vector) => return,
             TIMER_VECTOR => kernel.timer(),
             SERIAL_VECTOR => kernel.serial_interrupt(),
             FAULT_VECTOR => kernel.blocked_requests(),
@@ -271,11 +277,15 @@ mod running {
                 let told = kernel.interrupts[usize::from(vector - FIRST_VECTOR)];
                 #[cfg(feature = "test-faults")]
                 let told = told.filter(|told| !kernel.drops_interrupt(told.task));
-                if let Some(told) = told {
-                    kernel.objects.signal(told.task, told.bits);
+                match told {
+                    Some(told) => kernel.objects.signal(told.task, told.bits),
+                    None => kernel.stray(vector),
                 }
             }
-            _ => log!("kernel", "stray interrupt vector={vector:#x}"),
+            0..32 if !kernel.is_sent(vector) => {
+                panic!("{} while the kernel idled", abi::crash::exception(vector));
+            }
+            _ => kernel.stray(vector),
         }
         if let Some(machine) = &mut kernel.machine {
             machine.apic.end_of_interrupt();

@@ -155,17 +155,21 @@ global_asm!(
     "je {enter_by_reply_receive}",
     "mov r8, rax",
     "jmp {enter_by_system_call}",
-    // One stub a vector: a zero where the processor pushes no error code, then the vector.
+    // One stub a vector: a zero where the processor pushed no error code, then the vector. Whether it did is seen from
+    // the stack, which it aligns before it pushes five words: a device may send any of the exceptions' vectors, and what
+    // comes as an interrupt has no error code whatever its vector.
     ".balign 64",
     ".global entry_interrupts",
     "entry_interrupts:",
     ".set vector, 0",
     ".rept 256",
     ".balign 16",
-    ".if (vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)",
-    ".else",
-    "push 0",
+    ".if vector < 32",
+    "test spl, 8",
+    "jz 1f",
     ".endif",
+    "push 0",
+    "1:",
     "push vector",
     ".if (vector == 1) || (vector == 2) || (vector == 8) || (vector == 18)",
     "jmp entry_on_own_stack",
