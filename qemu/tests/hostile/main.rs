@@ -7,5 +7,7 @@
 mod boot;
 mod direct;
 mod documentation;
+mod engine;
 mod fuzz;
+mod storm;
 mod table;
