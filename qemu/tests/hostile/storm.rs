@@ -69,13 +69,6 @@ fn a_storm_of_blocked_requests_is_told_and_starves_nobody() {
     let counts: Vec<_> = seen.iter().map(|line| line.number("requests").unwrap()).collect();
     assert!(counts.is_sorted() && counts.last() >= Some(&64), "{counts:?}");
 
-    println!(
-        "{} reads, {} lines, {} signals; {:?}",
-        served_meanwhile(&log),
-        told.len(),
-        seen.len(),
-        log.all("dma", "blocked requests looked for").last()
-    );
     // The reader goes on, and the storm costs little: all of it, and each entry of the kernel.
     let served = served_meanwhile(&log);
     assert!(served >= 8, "{served} reads during the storm");
