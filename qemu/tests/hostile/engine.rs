@@ -116,7 +116,7 @@ fn read(path: &Path) -> String {
 fn an_engine_without_a_broker_reaches_its_own_memory_and_what_it_sends_harms_no_task() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("trace.log");
-    let mut hostile = Hostile::boot_machine(charter, |machine| {
+    let mut hostile = Hostile::boot(charter, |machine| {
         Lane::BrokeredBehindIommu.change(machine);
         with_engine(machine);
         let events = ["vtd_dmar_fault", "vtd_ir_remap_msi", "vtd_ir_remap_msi_req"].map(Into::into).into();
@@ -185,7 +185,7 @@ fn an_engine_without_a_broker_reaches_its_own_memory_and_what_it_sends_harms_no_
 
 #[test]
 fn an_engine_without_a_broker_is_not_used_without_an_iommu() {
-    let mut hostile = Hostile::boot_machine(charter, with_engine);
+    let mut hostile = Hostile::boot(charter, with_engine);
     let refused = hostile.system.expect("charter", "task refused");
     assert_eq!((refused.get("name"), refused.get("device")), (Some("engine"), Some("engine")));
     assert_eq!(refused.get("because"), Some("remapping is required and not in force"));

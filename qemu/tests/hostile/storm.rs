@@ -40,7 +40,7 @@ fn served_meanwhile(log: &Log) -> usize {
 
 #[test]
 fn a_storm_of_blocked_requests_is_told_and_starves_nobody() {
-    let mut hostile = Hostile::boot_machine(
+    let mut hostile = Hostile::boot(
         |text| {
             let whole = text.replace("program = \"hostile-driver\"", "program = \"hostile-direct\"");
             let (others, driver) = whole.split_once("[tasks.driver]").expect("the driver's part");
