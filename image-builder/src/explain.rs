@@ -18,7 +18,6 @@ mod unwind;
 
 use std::fmt;
 
-use abi::handoff::PACKAGE_SECTION;
 use abi::package::{self, Access, Package};
 use serde::Serialize;
 
@@ -109,9 +108,9 @@ pub fn explain(log: &str, image: &[u8]) -> Result<Vec<Explained>, ExplainError> 
     let crashes = log::crashes(log)?;
     let Some(last) = crashes.last() else { return Err(ExplainError::NoCrash) };
     let efi = EfiFile::find(image)?;
-    let packed = efi.section(PACKAGE_SECTION)?;
-    let package = Package::open(packed)?;
-    let identity = package::identity(packed)?;
+    let packed = efi.package()?;
+    let package = Package::open(&packed)?;
+    let identity = package::identity(&packed)?;
     let (own, last) = (|crash: &Crash| crash.package.is_none_or(|package| package == identity), last.package);
     if let (false, Some(log)) = (crashes.iter().any(own), last) {
         return Err(ExplainError::OtherImage { log, image: identity });

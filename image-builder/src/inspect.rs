@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{Cursor, Read};
 
+use abi::handoff;
 use abi::package::{self, Package};
 use object::read::pe::PeFile64;
 use object::{Object, ObjectSection};
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::authority::Authority;
 use crate::charter::values::Bytes;
 use crate::efi::CHARTER_SECTION;
+use crate::packed::{self, UnpackError};
 use crate::problem::Problems;
 use crate::signature::{self, Signature};
 use crate::symbols;
@@ -42,6 +44,14 @@ pub enum InspectError {
     /// Its signatures cannot be read.
     #[error(transparent)]
     Signature(#[from] signature::SignatureError),
+    /// A section cannot be unpacked.
+    #[error("section {name} cannot be unpacked")]
+    Packed {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: UnpackError,
+    },
     /// A section is missing.
     #[error("no section {0}: not made by this image builder")]
     NoSection(&'static str),
@@ -168,7 +178,27 @@ impl EfiFile {
         efi_file(image).map(Self)
     }
 
-    /// The contents of a section.
+    /// The kernel's ELF file, without what nobody loads.
+    ///
+    /// # Errors
+    /// If it is not there, or damaged.
+    pub fn kernel(&self) -> Result<Vec<u8>, InspectError> {
+        self.unpacked(handoff::KERNEL_SECTION, handoff::KERNEL_FILE_BYTES_MAX)
+    }
+
+    /// The boot package.
+    ///
+    /// # Errors
+    /// If it is not there, or damaged.
+    pub fn package(&self) -> Result<Vec<u8>, InspectError> {
+        self.unpacked(handoff::PACKAGE_SECTION, handoff::PACKAGE_BYTES_MAX)
+    }
+
+    fn unpacked(&self, name: &'static str, limit: u64) -> Result<Vec<u8>, InspectError> {
+        packed::unpack(self.section(name)?, limit).map_err(|source| InspectError::Packed { name, source })
+    }
+
+    /// What lies in a section, as it is.
     ///
     /// # Errors
     /// If there is none of this name, or this is no PE file.
@@ -186,12 +216,11 @@ impl EfiFile {
 /// The first thing that makes it none of this image builder's.
 pub fn inspect(image: &[u8]) -> Result<Inspection, InspectError> {
     let efi = EfiFile::find(image)?;
-    let kernel = efi.section(abi::handoff::KERNEL_SECTION)?;
-    let packed = efi.section(abi::handoff::PACKAGE_SECTION)?;
+    let (kernel, packed) = (efi.kernel()?, efi.package()?);
     let charter = efi.section(CHARTER_SECTION).ok();
-    let package = Package::open(packed)?;
+    let package = Package::open(&packed)?;
     let authority = Authority::try_from(&package)?;
-    let mut parts = vec![part("EFI file", &efi.0), part("kernel", kernel), part("package", packed)];
+    let mut parts = vec![part("EFI file", &efi.0), part("kernel", &kernel), part("package", &packed)];
     parts.extend(charter.map(|charter| part("charter", charter)));
     let text = charter.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let agrees = text.as_ref().map(|text| {
@@ -202,7 +231,7 @@ pub fn inspect(image: &[u8]) -> Result<Inspection, InspectError> {
         system_version: package.contents().system_version,
         signatures: signature::signatures(&efi.0)?,
         parts,
-        test_features: crate::executable::test_features(kernel),
+        test_features: crate::executable::test_features(&kernel),
         package_version: package::VERSION,
         charter_version: crate::manifest::VERSION,
         tasks: package.tasks().map(|own| task(&own)).collect(),

@@ -47,6 +47,7 @@ pub mod inspect;
 pub mod manifest;
 pub mod matching;
 pub mod output;
+pub mod packed;
 pub mod problem;
 pub mod project;
 pub mod route;
@@ -106,6 +107,9 @@ pub enum BuildError {
     /// The package could not be made.
     #[error(transparent)]
     Package(#[from] compile::CompileError),
+    /// Kernel or package could not be packed.
+    #[error("cannot pack kernel and boot package")]
+    Packing(#[source] std::io::Error),
     /// The symbols could not be written.
     #[error(transparent)]
     Symbols(#[from] symbols::SymbolsError),
@@ -243,7 +247,8 @@ pub fn build(manifest: Manifest<'_>, inputs: &Inputs) -> Result<Build, BuildErro
     let symbols = symbols_of(&checked, &kernel_file, &programs).encode()?;
     let package = compile::package(&checked, symbols::digest(&symbols))?;
     let kernel = executable::strip(&kernel);
-    let efi = efi::unify(&inputs::read(&inputs.boot)?, &sections(&kernel, &package, manifest))
+    let pack = |contents: &[u8]| packed::pack(contents).map_err(BuildError::Packing);
+    let efi = efi::unify(&inputs::read(&inputs.boot)?, &sections(&pack(&kernel)?, &pack(&package)?, manifest))
         .map_err(|source| BuildError::Boot { path: inputs.boot.clone(), source })?;
     if let Some(limit) = &checked.charter().budgets.image {
         let problems = Problems::default();

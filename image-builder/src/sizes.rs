@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use abi::handoff;
 use abi::layout::PAGE_BYTES;
 use abi::package::Access;
 
@@ -29,15 +30,16 @@ pub fn memory(task: &Task, program: &Executable) -> u64 {
 pub fn sizes(checked: &Checked, build: &Build) -> Result<Sizes, InspectError> {
     let mut sizes = of_memory(checked);
     let file = EfiFile::find(&build.efi)?;
-    let kernel = file.section(abi::handoff::KERNEL_SECTION)?.len();
-    let charter = file.section(efi::CHARTER_SECTION)?.len();
-    let rest = build.efi.len() - kernel - build.package.len() - charter;
+    let section = |name| file.section(name).map(<[u8]>::len);
+    let (kernel, package) = (section(handoff::KERNEL_SECTION)?, section(handoff::PACKAGE_SECTION)?);
+    let charter = section(efi::CHARTER_SECTION)?;
+    let rest = build.efi.len() - kernel - package - charter;
     for (name, bytes) in [
         ("image/boot", rest),
         ("image/charter", charter),
         ("image/efi-file", build.efi.len()),
         ("image/kernel", kernel),
-        ("image/package", build.package.len()),
+        ("image/package", package),
     ] {
         sizes.insert(name.into(), bytes as u64);
     }

@@ -171,7 +171,7 @@ mod bare {
         // `Memory::finish`.
         let bytes = unsafe { core::slice::from_raw_parts(PACKAGE as *const u8, handoff.package_bytes as usize) };
         // The UEFI application has compared the checksum; since then nobody but the two has run.
-        let package = Package::open_again(bytes)?;
+        let package = Package::open_checked(bytes)?;
         let contents = package.contents();
         log!(
             "charter",

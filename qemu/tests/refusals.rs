@@ -2,17 +2,29 @@
 
 use std::fs;
 
-use abi::handoff::KERNEL_IMAGE;
-use abi::package::{HEADER_BYTES, MAGIC, VERSION};
-use qemu::harness::{Bench, root};
+use abi::handoff::{KERNEL_SECTION, PACKAGE_SECTION};
+use image_builder::efi::unify;
+use image_builder::inspect::EfiFile;
+use image_builder::packed::pack;
+use qemu::harness::{Bench, inputs, root};
 use qemu::outcome::Outcome;
 
-/// Damages the default charter's image, boots it, and returns what the UEFI application said.
-fn refused(damage: impl FnOnce(&mut [u8])) -> String {
+/// Changes what the UEFI application of the default charter's image finds in its sections, boots that, and returns what
+/// it said.
+fn refused(damage: impl FnOnce(&mut Sections)) -> String {
     let bench = Bench::build(&root().join("system.toml"));
-    let mut image = fs::read(bench.image()).unwrap();
-    damage(&mut image);
-    fs::write(bench.image(), image).unwrap();
+    let image = fs::read(bench.image()).unwrap();
+    let efi = EfiFile::find(&image).unwrap();
+    let pack = |contents: Vec<u8>| pack(&contents).unwrap();
+    let mut sections = Sections { kernel: efi.kernel().unwrap(), package: efi.package().unwrap(), packed: None };
+    damage(&mut sections);
+    let [kernel, mut package] = [sections.kernel, sections.package].map(pack);
+    if let Some(damage) = sections.packed {
+        damage(&mut package);
+    }
+    let boot = fs::read(inputs().boot).unwrap();
+    let efi = unify(&boot, &[(KERNEL_SECTION, &kernel), (PACKAGE_SECTION, &package)]).unwrap();
+    fs::write(bench.image(), image_builder::image::image(&efi, b"no symbols").unwrap()).unwrap();
     let mut system = bench.boot(&bench.machine([]));
     let outcome = system.running().wait_for_outcome(|_| {}).unwrap();
     let log = system.end();
@@ -23,58 +35,45 @@ fn refused(damage: impl FnOnce(&mut [u8])) -> String {
     }
 }
 
-/// Where a file that begins like this lies in the image; its clusters follow each other.
-fn position(image: &[u8], what: &str, is_start: impl Fn(&[u8]) -> bool) -> usize {
-    let found: Vec<_> = (0..image.len()).step_by(512).filter(|at| is_start(&image[*at..])).collect();
-    assert_eq!(found.len(), 1, "{what} in the image");
-    found[0]
-}
-
-fn package(image: &[u8]) -> usize {
-    position(image, "the package", |bytes| bytes.starts_with(&MAGIC) && bytes[8..12] == VERSION.to_le_bytes())
-}
-
-fn kernel(image: &[u8]) -> usize {
-    position(image, "the kernel", |bytes| {
-        let entry = || u64::from_le_bytes(bytes[24..32].try_into().unwrap());
-        bytes.starts_with(b"\x7fELF") && entry() >= KERNEL_IMAGE
-    })
+/// What can be damaged.
+struct Sections {
+    kernel: Vec<u8>,
+    package: Vec<u8>,
+    /// What becomes of the package when it has been packed.
+    packed: Option<fn(&mut Vec<u8>)>,
 }
 
 #[test]
 fn a_package_with_one_bit_changed() {
-    let line = refused(|image| {
-        let package = package(image);
-        image[package + HEADER_BYTES + 10_000] ^= 1;
-    });
-    assert!(line.starts_with("boot: package refused: boot package damaged: checksum 0x"), "{line}");
+    let line = refused(|sections| sections.packed = Some(|packed| packed[10_000] ^= 1));
+    assert!(line.starts_with("boot: package refused: "), "{line}");
+    assert!(line.contains("damaged"), "{line}");
+}
+
+#[test]
+fn a_package_that_is_not_packed() {
+    let line = refused(|sections| sections.packed = Some(|packed| packed[0] ^= 1));
+    assert_eq!(line, "boot: package refused: it is not an LZ4 frame");
 }
 
 #[test]
 fn a_package_longer_than_its_section() {
-    let line = refused(|image| {
-        let package = package(image);
-        image[package + 12..package + 16].copy_from_slice(&0x0100_0000u32.to_le_bytes());
-    });
+    let line = refused(|sections| sections.package[12..16].copy_from_slice(&0x0100_0000u32.to_le_bytes()));
     assert_eq!(line, "boot: package refused: boot package cut short");
 }
 
 #[test]
 fn a_package_that_is_none() {
-    let line = refused(|image| {
-        let package = package(image);
-        image[package] = 0;
-    });
+    let line = refused(|sections| sections.package[0] = 0);
     assert_eq!(line, "boot: package refused: not a boot package");
 }
 
 #[test]
 fn a_kernel_with_writable_code() {
-    let line = refused(|image| {
-        let kernel = kernel(image);
-        let headers = u64::from_le_bytes(image[kernel + 32..kernel + 40].try_into().unwrap()) as usize;
+    let line = refused(|Sections { kernel, .. }| {
+        let headers = u64::from_le_bytes(kernel[32..40].try_into().unwrap()) as usize;
         // Flags of the first segment: read, write, execute.
-        image[kernel + headers + 4] = 7;
+        kernel[headers + 4] = 7;
     });
     assert!(line.starts_with("boot: kernel refused: segment at 0x"), "{line}");
     assert!(line.ends_with("is writable and executable"), "{line}");

@@ -44,7 +44,7 @@ impl Diff {
 fn authority(path: &Path) -> Result<Authority, Fault> {
     if path.extension().is_none_or(|extension| extension != "toml") {
         let file = inspect::EfiFile::find(&inputs::read(path)?)?;
-        return Ok(Authority::try_from(&Package::open(file.section(abi::handoff::PACKAGE_SECTION)?)?)?);
+        return Ok(Authority::try_from(&Package::open(&file.package()?)?)?);
     }
     let text = image_builder::read_manifest(path)?;
     let problems = Problems::default();

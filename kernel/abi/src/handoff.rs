@@ -43,7 +43,10 @@ pub const DYNAMIC: u64 = 0xffff_ffff_d000_0000;
 /// First address after it.
 pub const DYNAMIC_END: u64 = 0xffff_ffff_ffff_f000;
 
-/// Names of the PE sections that carry kernel and boot package.
+/// Largest ELF file of a kernel, in bytes.
+pub const KERNEL_FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Names of the PE sections that carry kernel and boot package, each packed.
 pub const KERNEL_SECTION: &str = ".kernel";
 /// See [`KERNEL_SECTION`].
 pub const PACKAGE_SECTION: &str = ".package";

@@ -386,12 +386,12 @@ impl<'a> Package<'a> {
         Self::read(stream(bytes)?)
     }
 
-    /// As [`Package::open`], but for the checksum: for a package that was opened before, in memory that nobody has
-    /// written since.
+    /// As [`Package::open`], but for the checksum: for a package whose bytes were checked before, in memory that nobody
+    /// has written since.
     ///
     /// # Errors
     /// As [`Package::open`].
-    pub fn open_again(bytes: &'a [u8]) -> Result<Self, PackageError> {
+    pub fn open_checked(bytes: &'a [u8]) -> Result<Self, PackageError> {
         Self::read(bytes.get(HEADER_BYTES..length(bytes)?).ok_or(PackageError::Short)?)
     }
 

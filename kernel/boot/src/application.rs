@@ -11,8 +11,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use abi::crash::memory as crash;
 use abi::evidence::EVIDENCE_BYTES;
 use abi::handoff::{
-    BOOT_STACK_TOP, HANDOFF, HANDOFF_MAGIC, Handoff, KERNEL_SECTION, MEMORY_RANGES_MAX, MemoryRange, PACKAGE_BYTES_MAX,
-    PACKAGE_SECTION,
+    BOOT_STACK_TOP, HANDOFF, HANDOFF_MAGIC, Handoff, KERNEL_FILE_BYTES_MAX, KERNEL_SECTION, MEMORY_RANGES_MAX,
+    MemoryRange, PACKAGE_BYTES_MAX, PACKAGE_SECTION,
 };
 use abi::package::{self, Package, PackageError};
 use boot::PAGE;
@@ -21,6 +21,7 @@ use boot::kernel::{Kernel, KernelError};
 use boot::layout::{self, HANDOFF_PAGES, STACK_PAGES};
 use boot::memory::FreeMemory;
 use boot::paging::{PagingError, Tables};
+use packed::{Packed, PackedError};
 use uefi::boot::{AllocateType, MemoryType, OpenProtocolAttributes, OpenProtocolParams};
 use uefi::mem::memory_map::MemoryMap;
 use uefi::proto::loaded_image::LoadedImage;
@@ -35,8 +36,14 @@ use crate::processor;
 enum Refusal {
     #[error("package refused: {0}")]
     Package(#[from] PackageError),
+    #[error("package refused: {0}")]
+    PackedPackage(PackedError),
     #[error("package refused: {0} bytes are more than the {PACKAGE_BYTES_MAX} there is room for")]
-    PackageTooLong(usize),
+    PackageTooLong(u64),
+    #[error("kernel refused: {0}")]
+    PackedKernel(PackedError),
+    #[error("kernel refused: {0} bytes are more than the {KERNEL_FILE_BYTES_MAX} there is room for")]
+    KernelTooLong(u64),
     #[error("kernel refused: {0}")]
     Kernel(#[from] KernelError),
     #[error("package refused: {0}")]
@@ -56,9 +63,14 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> Status {
         match self {
-            Self::Package(_) | Self::PackageTooLong(_) | Self::NoPackage(_) | Self::Kernel(_) | Self::NoKernel(_) => {
-                Status::COMPROMISED_DATA
-            }
+            Self::Package(_)
+            | Self::PackedPackage(_)
+            | Self::PackageTooLong(_)
+            | Self::NoPackage(_)
+            | Self::Kernel(_)
+            | Self::PackedKernel(_)
+            | Self::KernelTooLong(_)
+            | Self::NoKernel(_) => Status::COMPROMISED_DATA,
             Self::Processor(_) => Status::UNSUPPORTED,
             Self::Memory(status) | Self::LoadedImage(status) => *status,
             Self::Paging(_) => Status::LOAD_ERROR,
@@ -91,19 +103,33 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
     }
     let crash_memory = crash_memory();
     let image = Image::find()?;
-    let package = image.section(PACKAGE_SECTION).map_err(Refusal::NoPackage)?;
-    let package_bytes = package::length(package)?;
-    if package_bytes as u64 > PACKAGE_BYTES_MAX {
-        return Err(Refusal::PackageTooLong(package_bytes));
+    let packed = Packed::read(image.section(PACKAGE_SECTION).map_err(Refusal::NoPackage)?);
+    let packed = packed.map_err(Refusal::PackedPackage)?;
+    if packed.bytes > PACKAGE_BYTES_MAX {
+        return Err(Refusal::PackageTooLong(packed.bytes));
     }
-    Package::open(&package[..package_bytes])?;
-    let kernel = Kernel::read(image.section(KERNEL_SECTION).map_err(Refusal::NoKernel)?)?;
+    // The kernel reads it where it is, and keeps the programs to restart tasks from.
+    let package = Pages::allocate(packed.bytes)?.filled(&packed).map_err(Refusal::PackedPackage)?;
+    let package_bytes = package::length(package)?;
+    // Its own checksum says no more than that with which it was packed.
+    Package::open_checked(&package[..package_bytes])?;
+
+    let packed = Packed::read(image.section(KERNEL_SECTION).map_err(Refusal::NoKernel)?);
+    let packed = packed.map_err(Refusal::PackedKernel)?;
+    if packed.bytes > KERNEL_FILE_BYTES_MAX {
+        return Err(Refusal::KernelTooLong(packed.bytes));
+    }
+    let kernel_file = Pages::allocate(packed.bytes)?;
+    let kernel = Kernel::read(kernel_file.filled(&packed).map_err(Refusal::PackedKernel)?)?;
 
     let package = layout::pages_of(package.as_ptr() as u64, package_bytes);
     let switch = layout::pages_of(processor::enter as *const () as u64, processor::ENTER_BYTES);
     let memory = Memory::allocate(layout::tables(&kernel, package.count), kernel.pages())?;
     let mut tables = Tables::new(memory.tables, memory.tables_physical)?;
     layout::load(&kernel, memory.kernel, memory.kernel_physical, &mut tables)?;
+    let entry = kernel.entry;
+    // SAFETY: nothing of what was read there is used any more: `load` has copied the segments.
+    unsafe { kernel_file.free() };
     let handoff_physical = &raw const *memory.handoff as u64;
     layout::map(&mut tables, handoff_physical, memory.stack_physical, package, switch)?;
 
@@ -153,7 +179,7 @@ fn start(entry_time: u64) -> Result<core::convert::Infallible, Refusal> {
     memory.handoff.exit_time = processor::time();
     // SAFETY: `layout` mapped the code of `enter` one to one and everything else where the handoff says; `kernel` was
     // checked to have its entry in code; `prepare` turned interrupts off.
-    unsafe { processor::enter(HANDOFF, tables.root(), BOOT_STACK_TOP - 8, kernel.entry) }
+    unsafe { processor::enter(HANDOFF, tables.root(), BOOT_STACK_TOP - 8, entry) }
 }
 
 /// This application as firmware loaded it.
@@ -184,6 +210,43 @@ impl Image {
         // SAFETY: the range lies in the image, which stays in memory. The two sections that are asked for are data that
         // the image builder added: nothing in this application refers to them, so nothing writes them.
         Ok(unsafe { core::slice::from_raw_parts(self.start.add(range.start), range.len()) })
+    }
+}
+
+/// Memory for something that is unpacked.
+struct Pages {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Pages {
+    fn allocate(bytes: u64) -> Result<Self, Refusal> {
+        // Each caller has a limit below.
+        let bytes = bytes as usize;
+        let kind = AllocateType::AnyPages;
+        let start = uefi::boot::allocate_pages(kind, MemoryType::LOADER_DATA, bytes.div_ceil(PAGE).max(1))
+            .map_err(|error| Refusal::Memory(error.status()))?;
+        Ok(Self { start, bytes })
+    }
+
+    /// What is unpacked there.
+    fn filled(&self, packed: &Packed<'_>) -> Result<&'static [u8], PackedError> {
+        // SAFETY: the pages are ours alone, and any bytes are bytes; the one other reference there can be is the one
+        // that this returns, and each of these is asked for it once.
+        let into = unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) };
+        packed.unpack(into)?;
+        Ok(into)
+    }
+
+    /// Gives them back to firmware, and so, later, to the kernel.
+    ///
+    /// # Safety
+    ///
+    /// Nothing of what was unpacked there may be used any more.
+    unsafe fn free(self) {
+        // Firmware that does not take them back keeps them: they are lost, and nothing else.
+        // SAFETY: they were allocated so, and the caller has no use for them.
+        let _ = unsafe { uefi::boot::free_pages(self.start, self.bytes.div_ceil(PAGE).max(1)) };
     }
 }
 
