@@ -2,7 +2,8 @@
  * Counts a guest's instructions from outside: a plugin for QEMU's translator (API version 1).
  *
  * The guest's programs mark what is to be counted by eight-byte no-operations, 0f 1f 84 00 NN 00 4b 4d, where NN is
- *   16, 17  before and after a measured loop (in hexadecimal): a line `row` with the counts in between;
+ *   16, 17  before and after a measured loop (in hexadecimal): a line `row` with the counts in between; `copied` are
+ *           the bytes that string moves wrote, which is how these programs copy whatever is longer than a few words;
  *   01      the first instructions of the UEFI application;
  *   02, 03  before and after waiting for hardware, which is counted apart (calibration of the clock);
  *   05      the first block has been read: a line `boot`.
@@ -42,11 +43,12 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(uint32_t, uint64_t);
 bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *);
+unsigned qemu_plugin_mem_size_shift(uint32_t);
 #define EXPORT __attribute__((visibility("default")))
 EXPORT int qemu_plugin_version = 1;
 
 /* What is counted. Firmware and application only until the kernel runs. */
-enum { FIRMWARE, APPLICATION, KERNEL, USER, SYSTEM_CALLS, INTERRUPTS, HALTS, MMIO_WRITES, COUNTS };
+enum { FIRMWARE, APPLICATION, KERNEL, USER, SYSTEM_CALLS, INTERRUPTS, HALTS, MMIO_WRITES, COPIED, COUNTS };
 static uint64_t count[COUNTS], at_begin[COUNTS];
 static FILE *out;
 static unsigned rows;
@@ -157,6 +159,16 @@ static void store(unsigned cpu, uint32_t information, uint64_t address, void *un
     count[MMIO_WRITES] += where && qemu_plugin_hwaddr_is_io(where);
 }
 
+/* A repeated string move executes once more than it moves, so its writes are counted. */
+static void copy(unsigned cpu, uint32_t information, uint64_t address, void *unused) {
+    count[COPIED] += 1ul << qemu_plugin_mem_size_shift(information);
+}
+
+/* REP MOVSB, MOVSW, MOVSD, MOVSQ. */
+static bool copies(const uint8_t *bytes, size_t size) {
+    return size >= 2 && bytes[0] == 0xf3 && (bytes[size - 1] & 0xfe) == 0xa4;
+}
+
 /* What holds for the whole run so far. */
 static void tell_run(void) {
     fprintf(out, "count: entry longest=%lu by=%d\n", longest, longest_by);
@@ -175,10 +187,11 @@ static void mark(unsigned cpu, void *which) {
             stretch->at_begin = stretch->times;
         break;
     case 0x17:
-        fprintf(out, "count: row number=%u user=%lu kernel=%lu system_calls=%lu interrupts=%lu halts=%lu mmio_writes=%lu\n",
+        fprintf(out, "count: row number=%u user=%lu kernel=%lu system_calls=%lu interrupts=%lu halts=%lu mmio_writes=%lu copied=%lu\n",
                 ++rows, count[USER] - at_begin[USER], count[KERNEL] - at_begin[KERNEL],
                 count[SYSTEM_CALLS] - at_begin[SYSTEM_CALLS], count[INTERRUPTS] - at_begin[INTERRUPTS],
-                count[HALTS] - at_begin[HALTS], count[MMIO_WRITES] - at_begin[MMIO_WRITES]);
+                count[HALTS] - at_begin[HALTS], count[MMIO_WRITES] - at_begin[MMIO_WRITES],
+                count[COPIED] - at_begin[COPIED]);
         tell_run();
         if (profile)
             tell_profile();
@@ -248,6 +261,8 @@ static void translate(plugin_id id, struct qemu_plugin_tb *block) {
         qemu_plugin_register_vcpu_insn_exec_inline(instruction, INLINE_ADD, &count[kind], 1);
         if (which >= 0)
             qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark, NO_REGISTERS, (void *)(intptr_t)which);
+        if (copies(bytes, size))
+            qemu_plugin_register_vcpu_mem_cb(instruction, copy, NO_REGISTERS, MEMORY_WRITES, NULL);
         if (!kernel)
             continue;
         if (size == 1 && bytes[0] == 0xf4)

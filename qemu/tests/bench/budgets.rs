@@ -18,6 +18,8 @@ pub struct Budget {
     pub wanted: Option<f64>,
     /// Writes to device registers an iteration that were reached.
     pub mmio_writes: Option<f64>,
+    /// Bytes copied an iteration that were reached: of messages, for data is never copied.
+    pub copied_bytes: Option<f64>,
 }
 
 /// Reads the budgets of this bench.

@@ -65,6 +65,8 @@ pub struct Counts {
     pub interrupts: u64,
     /// Writes to device registers, those of the interrupt controller among them.
     pub mmio_writes: u64,
+    /// Bytes that string moves copied.
+    pub copied: u64,
 }
 
 impl Counts {
@@ -76,6 +78,7 @@ impl Counts {
             system_calls: number("system_calls"),
             interrupts: number("interrupts"),
             mmio_writes: number("mmio_writes"),
+            copied: number("copied"),
         }
     }
 }

@@ -153,11 +153,35 @@ fn scale() {
         let call = log.all("bench", "row").find(|row| row.get("name") == Some("call-reply-0")).map(cost);
         (f64::from(tasks), call.expect("calls were measured"))
     });
+    let clients = [1, 2, 4, 8].map(|clients| {
+        let bench = with_clients(clients);
+        let (_, log) = run(&bench, bench.machine([nothing()]));
+        (f64::from(clients), cost(log.one("bench", "row")))
+    });
     scale::draw(&[
         series("4 KiB reads under way at a time", "depth-"),
         series("Bytes in a read, one at a time", "bytes-"),
+        scale::Series { title: "Clients with a 4 KiB read under way each", points: clients.to_vec() },
         scale::Series { title: "Tasks in the system, a call and its answer", points: tasks.to_vec() },
     ]);
+}
+
+/// So many tasks that read, each one block after the other; one of them is measured.
+fn with_clients(clients: u32) -> Bench {
+    let text = fs::read_to_string(root().join("qemu/bench/reads.toml")).expect("the charter is read");
+    let settings = format!("[tasks.bench]\nsettings = {{ measure = \"clients\", clients = \"{clients}\" }}\n");
+    let mut text = text.replace("[tasks.bench]\n", &settings).replace("queue_share = 32", "queue_share = 8");
+    for number in 1..clients {
+        let offset = 1024 + 64 * number;
+        text += &format!(
+            "\n[tasks.load{number}]\nprogram = \"bench-reads\"\npriority = 5\nstack = \"32 KiB\"\n\
+             settings = {{ measure = \"load\" }}\n[tasks.load{number}.grants]\n\
+             disk = {{ call = \"block\", namespace = 2, access = \"read-only\", window = \"data\", queue_share = 8 }}\n\
+             data = {{ window = \"disk-data\", offset = \"{offset} KiB\", size = \"64 KiB\", access = \"read-write\" }}\n\
+             log = {{ log = \"load{number}\" }}\n"
+        );
+    }
+    Bench::from_text(&text)
 }
 
 /// Shows which functions a read's instructions are spent in.

@@ -11,7 +11,7 @@ use crate::counter::Counts;
 /// How much more than its budget an operation may cost.
 const TOLERANCE: f64 = 1.01;
 /// How far half of the repetitions may be above the least, where the device's time plays a part.
-const SPREAD: f64 = 1.02;
+const SPREAD: f64 = 1.01;
 /// How far the counts from inside and from outside may be apart.
 const AGREEMENT: f64 = 0.01;
 /// Instructions around each measured loop that are in one count and not in the other.
@@ -40,6 +40,7 @@ struct Split {
     system_calls: f64,
     interrupts: f64,
     mmio_writes: f64,
+    copied: f64,
 }
 
 /// Why a row cannot be believed.
@@ -106,6 +107,7 @@ impl Row {
             system_calls: each(|counts| counts.system_calls),
             interrupts: each(|counts| counts.interrupts),
             mmio_writes: each(|counts| counts.mmio_writes),
+            copied: each(|counts| counts.copied),
         };
         Ok(Self { name, cost, median, most, counts: Some(counts) })
     }
@@ -120,7 +122,12 @@ impl Row {
         self.counts.as_ref().map_or(0.0, |counts| counts.mmio_writes)
     }
 
-    /// Checks that repetitions agree: all of them, or, where the device's time plays a part, half of them to 2 %.
+    /// Bytes that were copied an iteration.
+    pub fn copied(&self) -> f64 {
+        self.counts.as_ref().map_or(0.0, |counts| counts.copied)
+    }
+
+    /// Checks that repetitions agree: all of them, or, where the device's time plays a part, half of them to 1 %.
     ///
     /// # Errors
     /// If they do not.
@@ -168,14 +175,25 @@ impl Report {
             verdict = "BROKEN".to_owned();
             self.broken.push(format!("{}: {:.3} MMIO writes, budget {most:.3}", row.name, counts.mmio_writes));
         }
+        if let Some(most) = budget.copied_bytes
+            && row.copied() > most * TOLERANCE
+        {
+            verdict = "BROKEN".to_owned();
+            self.broken.push(format!("{}: {:.1} bytes copied, budget {most:.1}", row.name, row.copied()));
+        }
         let or_dash = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1}"));
         let (reached, wanted) = (or_dash(budget.reached), or_dash(budget.wanted));
         let split = row.counts.as_ref().map_or_else(
-            || format!("{:>9} {:>9} {:>6} {:>6} {:>6}", "-", "-", "-", "-", "-"),
+            || format!("{:>9} {:>9} {:>6} {:>6} {:>6} {:>7}", "-", "-", "-", "-", "-", "-"),
             |counts| {
                 format!(
-                    "{:>9.1} {:>9.1} {:>6.2} {:>6.2} {:>6.2}",
-                    counts.user, counts.kernel, counts.system_calls, counts.interrupts, counts.mmio_writes
+                    "{:>9.1} {:>9.1} {:>6.2} {:>6.2} {:>6.2} {:>7.1}",
+                    counts.user,
+                    counts.kernel,
+                    counts.system_calls,
+                    counts.interrupts,
+                    counts.mmio_writes,
+                    counts.copied
                 )
             },
         );
@@ -190,6 +208,7 @@ impl Report {
             json["system_calls"] = counts.system_calls.into();
             json["interrupts"] = counts.interrupts.into();
             json["mmio_writes"] = counts.mmio_writes.into();
+            json["copied_bytes"] = counts.copied.into();
         }
         self.json.push(json);
     }
@@ -197,8 +216,8 @@ impl Report {
     /// Shows the table, writes it as JSON, and fails if a budget is broken or has no row.
     pub fn finish(self) {
         println!(
-            "{:<22} {:>12} {:>9} {:>9} {:>6} {:>6} {:>6} {:>12} {:>12}  verdict",
-            self.bench, "cost", "user", "kernel", "calls", "irqs", "mmio", "budget", "wanted"
+            "{:<22} {:>12} {:>9} {:>9} {:>6} {:>6} {:>6} {:>7} {:>12} {:>12}  verdict",
+            self.bench, "cost", "user", "kernel", "calls", "irqs", "mmio", "copied", "budget", "wanted"
         );
         for line in &self.lines {
             println!("{line}");

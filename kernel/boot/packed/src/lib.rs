@@ -105,7 +105,7 @@ impl<'a> Packed<'a> {
             from = rest;
         }
         if done != into.len() || done as u64 != self.bytes {
-            return Err(PackedError::Short);
+            return Err(PackedError::Block);
         }
         let (expected, found) = (word(&mut from)?, XxHash32::oneshot(0, into));
         if found != expected {

@@ -1,7 +1,8 @@
 //! Measures reads of a disk: client, block server, driver, device, and back.
 //!
-//! The setting `measure` says what: nothing, the rows that have budgets; `scale`, rows of every depth and size; `rates`,
-//! how many reads there are in a second of the clock.
+//! The setting `measure` says what: nothing, the rows that have budgets; `scale`, rows of every depth and size; `clients`,
+//! one row, while as many tasks altogether as the setting `clients` says read one after the other; `load`, nothing: it is
+//! one of the others; `rates`, how many reads there are in a second of the clock.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,15 @@ fn run(environment: Environment) -> Result<(), Stop> {
                 reads(1 << shift, 1).measure(&grants.log, format_args!("bytes-{}", 1 << shift))?;
             }
         }
+        Some("clients") => {
+            let clients = environment.setting("clients").and_then(|clients| clients.parse().ok()).unwrap_or(1);
+            // The server takes turns, so for each read of this task each of the others has one.
+            let ticks = busy_ticks(READS, || reads(SMALL, 1).complete(1))?;
+            row(&grants.log, format_args!("clients-{clients}"), ticks, 0, READS * clients);
+        }
+        Some("load") => loop {
+            reads(SMALL, 1).complete(READS)?;
+        },
         Some("rates") => {
             for (name, bytes, depth) in
                 [("read-4k-depth-1", SMALL, 1), ("read-128k-depth-1", LARGE, 1), ("read-4k-depth-32", SMALL, DEPTH)]
