@@ -115,7 +115,7 @@ fn references_to_nothing_are_refused() {
     refused(&[device(), device()], &[task("a")], "region of another device");
     let whole = Vec::from_slice(&[Limit::WHOLE_DEVICE]).unwrap();
     let alone = Device { broker: BrokerKind::None, limits: whole, ..device() };
-    assert!(Package::open(&build(&[alone.clone()], &[REGION], &[task("a")])).is_ok());
+    assert!(Package::open(&build(core::slice::from_ref(&alone), &[REGION], &[task("a")])).is_ok());
     refused(&[Device { limits: device().limits, ..alone.clone() }], &[task("a")], "limits and no broker");
     for remapping in [RemappingPolicy::Allow, RemappingPolicy::Forbid] {
         refused(&[Device { remapping, ..alone.clone() }], &[task("a")], "nor remapping required");
