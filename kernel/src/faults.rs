@@ -131,7 +131,7 @@ impl Kernel {
         }
         let registers = &mut self.objects.task_mut(victim).registers;
         let sends = match Number::new(registers.rax) {
-            Some(Number::Call | Number::Reply | Number::SignalReceive) => true,
+            Some(Number::Call | Number::Reply | Number::SignalReceive | Number::PostReceive) => true,
             Some(Number::ReplyReceive) => registers.rdi != 0,
             _ => false,
         };

@@ -279,8 +279,8 @@ impl BringUp {
     }
 
     /// How long single commands may be.
-    pub fn limits(&self) -> Limits {
-        self.limits
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Goes as far as it can.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub vectors: Vec<u16, QUEUES_MAX>,
     /// Nanoseconds that a command may take.
     pub timeout: u64,
+    /// Transfers of each client that there is always room for; 0 if there may be none.
+    pub room: u8,
 }
 
 /// Which interrupts came.
@@ -101,7 +103,7 @@ impl Driver {
     /// A driver that knows nothing of its controller yet.
     pub const fn new() -> Self {
         Self {
-            settings: Settings { region: 0, region_bytes: 0, vectors: Vec::new(), timeout: 0 },
+            settings: Settings { region: 0, region_bytes: 0, vectors: Vec::new(), timeout: 0, room: 0 },
             state: State::Gone,
             bring_up: BringUp::new(),
             io: Io::new(),
@@ -276,10 +278,14 @@ impl Driver {
     /// Issues what can be issued. An event that came after namespaces were identified, and waits to be attended to, holds
     /// it back: the broker knows of it already.
     fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
+        self.hold_for_event();
+        self.io.pump(hardware)
+    }
+
+    fn hold_for_event(&mut self) {
         if self.bring_up.admin().event().is_some_and(Event::changes_namespaces) {
             self.io.hold(true);
         }
-        self.io.pump(hardware)
     }
 
     /// What an event asked for is done.

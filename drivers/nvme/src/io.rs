@@ -8,12 +8,12 @@ use abi::Error;
 use heapless::Deque;
 use nvme_spec::registers::{CSTS, ControllerStatus};
 use nvme_spec::{CompletionEntry, Status, brokered};
-use protocol::nvme::Failure;
+use protocol::nvme::{Failure, Operation, Transfer};
 
 use crate::batch::Batch;
 use crate::hardware::Hardware;
 use crate::slots::Slots;
-use crate::transfers::{Part, Transfers};
+use crate::transfers::{Cut, Part, Transfers};
 use crate::trouble::Trouble;
 
 /// Most I/O queues. They are numbered from 1.
@@ -38,6 +38,17 @@ struct Flight {
     aborting: bool,
 }
 
+/// A batch that transfers are added to as they are accepted.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// The index of the queue that it is for.
+    queue: usize,
+    /// Most commands.
+    room: usize,
+    /// When those are overdue.
+    deadline: u64,
+}
+
 /// The I/O queues and what they work on.
 #[derive(Debug)]
 pub struct Io {
@@ -47,6 +58,8 @@ pub struct Io {
     completions: [CompletionEntry; COMPLETIONS_MAX],
     /// What is being submitted.
     batch: Batch,
+    /// For which queue that is, and how many commands it may become, while transfers are accepted.
+    begun: Option<Begun>,
     /// How many queues there are.
     open: usize,
     /// Where to look for room first.
@@ -86,6 +99,7 @@ impl Io {
             queues: [const { Slots::new() }; QUEUES_MAX],
             completions: [const { CompletionEntry::ZERO }; COMPLETIONS_MAX],
             batch: Batch::new(),
+            begun: None,
             open: 0,
             turn: 0,
             again: Deque::new(),
@@ -136,14 +150,14 @@ impl Io {
         self.stale
     }
 
-    /// When the oldest command is overdue.
-    fn overdue_at(&self) -> Option<u64> {
-        self.queues[..self.open].iter().filter_map(Slots::deadline).min()
+    /// A time before which no command is overdue, if there are any.
+    fn calm_until(&self) -> Option<u64> {
+        self.queues[..self.open].iter().filter_map(Slots::calm_until).min()
     }
 
     /// When the controller is to be looked at, or a command is overdue, in nanoseconds; never if nothing is under way.
     pub fn wake(&self) -> u64 {
-        let in_flight = self.overdue_at().map_or(u64::MAX, |deadline| deadline.min(self.look));
+        let in_flight = self.calm_until().map_or(u64::MAX, |deadline| deadline.min(self.look));
         in_flight.min(self.retry.unwrap_or(u64::MAX))
     }
 
@@ -152,9 +166,10 @@ impl Io {
         if self.in_flight() > 0 { self.look } else { u64::MAX }
     }
 
-    /// Whether a command is overdue.
-    pub fn is_overdue(&self, now: u64) -> bool {
-        self.overdue_at().is_some_and(|deadline| deadline <= now)
+    /// Whether a command is overdue. From now on [`Io::wake`] tells when the oldest is.
+    pub fn is_overdue(&mut self, now: u64) -> bool {
+        self.queues[..self.open].iter_mut().for_each(Slots::look);
+        self.calm_until().is_some_and(|deadline| deadline <= now)
     }
 
     /// Whether the queues have long been full although nothing is in flight: the controller then did not tell how far it
@@ -212,12 +227,53 @@ impl Io {
         (self.queues[index].free() > 0).then_some(index)
     }
 
+    /// Begins a batch, if one may be issued now: [`Io::issue_at_once`] adds to it, and [`Io::pump`], which must follow,
+    /// issues it.
+    pub fn begin(&mut self, hardware: &mut impl Hardware) {
+        self.batch.clear();
+        self.begun = None;
+        if self.held || self.transfers.has_waiting() || !self.again.is_empty() {
+            return;
+        }
+        let Some(queue) = self.roomiest(0) else { return };
+        let room = self.queues[queue].free().min(brokered::COMMANDS_AT_ONCE);
+        let now = hardware.now();
+        if self.in_flight() == 0 {
+            self.look = now.saturating_add(LOOK);
+        }
+        self.begun = Some(Begun { queue, room, deadline: now.saturating_add(self.timeout) });
+    }
+
+    /// Accepts a transfer that has been checked, and adds its command to the batch that was begun. Returns whether that was
+    /// possible: else nothing has changed, and it may be accepted as any other.
+    #[inline]
+    pub fn issue_at_once(&mut self, badge: u32, transfer: &Transfer, cut: Cut) -> bool {
+        let Some(Begun { queue, room, deadline }) = self.begun else { return false };
+        // A discard is two units, and rare.
+        if self.batch.identifiers.len() >= room || transfer.operation == Operation::Discard {
+            return false;
+        }
+        let Some(part) = self.transfers.accept_whole(badge, transfer, cut) else { return false };
+        match self.queues[queue].take(Flight { part, aborting: false }, deadline) {
+            Some(identifier) => self.batch.push(identifier, &part, self.region),
+            // There was room.
+            None => self.postpone(&part),
+        }
+        true
+    }
+
     /// Issues as many parts as the queues take.
     ///
     /// # Errors
     /// If the kernel no longer knows the device.
     pub fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
         let (mut now, mut full) = (None, 0_u32);
+        if let Some(Begun { queue, .. }) = self.begun.take()
+            && !self.batch.identifiers.is_empty()
+            && !self.issue(hardware, queue)?
+        {
+            full |= 1 << queue;
+        }
         while !self.held && (self.transfers.has_waiting() || !self.again.is_empty()) {
             let Some(index) = self.roomiest(full) else { return Ok(()) };
             let room = self.queues[index].free().min(brokered::COMMANDS_AT_ONCE);
@@ -323,7 +379,7 @@ impl Io {
             let count = hardware.complete(number, &mut self.completions).map_err(|_| Trouble::Gone)?;
             let taken = &self.completions[..count.min(COMPLETIONS_MAX)];
             for entry in taken {
-                let Some(flight) = self.queues[index].retire(entry.identifier.get()) else {
+                let Some(&flight) = self.queues[index].retire(entry.identifier.get()) else {
                     self.stale += 1;
                     hardware.log(format_args!(
                         "completion unexpected queue={number} identifier={} count={}",

@@ -8,6 +8,7 @@ use abi::Error;
 use heapless::Vec;
 use nvme::io::QUEUES_MAX;
 use nvme::machine::{Granted, Machine};
+use nvme::transfers::TRANSFERS_MAX;
 use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
 use protocol::nvme::{Answer, BatchRoom, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
@@ -50,6 +51,11 @@ impl Clients {
         Self { transfer: clients.map(|client| client.badge).collect() }
     }
 
+    /// Transfers of each that there is always room for: of one alone, all; several may be in each other's way.
+    fn room(&self) -> u8 {
+        if self.transfer.len() == 1 { TRANSFERS_MAX as u8 } else { 0 }
+    }
+
     fn may_transfer(&self, badge: u32) -> bool {
         self.transfer.contains(&badge)
     }
@@ -57,13 +63,14 @@ impl Clients {
 
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
+    let clients = Clients::new(&environment);
     let settings = Settings {
         region: grants.data.region,
         region_bytes: grants.data.window.bytes(),
         vectors: vectors(&grants, queues(&environment, &grants)?),
         timeout: timeout(&environment)?,
+        room: clients.room(),
     };
-    let clients = Clients::new(&environment);
     let Some(driver) = DRIVER.take() else { return Err(Stop::new(format_args!("started twice"))) };
     let vectors = core::iter::once(grants.admin).chain(completions(&grants)).map(|interrupt| interrupt.vector);
     let mut machine = Machine::new(Granted {
@@ -113,6 +120,10 @@ fn serve(
         let mut exchanged = None;
         let answer = match event.take() {
             Some(Ok(Event::Message(Message { reply, badge, bytes }))) => match task::decode::<Request<'_>>(bytes) {
+                Ok(Request::Exchange(transfers)) if clients.may_transfer(badge) && !reply.is_awaited() => {
+                    driver.post(machine, badge, transfers);
+                    None
+                }
                 Ok(Request::Exchange(transfers)) if clients.may_transfer(badge) => {
                     exchanged = Some((reply, driver.exchange(machine, badge, transfers, &mut room)));
                     None

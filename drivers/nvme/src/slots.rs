@@ -1,142 +1,157 @@
 //! The commands in flight on a queue: one slot each.
 //!
 //! A command's identifier is its slot in the low six bits and a sequence number above, so that a completion that comes
-//! twice, or for a command of before a reset, is caught as stale. Everything takes constant time. All commands of a queue
-//! have the same timeout, so the order of issue is the order of deadlines, and the oldest command alone tells when the
-//! next one expires.
-
-use heapless::Deque;
+//! twice, or for a command of before a reset, is caught as stale. To take a slot and to free it takes constant time and
+//! little of it. All commands of a queue have the same timeout, so the order of issue is the order of deadlines; who is
+//! oldest is looked for only where that matters, and until then a time is known before which none is overdue.
 
 use crate::place::Place;
 
-/// A command in flight.
+/// A command in flight, or one that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InFlight<T> {
+struct Slot<T> {
     /// What the owner wants back when the command ends.
     payload: T,
-    identifier: u16,
     /// When it is overdue, in nanoseconds of the monotonic clock.
     deadline: u64,
-    /// The slots that were taken just before and just after, among those in flight.
-    older: Option<u16>,
-    newer: Option<u16>,
+    /// Its place in the order of issue.
+    issued: u64,
 }
 
 /// Bits of an identifier that are the slot; the others are the sequence number.
 const SLOT_BITS: u32 = 6;
 
 /// The slot of an identifier.
-const fn slot(identifier: u16) -> u16 {
-    identifier & ((1 << SLOT_BITS) - 1)
+const fn slot(identifier: u16) -> usize {
+    (identifier & ((1 << SLOT_BITS) - 1)) as usize
+}
+
+/// The identifier of the command in this slot that was issued in this place.
+const fn identifier(number: usize, issued: u64) -> u16 {
+    number as u16 | (issued as u16) << SLOT_BITS
 }
 
 /// At most `N` commands in flight, 64 or fewer, each with a payload.
 #[derive(Debug)]
 pub struct Slots<T, const N: usize> {
-    slots: [Place<InFlight<T>>; N],
-    free: Deque<u16, N>,
-    usable: usize,
-    sequence: u16,
-    oldest: Option<u16>,
-    newest: Option<u16>,
+    slots: [Place<Slot<T>>; N],
+    /// Slots that may be taken, and those of them in which no command is in flight: one bit each.
+    usable: u64,
+    free: u64,
+    in_flight: usize,
+    /// Slots that may be taken.
+    depth: usize,
+    /// Commands ever issued.
+    issued: u64,
+    /// None in flight is overdue before this.
+    calm_until: u64,
 }
 
 impl<T: Copy, const N: usize> Slots<T, N> {
     /// No slots yet.
     pub const fn new() -> Self {
         const { assert!(N <= 1 << SLOT_BITS) };
-        Self {
-            slots: [const { Place::Free }; N],
-            free: Deque::new(),
-            usable: 0,
-            sequence: 0,
-            oldest: None,
-            newest: None,
-        }
+        Self { slots: [const { Place::Free }; N], usable: 0, free: 0, in_flight: 0, depth: 0, issued: 0, calm_until: 0 }
     }
 
     /// Begins anew with `usable` slots, all free; at most `N`. The sequence goes on.
     pub fn reset(&mut self, usable: usize) {
-        self.slots.fill(Place::Free);
-        self.free.clear();
-        self.usable = usable.min(N);
-        for number in 0..self.usable {
-            // There is room for N and no more than N are put in.
-            let _ = self.free.push_back(number as u16);
-        }
-        (self.oldest, self.newest) = (None, None);
+        self.depth = usable.min(N);
+        self.usable = if self.depth == 64 { u64::MAX } else { (1 << self.depth) - 1 };
+        (self.free, self.in_flight) = (self.usable, 0);
     }
 
     /// Commands that can be put in flight now.
+    #[inline]
     pub fn free(&self) -> usize {
-        self.free.len()
+        self.depth - self.in_flight
     }
 
     /// Commands in flight.
+    #[inline]
     pub fn in_flight(&self) -> usize {
-        self.usable - self.free.len()
+        self.in_flight
     }
 
     /// Puts a command in flight and returns its identifier; `None` if all slots are taken. Deadlines must not become
     /// earlier from one call to the next.
+    #[inline]
     pub fn take(&mut self, payload: T, deadline: u64) -> Option<u16> {
-        let number = self.free.pop_front()?;
-        let older = self.newest.replace(number);
-        match older.and_then(|older| self.slots[usize::from(older)].as_mut()) {
-            Some(older) => older.newer = Some(number),
-            None => self.oldest = Some(number),
+        let number = self.free.trailing_zeros() as usize;
+        let place = self.slots.get_mut(number)?;
+        self.free &= self.free - 1;
+        if self.in_flight == 0 {
+            self.calm_until = deadline;
         }
-        self.sequence = self.sequence.wrapping_add(1);
-        let identifier = number | self.sequence << SLOT_BITS;
-        self.slots[usize::from(number)] = Place::Taken(InFlight { payload, identifier, deadline, older, newer: None });
-        Some(identifier)
+        self.in_flight += 1;
+        self.issued += 1;
+        *place = Place::Taken(Slot { payload, deadline, issued: self.issued });
+        Some(identifier(number, self.issued))
     }
 
     /// Ends a command and frees its slot; `None` if no command of this identifier is in flight (a stale, repeated or
     /// invented completion).
-    pub fn retire(&mut self, identifier: u16) -> Option<T> {
-        let number = slot(identifier);
-        let place = self.slots.get_mut(usize::from(number))?;
-        let ended = place.get().filter(|ended| ended.identifier == identifier)?;
-        *place = Place::Free;
-        match ended.older.and_then(|older| self.slots[usize::from(older)].as_mut()) {
-            Some(older) => older.newer = ended.newer,
-            None => self.oldest = ended.newer,
+    #[inline]
+    pub fn retire(&mut self, ended: u16) -> Option<&T> {
+        let number = slot(ended);
+        let Place::Taken(slot) = self.slots.get(number)? else { return None };
+        let bit = 1 << number;
+        if self.usable & !self.free & bit == 0 || identifier(number, slot.issued) != ended {
+            return None;
         }
-        match ended.newer.and_then(|newer| self.slots[usize::from(newer)].as_mut()) {
-            Some(newer) => newer.older = ended.older,
-            None => self.newest = ended.older,
-        }
-        // Only numbers that left the queue come back to it.
-        let _ = self.free.push_back(number);
-        Some(ended.payload)
+        self.free |= bit;
+        self.in_flight -= 1;
+        Some(&slot.payload)
+    }
+
+    /// A time before which no command in flight is overdue: mostly somewhat before the first is. `None` without any.
+    #[inline]
+    pub fn calm_until(&self) -> Option<u64> {
+        (self.in_flight > 0).then_some(self.calm_until)
     }
 
     /// When the oldest command in flight is overdue.
+    #[cold]
     pub fn deadline(&self) -> Option<u64> {
-        self.slots[usize::from(self.oldest?)].as_ref().map(|oldest| oldest.deadline)
+        self.after(0).map(|(_, oldest)| oldest.deadline)
+    }
+
+    /// From now on [`Self::calm_until`] is when the oldest command that is in flight now is overdue.
+    #[cold]
+    pub fn look(&mut self) {
+        self.calm_until = self.deadline().unwrap_or(0);
     }
 
     /// Ends the oldest command in flight; returns its payload and its deadline.
+    #[cold]
     pub fn retire_oldest(&mut self) -> Option<(T, u64)> {
-        let oldest = self.slots[usize::from(self.oldest?)].get()?;
-        Some((self.retire(oldest.identifier)?, oldest.deadline))
+        let (number, oldest) = self.after(0)?;
+        self.retire(identifier(number, oldest.issued));
+        Some((oldest.payload, oldest.deadline))
     }
 
     /// The commands in flight that are overdue at `now`, the oldest first: identifier and payload. `select` gets each
     /// payload until it takes one.
+    #[cold]
     pub fn find_overdue(&mut self, now: u64, mut select: impl FnMut(&mut T) -> bool) -> Option<u16> {
-        let mut next = self.oldest;
-        while let Some(command) = next.and_then(|number| self.slots[usize::from(number)].as_mut()) {
-            if command.deadline > now {
-                return None;
+        let mut issued = 0;
+        while let Some((number, command)) = self.after(issued).filter(|(_, command)| command.deadline <= now) {
+            if let Some(slot) = self.slots[number].as_mut()
+                && select(&mut slot.payload)
+            {
+                return Some(identifier(number, command.issued));
             }
-            if select(&mut command.payload) {
-                return Some(command.identifier);
-            }
-            next = command.newer;
+            issued = command.issued;
         }
         None
+    }
+
+    /// The oldest command in flight of those issued after this one.
+    fn after(&self, issued: u64) -> Option<(usize, Slot<T>)> {
+        let taken = self.usable & !self.free;
+        let commands = self.slots.iter().enumerate().filter(|(number, _)| taken & 1 << number != 0);
+        let commands = commands.filter_map(|(number, place)| Some((number, place.get()?)));
+        commands.filter(|(_, command)| command.issued > issued).min_by_key(|(_, command)| command.issued)
     }
 }
 
@@ -164,11 +179,11 @@ mod tests {
     fn an_identifier_is_not_reused_for_a_thousand_commands() {
         let mut slots = slots::<u8, 4>(4);
         let first = slots.take(1, 10).unwrap();
-        assert_eq!(slots.retire(first), Some(1));
+        assert_eq!(slots.retire(first), Some(&1));
         for _ in 0..1000 {
             let next = slots.take(2, 10).unwrap();
             assert_eq!(slots.retire(first), None, "stale");
-            assert_eq!(slots.retire(next), Some(2));
+            assert_eq!(slots.retire(next), Some(&2));
         }
         slots.take(3, 10).unwrap();
         slots.reset(4);
@@ -190,7 +205,7 @@ mod tests {
     fn what_is_not_in_flight_is_not_retired() {
         let mut slots = slots::<u8, 4>(4);
         let identifier = slots.take(7, 10).unwrap();
-        assert_eq!(slots.retire(identifier), Some(7));
+        assert_eq!(slots.retire(identifier), Some(&7));
         assert_eq!(slots.retire(identifier), None);
         assert_eq!(slots.retire(4), None);
         assert_eq!(slots.retire(u16::MAX), None);
@@ -224,9 +239,14 @@ mod tests {
                     let place = usize::from(identifier);
                     let identifier = list.get(place).map_or(identifier, |(identifier, _)| *identifier);
                     let expected = list.remove(place).map(|(_, time)| time);
-                    prop_assert_eq!(slots.retire(identifier), expected);
+                    prop_assert_eq!(slots.retire(identifier).copied(), expected);
                 }
+                let oldest = list.front().map(|(_, time)| *time);
+                prop_assert_eq!(slots.calm_until().is_some(), oldest.is_some());
+                prop_assert!(slots.calm_until() <= oldest, "nothing is overdue before that");
                 prop_assert_eq!(slots.deadline(), list.front().map(|(_, time)| *time));
+                slots.look();
+                prop_assert_eq!(slots.calm_until(), oldest);
                 prop_assert_eq!(slots.free(), 8 - list.len());
                 prop_assert_eq!(slots.in_flight(), list.len());
             }

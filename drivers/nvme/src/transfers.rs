@@ -5,7 +5,7 @@
 //! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: it leaves
 //! [`State::Open`] in one place, [`Transfers::settle`].
 
-use heapless::Deque;
+use heapless::{Deque, Vec};
 use protocol::nvme::{BatchRoom, Completion, Failure, Operation, Transfer};
 
 use crate::place::Place;
@@ -100,13 +100,13 @@ struct Entry {
 pub struct Transfers {
     entries: [Place<Entry>; TRANSFERS_MAX],
     /// Those that were used and are free again.
-    free: Deque<u16, TRANSFERS_MAX>,
+    free: Vec<u8, TRANSFERS_MAX>,
     /// The first that was never used.
     unused: u16,
     /// Those with parts left to issue, in the order of their turns. Each stands here at most once.
     waiting: Deque<u16, TRANSFERS_MAX>,
     /// Those that have ended, in the order in which they did.
-    ended: Deque<u16, TRANSFERS_MAX>,
+    ended: Vec<u8, TRANSFERS_MAX>,
     /// Those that change blocks and have not ended, one bit each.
     changing: u128,
     /// How many have not ended.
@@ -120,7 +120,7 @@ const fn changes(operation: Operation) -> bool {
     matches!(operation, Operation::Write { .. } | Operation::WriteZeroes | Operation::Discard)
 }
 
-const _: () = assert!(TRANSFERS_MAX <= u128::BITS as usize);
+const _: () = assert!(TRANSFERS_MAX <= u128::BITS as usize && TRANSFERS_MAX <= u8::MAX as usize);
 
 impl Default for Transfers {
     fn default() -> Self {
@@ -133,10 +133,10 @@ impl Transfers {
     pub const fn new() -> Self {
         Self {
             entries: [const { Place::Free }; TRANSFERS_MAX],
-            free: Deque::new(),
+            free: Vec::new(),
             unused: 0,
             waiting: Deque::new(),
-            ended: Deque::new(),
+            ended: Vec::new(),
             changing: 0,
             open: 0,
             news: false,
@@ -196,6 +196,21 @@ impl Transfers {
         true
     }
 
+    /// Accepts a transfer that has been checked and that one command carries out, and gives that, which is in flight from
+    /// now on, as [`Transfers::next_part`] does. `None` if it takes several, others wait for their turn, or there is no
+    /// room: nothing has changed then.
+    #[inline]
+    pub fn accept_whole(&mut self, badge: u32, transfer: &Transfer, cut: Cut) -> Option<Part> {
+        let Transfer { operation, nsid, first_block, blocks, offset, .. } = *transfer;
+        if self.has_waiting() || operation == Operation::Flush || blocks > cut.most(first_block) {
+            return None;
+        }
+        let number = self.insert(badge, *transfer, blocks, cut, false)?;
+        let entry = self.entry(number)?;
+        (entry.left, entry.in_flight) = (0, 1);
+        Some(Part { transfer: number, operation, nsid, first_block, blocks, offset, again: false })
+    }
+
     /// Accepts a transfer that has failed already. Returns whether there was room.
     pub fn accept_failed(&mut self, badge: u32, transfer: Transfer, failure: Failure) -> bool {
         let Some(number) = self.insert(badge, transfer, 0, Cut::default(), false) else { return false };
@@ -235,7 +250,7 @@ impl Transfers {
 
     fn take_free(&mut self) -> Option<u16> {
         if usize::from(self.unused) == TRANSFERS_MAX {
-            return self.free.pop_front();
+            return self.free.pop().map(u16::from);
         }
         self.unused += 1;
         Some(self.unused - 1)
@@ -326,20 +341,12 @@ impl Transfers {
 
     /// Moves outcomes of this client's transfers into `completions`, as many as there is room for.
     pub fn take_ended(&mut self, badge: u32, completions: &mut BatchRoom<Completion>) {
-        for _ in 0..self.ended.len() {
-            if completions.is_full() {
-                return;
-            }
-            let Some(number) = self.ended.pop_front() else { return };
-            match self.entries.get(usize::from(number)).and_then(Place::as_ref) {
-                Some(entry) if entry.badge == badge => {
-                    let _ = completions.push(&Completion { tag: entry.transfer.tag, outcome: entry.outcome });
-                    self.release(number);
-                }
-                Some(_) => {
-                    let _ = self.ended.push_back(number);
-                }
-                None => {}
+        let all = core::mem::take(&mut self.ended);
+        for number in all {
+            match self.ended_of(badge, number) {
+                Some(completion) if completions.push(&completion).is_ok() => self.release(number.into()),
+                // There is room for all that were there.
+                _ => drop(self.ended.push(number)),
             }
         }
     }
@@ -347,21 +354,31 @@ impl Transfers {
     /// Adds the outcomes of this client's transfers to `completions` and leaves them here. Returns whether there was room
     /// for all.
     pub fn copy_ended(&self, badge: u32, completions: &mut BatchRoom<Completion>) -> bool {
-        self.ended.iter().filter_map(|number| self.entries.get(usize::from(*number))?.as_ref()).all(|entry| {
-            let completion = Completion { tag: entry.transfer.tag, outcome: entry.outcome };
-            entry.badge != badge || completions.push(&completion).is_ok()
-        })
+        let mut own = self.ended.iter().filter_map(|number| self.ended_of(badge, *number));
+        own.all(|completion| completions.push(&completion).is_ok())
     }
 
     /// The client was told of all that [`Transfers::copy_ended`] gave.
     pub fn forget_ended(&mut self, badge: u32) {
-        for _ in 0..self.ended.len() {
-            let Some(number) = self.ended.pop_front() else { return };
-            match self.entry(number) {
-                Some(entry) if entry.badge == badge => self.release(number),
-                _ => drop(self.ended.push_back(number)),
+        let mut kept = 0;
+        for place in 0..self.ended.len() {
+            let number = self.ended[place];
+            match self.entries.get(usize::from(number)).and_then(Place::as_ref) {
+                Some(entry) if entry.badge == badge => self.release(number.into()),
+                _ => {
+                    self.ended[kept] = number;
+                    kept += 1;
+                }
             }
         }
+        self.ended.truncate(kept);
+    }
+
+    /// What the client of a transfer that has ended is told, if it is this one.
+    #[inline]
+    fn ended_of(&self, badge: u32, number: u8) -> Option<Completion> {
+        let entry = self.entries.get(usize::from(number)).and_then(Place::as_ref)?;
+        (entry.badge == badge).then_some(Completion { tag: entry.transfer.tag, outcome: entry.outcome })
     }
 
     /// A client begins anew: it is told of nothing that it gave before, and of that nothing more is issued. Whether
@@ -388,9 +405,11 @@ impl Transfers {
         !self.entries.iter().filter_map(Place::as_ref).any(|entry| entry.badge == badge)
     }
 
+    #[inline]
     fn release(&mut self, number: u16) {
         self.entries[usize::from(number)] = Place::Free;
-        let _ = self.free.push_back(number);
+        // Numbers have seven bits, and there is room for all.
+        let _ = self.free.push(number as u8);
     }
 
     fn entry(&mut self, number: u16) -> Option<&mut Entry> {
@@ -410,13 +429,15 @@ impl Transfers {
         if entry.state == State::Open && entry.left == 0 && entry.in_flight == 0 && !entry.queued {
             entry.state = State::Ended;
             let orphaned = entry.orphaned;
-            self.changing &= !(1 << number);
+            if self.changing != 0 {
+                self.changing &= !(1 << number);
+            }
             self.open = self.open.saturating_sub(1);
             self.news = true;
             if orphaned {
                 self.release(number);
             } else {
-                let _ = self.ended.push_back(number);
+                let _ = self.ended.push(number as u8);
             }
         }
     }

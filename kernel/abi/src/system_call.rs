@@ -26,6 +26,9 @@ pub const MESSAGE_WORDS: usize = 6;
 pub const NO_DEADLINE: u64 = u64::MAX;
 /// The handle that names nothing: for [`Number::ReplyReceive`] without an endpoint, or without a reply.
 pub const NO_HANDLE: u64 = 0;
+/// In place of the reply handle of a message that was posted ([`Number::PostReceive`]): nobody waits for an answer. It is no
+/// reply handle.
+pub const POSTED: u64 = u64::MAX;
 /// Notification bit that the kernel sets when the task behind an endpoint that this task may call has stopped.
 pub const PEER_STOPPED: u64 = 1 << 63;
 
@@ -42,7 +45,7 @@ pub enum Number {
     /// Answers a caller, or nobody, and waits for the next message or notification.
     /// `rdi` = reply handle or [`NO_HANDLE`], `rsi` = bytes of the answer, `rdx` = deadline of the waiting,
     /// `r15` = receive handle or [`NO_HANDLE`] (notifications only), words of the answer.
-    /// → a message: `rdi` = reply handle, never zero, `rsi` = bytes, `rdx` = badge of the caller, words; or
+    /// → a message: `rdi` = reply handle, never zero, or [`POSTED`], `rsi` = bytes, `rdx` = badge of the caller, words; or
     /// → a notification: `rdi` = 0, `rdx` = the bits, which are cleared, never zero; `rsi` = bytes of the message that
     ///   came with them, mostly 0, words ([`Number::SignalReceive`]).
     /// Notifications go first. Errors: invalid (the reply handle is no longer good, or a length; nothing was waited
@@ -133,6 +136,14 @@ pub enum Number {
     /// after which nothing was told and nothing waited for: denied (handles), invalid (length), dead peer, busy (that
     /// task does not wait on an endpoint: signal it).
     SignalReceive = 24,
+    /// Gives a message to an endpoint whose server waits, without waiting for an answer, and waits for the next message or
+    /// notification: for what is answered later, by a message of the server's own. Nothing is kept for a server that does not
+    /// wait. `rdi` = call handle, `rsi` = bytes, `rdx` = deadline of the waiting, `r15` = receive handle or [`NO_HANDLE`],
+    /// words.
+    /// → as for [`Number::ReplyReceive`], of which the server's message has the reply handle [`POSTED`]. Errors, after which
+    /// nothing was given and nothing waited for: denied (handles), invalid (length), dead peer, busy (the server does not
+    /// wait on this endpoint: call it).
+    PostReceive = 25,
 }
 
 named! {
@@ -162,6 +173,7 @@ named! {
     Alive "alive",
     DeviceDirect "device-direct",
     SignalReceive "signal-receive",
+    PostReceive "post-receive",
 }
 
 impl Number {
@@ -193,6 +205,7 @@ impl Number {
             22 => Self::Alive,
             23 => Self::DeviceDirect,
             24 => Self::SignalReceive,
+            25 => Self::PostReceive,
             _ => return None,
         })
     }

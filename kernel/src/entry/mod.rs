@@ -145,9 +145,16 @@ mod running {
             answer(kernel, status, results);
         }
         #[cfg(not(feature = "test-faults"))]
-        if number == Number::SignalReceive as u64 {
+        {
             let fourth = registers.r15;
-            if let Some(over) = kernel.objects.signal_receive_directly(first, second, third, fourth) {
+            let over = if number == Number::SignalReceive as u64 {
+                kernel.objects.signal_receive_directly(first, second, third, fourth)
+            } else if number == Number::PostReceive as u64 {
+                kernel.objects.post_receive_directly(first, second, third, fourth)
+            } else {
+                None
+            };
+            if let Some(over) = over {
                 hand_over(kernel, over);
             }
         }

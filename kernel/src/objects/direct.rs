@@ -10,7 +10,7 @@
 //! that is answered may run if nobody as high is ready, because its server waits from then on.
 
 use abi::package::{Capability, PRIORITY_MAX};
-use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE};
+use abi::system_call::{MESSAGE_REGISTER_BYTES, NO_DEADLINE, POSTED};
 use checks::{Check, holds, kept};
 
 use super::messages::CLIENT_BITS;
@@ -117,6 +117,24 @@ impl Objects {
         }
         self.leave_to(target, server, endpoint, deadline);
         Some(HandOver { from: server, to: target, first: 0, bytes, third: bits })
+    }
+
+    /// What the current task posts to an endpoint, and its waiting, if the server there is to run at once.
+    #[inline(always)]
+    pub fn post_receive_directly(&mut self, handle: u64, bytes: u64, deadline: u64, receive: u64) -> Option<HandOver> {
+        let sender = self.current?;
+        let Ok(Capability::Call { endpoint, badge }) = self.task(sender).capability(handle) else { return None };
+        let endpoint = EndpointId::new(endpoint.into())?;
+        let server = self.endpoints[endpoint.index()].server?;
+        let Ok(Capability::Receive { endpoint: own }) = self.task(sender).capability(receive) else { return None };
+        let own = EndpointId::new(own.into())?;
+        if self.task(server).state != State::Receiving(endpoint)
+            || !self.may_leave_to(server, sender, own, bytes, deadline)
+        {
+            return None;
+        }
+        self.leave_to(server, sender, own, deadline);
+        Some(HandOver { from: sender, to: server, first: POSTED, bytes, third: badge.into() })
     }
 
     /// Whether `server`, which runs, may wait on its endpoint, and `next` run at once with so many bytes of its message:

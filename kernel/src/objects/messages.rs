@@ -5,7 +5,7 @@
 
 use abi::Error;
 use abi::layout::IPC_BUFFER_BYTES;
-use abi::system_call::{MESSAGE_REGISTER_BYTES, MESSAGE_WORDS, NO_DEADLINE};
+use abi::system_call::{MESSAGE_REGISTER_BYTES, MESSAGE_WORDS, NO_DEADLINE, POSTED};
 use checks::{Check, holds, kept};
 
 use super::task::State;
@@ -174,6 +174,40 @@ impl Objects {
         self.unblock(target);
         self.receive(endpoint, deadline);
         self.run_or_make_ready(target);
+        Ok(())
+    }
+
+    /// The current task, whose registers hold a message, gives it to an endpoint whose server waits there, without waiting for
+    /// an answer, and then waits as [`Objects::receive`] does, on `own`.
+    ///
+    /// # Errors
+    /// Invalid length; dead peer if the server has stopped; busy if it does not wait on the endpoint. Nothing is given and
+    /// nothing waited for then.
+    pub fn post_receive(
+        &mut self,
+        endpoint: EndpointId,
+        badge: u32,
+        bytes: u64,
+        own: Option<EndpointId>,
+        deadline: u64,
+    ) -> Result<(), Error> {
+        let Some(sender) = self.current else { return Ok(()) };
+        if bytes > IPC_BUFFER_BYTES as u64 {
+            return Err(Error::Invalid);
+        }
+        let Some(server) = self.endpoints[endpoint.index()].server else { return Err(Error::DeadPeer) };
+        match self.task(server).state {
+            State::Receiving(waiting) if waiting == endpoint => {}
+            State::Empty | State::Stopped => return Err(Error::DeadPeer),
+            _ => return Err(Error::Busy),
+        }
+        let words = self.copy(sender, server, bytes);
+        let registers = &mut self.task_mut(server).registers;
+        registers.set_results(0, POSTED, bytes, badge.into());
+        registers.set_words(words);
+        self.unblock(server);
+        self.receive(own, deadline);
+        self.run_or_make_ready(server);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ extern crate std;
 
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::{Capability, TASKS_MAX};
-use abi::system_call::{NO_DEADLINE, Number};
+use abi::system_call::{NO_DEADLINE, Number, POSTED};
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::String;
@@ -58,6 +58,7 @@ fn enter(kernel: &mut Kernel) -> bool {
         Some(Number::Call) => kernel.objects.call_directly(first, second, third),
         Some(Number::ReplyReceive) => kernel.objects.reply_receive_directly(first, second, third, fourth),
         Some(Number::SignalReceive) => kernel.objects.signal_receive_directly(first, second, third, fourth),
+        Some(Number::PostReceive) => kernel.objects.post_receive_directly(first, second, third, fourth),
         _ => None,
     };
     if let Some(over) = over {
@@ -107,7 +108,7 @@ proptest! {
     /// Two kernels do the same, one the long way; after every step they are in the same state.
     #[test]
     fn the_short_way_does_what_the_long_way_does(
-        steps in proptest::collection::vec((0u64..9, 0u64..8, prop_oneof![0u64..60, Just(4096), Just(4097)], 0u64..4), 1..80)
+        steps in proptest::collection::vec((0u64..10, 0u64..8, prop_oneof![0u64..60, Just(4096), Just(4097)], 0u64..4), 1..80)
     ) {
         let (mut short, mut long) = (kernel(), kernel());
         let mut now = 0;
@@ -136,6 +137,7 @@ proptest! {
                 0..=2 => (Number::Call, [which % 3, bytes, deadline, 0]),
                 3 => (Number::Signal, [which, 0, 0, 0]),
                 4 => (Number::Yield, [0; 4]),
+                9 => (Number::PostReceive, [which, bytes, deadline, if late == 2 { 0 } else { 3 }]),
                 8 => (Number::SignalReceive, [which, bytes, deadline, if late == 2 { 0 } else { 3 }]),
                 _ => (Number::ReplyReceive, [reply, bytes, deadline, if which == 7 { 0 } else { 3 }]),
             };
@@ -177,4 +179,54 @@ fn a_call_and_its_answer_and_a_signal_go_the_short_way() {
     assert!(ask(2, Number::SignalReceive, [4, 48, NO_DEADLINE, 3]), "the first server waits");
     assert!(!ask(0, Number::SignalReceive, [4, 8, NO_DEADLINE, 3]), "it does not any more");
     assert_eq!(kernel.objects.task(id(0)).registers.rax, abi::Error::Busy as u64);
+}
+
+#[test]
+fn what_is_posted_is_answered_by_nobody_and_its_sender_waits_meanwhile() {
+    let mut kernel = kernel();
+    let mut ask = |expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]| {
+        kernel.objects.schedule(|| 0);
+        assert_eq!(kernel.objects.current(), TaskId::new(expected));
+        let registers = &mut kernel.objects.task_mut(id(expected)).registers;
+        registers.set_results(number as u64, rdi, rsi, rdx);
+        registers.r15 = r15;
+        let directly = enter(&mut kernel);
+        let registers = kernel.objects.task(id(1)).registers;
+        (directly, [registers.rax, registers.rdi, registers.rsi, registers.rdx])
+    };
+    ask(1, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]);
+    let (directly, arrived) = ask(0, Number::PostReceive, [2, 48, NO_DEADLINE, 3]);
+    assert!(directly);
+    assert_eq!(arrived, [0, POSTED, 48, 0], "the badge is that of the first task");
+    // There is nobody to answer.
+    let invalid = abi::Error::Invalid as u64;
+    assert_eq!(ask(1, Number::Reply, [POSTED, 8, 0, 0]), (false, [invalid, 0, 0, 0]));
+    assert_eq!(ask(1, Number::ReplyReceive, [POSTED, 8, NO_DEADLINE, 3]), (false, [invalid, 0, 0, 0]));
+    ask(1, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]);
+    // The first server waits for its clients as before.
+    assert!(ask(4, Number::Call, [1, 8, NO_DEADLINE, 0]).0);
+    let (directly, arrived) = ask(0, Number::PostReceive, [2, 4096, NO_DEADLINE, 3]);
+    assert!(!directly, "a long message");
+    assert_eq!(arrived, [0, POSTED, 4096, 0]);
+}
+
+#[test]
+fn nothing_is_posted_to_a_server_that_does_not_wait() {
+    let mut kernel = kernel();
+    kernel.objects.schedule(|| 0);
+    // The second server waits for notifications only, and the first runs.
+    let mut ask = |expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]| {
+        kernel.objects.schedule(|| 0);
+        assert_eq!(kernel.objects.current(), TaskId::new(expected));
+        let registers = &mut kernel.objects.task_mut(id(expected)).registers;
+        registers.set_results(number as u64, rdi, rsi, rdx);
+        registers.r15 = r15;
+        enter(&mut kernel);
+        kernel.objects.task(id(expected)).registers.rax
+    };
+    ask(1, Number::ReplyReceive, [0, 0, NO_DEADLINE, 0]);
+    assert_eq!(ask(0, Number::PostReceive, [2, 8, NO_DEADLINE, 3]), abi::Error::Busy as u64);
+    assert_eq!(ask(0, Number::PostReceive, [2, 4097, NO_DEADLINE, 3]), abi::Error::Invalid as u64);
+    assert_eq!(ask(0, Number::PostReceive, [4, 8, NO_DEADLINE, 3]), abi::Error::Denied as u64, "a signal handle");
+    assert_eq!(ask(0, Number::PostReceive, [1, 8, NO_DEADLINE, 3]), abi::Error::Busy as u64, "its own endpoint");
 }

@@ -150,7 +150,22 @@ fn signal_receive(kernel: &mut Kernel, current: TaskId, [signal, bytes, deadline
         let endpoint = endpoint_of(kernel, current, receive)?;
         kernel.objects.signal_receive(target, bits, bytes, endpoint, deadline)
     });
-    match told {
+    waits_or_not(kernel, current, told);
+}
+
+fn post_receive(kernel: &mut Kernel, current: TaskId, [call, bytes, deadline, receive]: Arguments) {
+    let given = kernel.objects.task(current).capability(call).and_then(|capability| {
+        let Capability::Call { endpoint, badge } = capability else { return Err(Error::Denied) };
+        let endpoint = EndpointId::new(endpoint.into()).ok_or(Error::Denied)?;
+        let own = endpoint_of(kernel, current, receive)?;
+        kernel.objects.post_receive(endpoint, badge, bytes, own, deadline)
+    });
+    waits_or_not(kernel, current, given);
+}
+
+/// The current task waits now, having given something to another one, unless that was an error.
+fn waits_or_not(kernel: &mut Kernel, current: TaskId, given: Result<(), Error>) {
+    match given {
         Ok(()) => {}
         // No mistake of the caller: the other task does something else just now.
         Err(Error::Busy) => finish(kernel, current, Err(Error::Busy)),
@@ -183,6 +198,7 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::DeviceCollect => return device::collect(kernel, current, arguments),
         Number::ConsoleRead => return console::read(kernel, current, first),
         Number::SignalReceive => return signal_receive(kernel, current, arguments),
+        Number::PostReceive => return post_receive(kernel, current, arguments),
         _ => {}
     }
     let result = match number {

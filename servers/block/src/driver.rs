@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use heapless::{String, Vec};
 use protocol::block::Failure;
-use protocol::nvme::{self, Answer, BATCH_MAX, BatchRoom, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
+use protocol::nvme::{self, Answer, BATCH_MAX, Batch, Completion, NAMESPACES_MAX, Namespace, Request, Transfer};
 use task::{Call, CallError, Deadline, Inbox, Kill, abi};
 
 /// How long the driver may take to bring its controller up, before it answers the first time: the longest that a
@@ -46,6 +46,8 @@ pub struct Hello {
     pub controller: Identity,
     /// The active ones.
     pub namespaces: Namespaces,
+    /// Transfers that the driver always has room for, and may be posted to it; 0 if it is to be asked each time.
+    pub room: usize,
 }
 
 /// Why the driver did not do what it was asked.
@@ -84,12 +86,13 @@ pub trait Driver {
     /// Why they are not told.
     fn namespaces(&mut self) -> Result<Namespaces, Trouble>;
 
-    /// Hands over at most [`BATCH_MAX`] transfers and adds what has completed since to the empty `completions`. Does
+    /// Hands over transfers and adds what has completed since to the empty `completions`. Does
     /// not wait for the device.
     ///
     /// # Errors
     /// Nothing is known of what the driver had.
-    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble>;
+    fn exchange(&mut self, transfers: Batch<'_, Transfer>, completions: &mut Completions)
+    -> Result<Exchanged, Trouble>;
 
     /// Shuts the controller down, and waits for it. The inner error is that the controller did not say that it has.
     ///
@@ -115,14 +118,12 @@ pub struct NvmeDriver {
     call: Call,
     /// How it is stopped, if the charter grants that.
     stop: Option<Kill>,
-    /// Those of an exchange, on their way.
-    transfers: BatchRoom<Transfer>,
 }
 
 impl NvmeDriver {
     /// The driver behind this endpoint, and how it is stopped.
     pub fn new(call: Call, stop: Option<Kill>) -> Self {
-        Self { call, stop, transfers: BatchRoom::new() }
+        Self { call, stop }
     }
 
     fn ask<'i>(&self, request: &Request<'_>, patience: Duration, inbox: &'i mut Inbox) -> Result<Answer<'i>, Trouble> {
@@ -160,16 +161,16 @@ const AZURE_MODEL: &str = "MSFT NVMe Accelerator v1.0";
 impl Driver for NvmeDriver {
     fn begin(&mut self, patience: Duration) -> Result<Hello, Trouble> {
         let mut inbox = Inbox::new();
-        match self.ask(&Request::Begin, patience, &mut inbox)? {
-            Answer::Begun => {}
+        let room = match self.ask(&Request::Begin, patience, &mut inbox)? {
+            Answer::Begun { room } => room.into(),
             Answer::NotBegun => return Err(Trouble::Away(Failure::Busy)),
             answer => return Err(other(&answer)),
-        }
+        };
         let controller = match self.ask(&Request::Controller, ANSWER, &mut inbox)? {
             Answer::Controller(nvme::Controller { model, serial, .. }) => Identity { model, serial },
             answer => return Err(other(&answer)),
         };
-        Ok(Hello { controller, namespaces: self.namespaces()? })
+        Ok(Hello { controller, namespaces: self.namespaces()?, room })
     }
 
     fn namespaces(&mut self) -> Result<Namespaces, Trouble> {
@@ -179,14 +180,13 @@ impl Driver for NvmeDriver {
         }
     }
 
-    fn exchange(&mut self, transfers: &[Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble> {
-        self.transfers.clear();
-        for transfer in transfers {
-            // As many as there is room for.
-            let _ = self.transfers.push(transfer);
-        }
+    fn exchange(
+        &mut self,
+        transfers: Batch<'_, Transfer>,
+        completions: &mut Completions,
+    ) -> Result<Exchanged, Trouble> {
         let mut inbox = Inbox::new();
-        match self.ask(&Request::Exchange(self.transfers.batch()), ANSWER, &mut inbox)? {
+        match self.ask(&Request::Exchange(transfers), ANSWER, &mut inbox)? {
             Answer::Exchanged { accepted, completions: told, namespaces } => {
                 completions.extend(told.iter().take(BATCH_MAX));
                 Ok(Exchanged { accepted: accepted.into(), namespaces })

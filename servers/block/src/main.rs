@@ -12,7 +12,6 @@ task::stack!(63_944);
 fn run(environment: Environment) -> Result<(), Stop> {
     let grants = Grants::find(&environment)?;
     let driver = block::driver::NvmeDriver::new(grants.driver, grants.stop);
-    let means =
-        Means { requests: grants.requests, driver: grants.driver.signal_bits(), window: grants.data, log: grants.log };
+    let means = Means { requests: grants.requests, driver: grants.driver, window: grants.data, log: grants.log };
     block::serve::serve(driver, &means, &environment)
 }

@@ -19,13 +19,14 @@
 //! deficit round robin over bytes (Shreedhar and Varghese, 1995): each client's turn is worth [`QUANTUM_BYTES`], so
 //! clients that always have more to do move the same number of bytes, whatever the sizes of their requests.
 
+mod admission;
 mod changing;
 mod doubts;
 mod list;
 
 use heapless::Vec;
 use protocol::block::{Failure, REQUESTS_MAX};
-use protocol::nvme::{BATCH_MAX, Operation, Transfer};
+use protocol::nvme::{BatchRoom, Operation, Transfer};
 use task::abi::start::CLIENTS_MAX;
 
 use changing::Changing;
@@ -86,14 +87,22 @@ struct Request<R> {
 impl<R> Request<R> {
     /// What it counts for while the driver has it.
     fn weight(&self) -> u64 {
-        self.bytes.min(BYTES_IN_FLIGHT_MAX / 2)
+        weight(self.bytes)
     }
+}
+
+/// What so many bytes count for while the driver moves them.
+fn weight(bytes: u64) -> u64 {
+    let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
+    bytes.min(BYTES_IN_FLIGHT_MAX / 2)
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Party {
     waiting: List,
     ended: List,
+    /// How many have ended.
+    to_tell: u8,
     /// Requests here, in any state.
     held: u8,
     in_flight: u8,
@@ -101,7 +110,7 @@ struct Party {
 }
 
 impl Party {
-    const NEW: Self = Self { waiting: List::EMPTY, ended: List::EMPTY, held: 0, in_flight: 0, deficit: 0 };
+    const NEW: Self = Self { waiting: List::EMPTY, ended: List::EMPTY, to_tell: 0, held: 0, in_flight: 0, deficit: 0 };
 }
 
 /// All requests. `R` is a reply handle.
@@ -193,52 +202,9 @@ impl<R> Requests<R> {
         self.waiting > 0
     }
 
-    /// Admits a request that was checked. `bytes` is what it moves. The caller has seen that the client's share is not
-    /// used up; gives the origin back if there is no room all the same.
-    ///
-    /// # Errors
-    /// The origin.
-    pub fn admit(&mut self, party: usize, origin: Origin<R>, transfer: Transfer, bytes: u64) -> Result<(), Origin<R>> {
-        let Some(index) = self.insert(party, origin, transfer, bytes)? else { return Ok(()) };
-        self.next.push_back(&mut self.parties[party].waiting, index);
-        self.waiting += 1;
-        self.waiting_parties |= 1 << party;
-        Ok(())
-    }
-
-    /// Admits a client's transfer that has failed already.
-    ///
-    /// # Errors
-    /// The origin, if there is no room.
-    pub fn admit_failed(&mut self, party: usize, origin: Origin<R>, failure: Failure) -> Result<(), Origin<R>> {
-        let nothing = Transfer { tag: 0, operation: Operation::Flush, nsid: 0, first_block: 0, blocks: 0, offset: 0 };
-        let Some(index) = self.insert(party, origin, nothing, 0)? else { return Ok(()) };
-        self.end(index, Err(failure));
-        Ok(())
-    }
-
-    fn insert(
-        &mut self,
-        party: usize,
-        origin: Origin<R>,
-        mut transfer: Transfer,
-        bytes: u64,
-    ) -> Result<Option<usize>, Origin<R>> {
-        let Some(index) = self.next.pop_front(&mut self.free) else { return Err(origin) };
-        self.sequence = self.sequence.wrapping_add(1);
-        transfer.tag = self.sequence << INDEX_BITS | index as u32;
-        let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
-        let state = State::Waiting;
-        let (undecided, handed_over, doubts) = (false, 0, 0);
-        self.entries[index] =
-            Some(Request { party: party as u8, origin, transfer, bytes, state, undecided, handed_over, doubts });
-        self.parties[party].held += 1;
-        Ok(Some(index))
-    }
-
     /// Chooses what to hand over to the driver next, and counts it as in flight. [`Self::not_taken`] must follow for
     /// what the driver does not take.
-    pub fn choose(&mut self, batch: &mut Vec<Transfer, BATCH_MAX>) {
+    pub fn choose(&mut self, batch: &mut BatchRoom<Transfer>) {
         if self.waiting == 0 {
             return;
         }
@@ -254,7 +220,7 @@ impl<R> Requests<R> {
         self.take_turns(batch);
     }
 
-    fn take_turns(&mut self, batch: &mut Vec<Transfer, BATCH_MAX>) {
+    fn take_turns(&mut self, batch: &mut BatchRoom<Transfer>) {
         let mut passed_over = 0;
         while passed_over < PARTIES && self.waiting > 0 && self.in_flight < IN_FLIGHT_MAX && !batch.is_full() {
             let party = &mut self.parties[self.turn];
@@ -288,7 +254,7 @@ impl<R> Requests<R> {
         first.is_some_and(|request| self.changing.holds_up(&request.transfer, request.undecided))
     }
 
-    fn hand_over(&mut self, party: usize, batch: &mut Vec<Transfer, BATCH_MAX>) {
+    fn hand_over(&mut self, party: usize, batch: &mut BatchRoom<Transfer>) {
         if batch.is_full() {
             return;
         }
@@ -298,7 +264,7 @@ impl<R> Requests<R> {
         request.handed_over = self.now;
         self.changing.add(index, &request.transfer);
         // There is room: it was looked at.
-        let _ = batch.push(request.transfer);
+        let _ = batch.push(&request.transfer);
         self.parties[party].in_flight += 1;
         self.in_flight += 1;
         self.bytes_in_flight += request.weight();
@@ -440,9 +406,7 @@ impl<R> Requests<R> {
                 request.origin = Origin::Nobody;
             }
         }
-        while let Some(index) = self.next.pop_front(&mut self.parties[party].ended) {
-            self.release(index);
-        }
+        self.taken(party, usize::MAX);
     }
 
     /// A request has ended, and is in no list.
@@ -454,7 +418,10 @@ impl<R> Requests<R> {
         let party = usize::from(request.party);
         match request.origin {
             Origin::Call(_) => self.next.push_back(&mut self.answers, index),
-            Origin::Tag(_) => self.next.push_back(&mut self.parties[party].ended, index),
+            Origin::Tag(_) => {
+                self.parties[party].to_tell += 1;
+                self.next.push_back(&mut self.parties[party].ended, index);
+            }
             Origin::Nobody => drop(self.release(index)),
         }
     }
@@ -485,6 +452,14 @@ impl<R> Requests<R> {
 
     /// The client has taken so many of them.
     pub fn taken(&mut self, party: usize, count: usize) {
+        let of = &mut self.parties[party];
+        if count >= of.to_tell.into() {
+            // Their entries need nothing more: no tag finds one that has ended.
+            of.held -= core::mem::take(&mut of.to_tell);
+            self.next.append(&mut self.free, core::mem::replace(&mut of.ended, List::EMPTY));
+            return;
+        }
+        of.to_tell -= count as u8;
         for _ in 0..count {
             let Some(index) = self.next.pop_front(&mut self.parties[party].ended) else { return };
             self.release(index);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use heapless::Vec;
 use protocol::block::ClientGrant;
 use task::abi::start::{CLIENTS_MAX, Client};
-use task::{Deadline, Environment, Event, Inbox, Instant, Log, Receive, Reply, Signal, Stop, Window, abi, log};
+use task::{Call, Deadline, Environment, Event, Inbox, Instant, Log, Receive, Reply, Signal, Stop, Window, abi, log};
 
 use crate::client::Named;
 use crate::driver::Driver;
@@ -27,8 +27,8 @@ const WAIT_SECONDS: u32 = 30;
 pub struct Means {
     /// Where clients call.
     pub requests: Receive,
-    /// The notification bits of the driver's signal.
-    pub driver: u64,
+    /// The driver: what it tells comes with its signal, and what may be is posted to it.
+    pub driver: Call,
     /// Memory of its own.
     pub window: Option<Window>,
     /// Where lines go.
@@ -77,6 +77,24 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             None => Deadline::NEVER,
         };
         let event = match last {
+            _ if server.to_post().is_some() => {
+                if let Some(due) = last {
+                    send(&mut server, due, &mut room);
+                }
+                let Some(transfers) = server.to_post() else { continue };
+                match means.requests.post_receive(means.driver, &transfers, deadline, &mut inbox) {
+                    Ok(event) => {
+                        server.posted();
+                        event
+                    }
+                    // It does something else, or has stopped: asked, it says so, or does not answer.
+                    Err(_) => {
+                        server.exchange();
+                        tell(&mut server, means.log);
+                        continue;
+                    }
+                }
+            }
             None => means.requests.receive(deadline, &mut inbox),
             Some(Due { reply, said: said @ Said::Exchanged { .. } }) => {
                 let answer = server.answer(&said, &mut room);
@@ -101,7 +119,9 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
                 server.request(message.badge, message.reply, request);
             }
             // The driver has something, or it has stopped, which it shows by not answering.
-            Ok(Event::Told { bits, bytes }) if bits == means.driver => server.told(task::decode(bytes).ok()),
+            Ok(Event::Told { bits, bytes }) if bits == means.driver.signal_bits() => {
+                server.told(task::decode(bytes).ok())
+            }
             Ok(Event::Notification(_) | Event::Told { .. }) => server.exchange(),
             Err(abi::Error::TimedOut) => is_time = true,
             Err(error) => return Err(error.into()),

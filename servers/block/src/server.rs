@@ -8,28 +8,27 @@
 mod answers;
 mod disks;
 mod doubts;
+mod hand_over;
 mod power;
 mod recovery;
 
 use heapless::{Deque, Vec};
 use protocol::block::{BATCH_MAX, Batch, COPY_BYTES_MAX, Failure, Operation, Request, Transfer, VERSION};
-use protocol::nvme;
+use protocol::nvme::{self, BatchRoom};
 use task::abi::start::CLIENTS_MAX;
 
 use crate::client::{Client, Held, Named, Standing, State};
 use crate::disk::Unusable;
-use crate::driver::{Driver, Identity, Namespaces, Trouble};
+use crate::driver::{Driver, Identity, Namespaces};
 use crate::memory::Memory;
 use crate::note::Note;
-use crate::requests::{Origin, Requests, SERVER};
+use crate::requests::{Origin, Requests};
 use crate::table::Reading;
 pub use answers::{AnswerRoom, Due, Said};
 pub use doubts::Doubt;
 use power::Power;
 use recovery::Link;
 
-/// Exchanges in one go, so that a driver which always has something to say does not keep the server from its clients.
-const ROUNDS: usize = 16;
 /// Lines for the log that are kept until it is told.
 const NOTES_MAX: usize = 32;
 
@@ -48,6 +47,12 @@ pub struct Server<'g, D, R> {
     reading: Option<Reading<'g>>,
     power: Power<R>,
     link: Link,
+    /// Transfers on their way to the driver.
+    batch: BatchRoom<nvme::Transfer>,
+    /// Whether these were chosen and the driver does not have them yet.
+    staged: bool,
+    /// Transfers that the driver always has room for.
+    room: usize,
     /// For how many ticks the driver may have a request.
     patience: u32,
     /// For how many ticks it has had nothing, although there is something to do.
@@ -90,6 +95,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             reading: None,
             power: Power::On,
             link: Link::Away,
+            batch: BatchRoom::new(),
+            staged: false,
+            room: 0,
             patience: u32::MAX,
             idle: 0,
             convinced: 0,
@@ -132,11 +140,12 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         let Some(request) = request else {
             return self.say(reply, Said::Failed(Failure::Invalid));
         };
+        self.begin_batch();
         match self.respond(client, reply, request) {
             Ok(()) => {}
             Err((reply, said)) => self.say(reply, said),
         }
-        if self.requests.is_waiting() {
+        if self.staged || self.requests.is_waiting() {
             self.run(false);
         }
     }
@@ -175,7 +184,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 Ok(())
             }
             Request::Transfer(operation) => match self.prepare(client, &operation) {
-                Ok((transfer, bytes)) => match self.admit(client, Origin::Call(reply), transfer, bytes) {
+                Ok((transfer, bytes)) => match self.admit(client, Origin::Call(reply), &transfer, bytes) {
                     Err(Origin::Call(reply)) => failed(reply, Failure::Busy),
                     _ => Ok(()),
                 },
@@ -223,10 +232,18 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         &mut self,
         client: usize,
         origin: Origin<R>,
-        transfer: nvme::Transfer,
+        transfer: &nvme::Transfer,
         bytes: u64,
     ) -> Result<(), Origin<R>> {
-        if self.has_room(client) { self.requests.admit(client, origin, transfer, bytes) } else { Err(origin) }
+        if !self.has_room(client) {
+            return Err(origin);
+        }
+        if self.link != Link::Up {
+            return self.requests.admit(client, origin, *transfer, bytes);
+        }
+        let admitted = self.requests.admit_at_once(client, origin, transfer, bytes, &mut self.batch);
+        self.staged = !self.batch.is_empty();
+        admitted
     }
 
     /// Takes transfers in, as many as the client's share allows.
@@ -241,7 +258,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         for Transfer { tag, operation } in transfers.iter().take(BATCH_MAX) {
             let origin = Origin::Tag(tag);
             let admitted = match self.prepare(client, &operation) {
-                Ok((transfer, bytes)) => self.admit(client, origin, transfer, bytes),
+                Ok((transfer, bytes)) => self.admit(client, origin, &transfer, bytes),
                 Err(_) if !self.has_room(client) => Err(origin),
                 Err(failure) => self.requests.admit_failed(client, origin, failure),
             };
@@ -288,105 +305,6 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         }
     }
 
-    /// Hands over what waits, and takes what has completed: the driver has signalled, or it is time to look.
-    pub fn exchange(&mut self) {
-        self.run(true);
-    }
-
-    /// As [`Self::exchange`], but asks the driver only if there is something to hand over, unless `look`.
-    fn run(&mut self, mut look: bool) {
-        if self.link != Link::Up && !(look && self.recover()) {
-            return;
-        }
-        for _ in 0..ROUNDS {
-            let (mut batch, mut completions) = (Vec::new(), Vec::new());
-            self.requests.choose(&mut batch);
-            if batch.is_empty() && !look {
-                break;
-            }
-            let exchanged = match self.driver.exchange(&batch, &mut completions) {
-                Ok(exchanged) => exchanged,
-                Err(trouble) => {
-                    self.part(trouble);
-                    // It may be there again by now.
-                    if !self.recover() {
-                        return;
-                    }
-                    look = true;
-                    continue;
-                }
-            };
-            if exchanged.accepted < batch.len() {
-                self.requests.not_taken(&batch[exchanged.accepted..]);
-            }
-            self.take_completions(completions.iter().copied(), exchanged.namespaces);
-            if exchanged.accepted > batch.len() {
-                self.suspect(Doubt::Answer);
-            }
-            if self.link != Link::Up {
-                return;
-            }
-            // A full answer may not have been all. What the driver did not take waits for its signal.
-            look = completions.is_full();
-            if exchanged.accepted < batch.len() && !look {
-                break;
-            }
-        }
-    }
-
-    /// The driver has told what has completed, and its number for the namespaces.
-    fn take_completions(&mut self, completions: impl Iterator<Item = nvme::Completion>, namespaces: u32) {
-        let changed = namespaces != self.namespaces_number;
-        let (mut touched, mut doubt) = (0, None);
-        for completion in completions {
-            let ended = match completion.outcome {
-                Ok(()) => self.requests.complete(completion.tag, Ok(())).ok_or(Doubt::UnknownCompletion),
-                Err(said) => self.fail(completion.tag, said, changed),
-            };
-            match ended {
-                Ok(party) => touched |= 1 << party,
-                // The rest is not believed either.
-                Err(reason) if self.driver.may_report() => {
-                    doubt = Some(reason);
-                    break;
-                }
-                // What is nobody's is dropped.
-                Err(_) => {}
-            }
-        }
-        self.signal(touched);
-        match doubt {
-            Some(doubt) => self.suspect(doubt),
-            None if changed => {
-                self.namespaces_number = namespaces;
-                self.refresh();
-            }
-            None => {}
-        }
-        if touched & 1 << SERVER != 0 {
-            self.own_ended();
-        }
-        self.advance_power();
-    }
-
-    /// The driver has told along with its signal what has completed; `None` if that was malformed.
-    pub fn told(&mut self, notice: Option<nvme::Notice<'_>>) {
-        match notice {
-            _ if self.link != Link::Up => self.exchange(),
-            Some(notice) => {
-                self.take_completions(notice.completions.iter(), notice.namespaces);
-                if self.requests.is_waiting() {
-                    self.run(false);
-                }
-            }
-            None => {
-                // What it said is lost, and it will not say it again: it is asked to begin anew.
-                self.part(Trouble::Nonsense);
-                self.exchange();
-            }
-        }
-    }
-
     /// Notes which of these clients are to be signalled.
     fn signal(&mut self, touched: u32) {
         let mut touched = touched;
@@ -405,13 +323,17 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// Takes an answer that is due.
     pub fn take_due(&mut self) -> Option<Due<R>> {
-        if let Some((reply, said)) = self.immediate.take() {
+        if self.immediate.is_some()
+            && let Some((reply, said)) = self.immediate.take()
+        {
             return Some(Due { reply, said });
         }
         if let Some((reply, outcome)) = self.requests.take_answer() {
             return Some(Due { reply, said: outcome.map_or_else(Said::Failed, |()| Said::Done) });
         }
-        if let Some(due) = self.power.take_due() {
+        if matches!(self.power, Power::Down(..))
+            && let Some(due) = self.power.take_due()
+        {
             return Some(due);
         }
         let mut holding = self.holding;

@@ -18,6 +18,7 @@ pub fn attempts(registers: Registers, requests: Receive, own_log: Log) {
         ("handle-call", Number::Call, 0),
         ("handle-signal", Number::Signal, 0),
         ("handle-signal-receive", Number::SignalReceive, 0),
+        ("handle-post-receive", Number::PostReceive, 0),
         ("handle-log", Number::Log, log),
         ("handle-device-information", Number::DeviceInformation, registers),
         ("handle-device-direct", Number::DeviceDirect, registers),

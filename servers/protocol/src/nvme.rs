@@ -4,6 +4,10 @@
 //! at once. The driver signals its client when there is more to take. A client that waits on an endpoint when it is
 //! signalled may be told along with the signal what there is ([`Notice`]), and need not ask.
 //!
+//! A client to which [`Answer::Begun`] promises room may post its transfers: it does not wait for an answer, all of them are
+//! taken, and what it would have learned it is told along with a signal. A driver that cannot take what is posted, because
+//! it has restarted or lost its controller, signals; the client asks, and learns why.
+//!
 //! A client begins with [`Request::Begin`]. A driver that has restarted knows none of its clients, and answers an
 //! exchange with [`Answer::NotBegun`]: so a client cannot take it for the one to which it gave transfers, and these are
 //! of unknown fate. A client that has restarted begins anew, and hears nothing of what it gave in its earlier life.
@@ -68,7 +72,11 @@ pub enum Answer<'a> {
     /// To [`Request::Shutdown`]: whether the controller says that it has shut down.
     Shutdown(Result<(), Failure>),
     /// To [`Request::Begin`]: nothing that this client gave before is under way.
-    Begun,
+    Begun {
+        /// Transfers of this client that there is room for, whatever others do; 0 if there may be none. While it keeps to
+        /// that, the client may post [`Request::Exchange`] in place of calling: it is then told by signals alone.
+        room: u8,
+    },
     /// To [`Request::Begin`]: not yet. To [`Request::Exchange`]: nothing was taken, because the client has not begun
     /// since the driver started.
     NotBegun,

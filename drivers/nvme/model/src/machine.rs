@@ -63,7 +63,7 @@ impl<const DIRECT: bool> Machine<DIRECT> {
     pub fn with_queues(identity: Identity, vectors: &[u16], limits: &[Limit], queues: &[u16]) -> Self {
         let region_bytes = 4 << 20;
         let wished = queues.iter().copied().collect();
-        let settings = Settings { region: 0, region_bytes, vectors: wished, timeout: 30_000_000_000 };
+        let settings = Settings { region: 0, region_bytes, vectors: wished, timeout: 30_000_000_000, room: 128 };
         let mut driver = Driver::new();
         driver.begin(BADGE);
         let kernel = if DIRECT { Kernel::direct } else { Kernel::new };

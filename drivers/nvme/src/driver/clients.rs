@@ -80,7 +80,7 @@ impl Driver {
         match request {
             Request::Exchange(transfers) => self.exchange(hardware, badge, *transfers, room).into(),
             Request::Shutdown => Answer::Shutdown(self.shutdown(hardware).unwrap_or(Err(Failure::Stopped))),
-            Request::Begin if self.begin(badge) => Answer::Begun,
+            Request::Begin if self.begin(badge) => Answer::Begun { room: self.settings.room },
             Request::Begin => Answer::NotBegun,
             _ if self.state == State::Gone => Answer::NoController,
             Request::Controller => Answer::Controller(self.controller()),
@@ -148,13 +148,7 @@ impl Driver {
                 self.news = true;
             }
         } else {
-            accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
-            if accepted > 0
-                && self.state == State::Running
-                && let Err(trouble) = self.pump(hardware)
-            {
-                self.fail(hardware, trouble);
-            }
+            accepted = self.take_in(hardware, badge, transfers);
             self.io.transfers.take_ended(badge, completions);
         }
         // What ended just now went along. A signal is due for what did not fit, and for what ended of other clients: not
@@ -165,15 +159,45 @@ impl Driver {
         Exchange::Done { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
     }
 
+    /// Takes transfers that a client posts: as an exchange, but what has ended is left to be told with a signal. Where not
+    /// all of it can be taken, nobody is told here: the client is signalled, asks, and learns why. So whoever posts keeps to
+    /// the room that [`Answer::Begun`] told of.
+    pub fn post(&mut self, hardware: &mut impl Hardware, badge: u32, transfers: Batch<'_, Transfer>) {
+        if !self.begun.contains(&badge) || matches!(self.state, State::Gone | State::Stopping) {
+            self.news = true;
+            return;
+        }
+        self.take_in(hardware, badge, transfers);
+        self.news |= self.io.transfers.take_news();
+    }
+
+    /// Accepts transfers, and issues what can be issued. How many there was room for, from the first.
+    fn take_in(&mut self, hardware: &mut impl Hardware, badge: u32, transfers: Batch<'_, Transfer>) -> usize {
+        if transfers.is_empty() {
+            return 0;
+        }
+        let is_running = self.state == State::Running;
+        if is_running {
+            self.hold_for_event();
+            self.io.begin(hardware);
+        }
+        let accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
+        if is_running && let Err(trouble) = self.io.pump(hardware) {
+            self.fail(hardware, trouble);
+        }
+        accepted
+    }
+
     /// Whether there was room for the transfer.
+    #[inline]
     fn accept(&mut self, badge: u32, transfer: &Transfer) -> bool {
         if self.draining {
             return self.io.transfers.accept_failed(badge, *transfer, Failure::Stopped);
         }
         match check(transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
             Ok(known) => {
-                let cut = cut(transfer.operation, known, &self.bring_up.limits());
-                self.io.transfers.accept(badge, *transfer, cut)
+                let cut = cut(transfer.operation, known, self.bring_up.limits());
+                self.io.issue_at_once(badge, transfer, cut) || self.io.transfers.accept(badge, *transfer, cut)
             }
             Err(failure) => self.io.transfers.accept_failed(badge, *transfer, failure),
         }

@@ -283,6 +283,7 @@ pub const BROKERED: &[Attempt] = &[
     attempt("handle-call", Kernel(Error::Denied), "call with every number that may be a handle"),
     attempt("handle-signal", Kernel(Error::Denied), "signal with every number"),
     attempt("handle-signal-receive", Kernel(Error::Denied), "tell something along with a signal, with every number"),
+    attempt("handle-post-receive", Kernel(Error::Denied), "post to an endpoint, with every number"),
     attempt("handle-log", Kernel(Error::Denied), "write to the log with every number but its own"),
     attempt("handle-device-information", Kernel(Error::Denied), "ask what a device is, likewise"),
     attempt("handle-device-direct", Kernel(Error::Denied), "ask where registers and rings are mapped, likewise"),

@@ -74,6 +74,18 @@ impl<const N: usize> Links<N> {
         Some(number)
     }
 
+    /// Adds all of another list at the end.
+    pub fn append(&mut self, list: &mut List, other: List) {
+        if other.is_empty() {
+            return;
+        }
+        match list.last {
+            NONE => list.first = other.first,
+            last => self.next[usize::from(last)] = other.first,
+        }
+        list.last = other.last;
+    }
+
     /// The numbers in order.
     pub fn iter(&self, list: &List) -> impl Iterator<Item = usize> + '_ {
         core::iter::successors(list.first(), |number| match self.next[*number] {

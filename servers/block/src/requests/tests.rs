@@ -41,12 +41,12 @@ fn simulate(loads: &[Load], bytes: u64) -> StdVec<Seen> {
             }
         }
         loop {
-            let mut batch = Vec::new();
+            let mut batch = BatchRoom::new();
             requests.choose(&mut batch);
             if batch.is_empty() {
                 break;
             }
-            for transfer in &batch {
+            for transfer in batch.batch() {
                 let index = (transfer.tag & 0xff) as usize;
                 device.push_back((transfer.tag, requests.entries[index].as_ref().unwrap().bytes));
             }
@@ -123,7 +123,7 @@ fn one_client_alone_has_the_whole_queue() {
     }
     let mut count = 0;
     for _ in 0..3 {
-        let mut batch = Vec::new();
+        let mut batch = BatchRoom::new();
         requests.choose(&mut batch);
         count += batch.len();
     }
@@ -138,8 +138,9 @@ fn requests_of_a_client_keep_their_order() {
     }
     let mut order = StdVec::new();
     while order.len() < 50 {
-        let mut batch = Vec::new();
+        let mut batch = BatchRoom::new();
         requests.choose(&mut batch);
+        let batch: StdVec<_> = batch.batch().iter().collect();
         // The driver takes a third.
         let taken = batch.len().div_ceil(3);
         requests.not_taken(&batch[taken..]);

@@ -53,6 +53,11 @@ struct World {
     reports: usize,
     /// Requests that it forgets.
     forgets: usize,
+    /// Transfers that may be posted to it, and how many were.
+    room: u8,
+    posted: usize,
+    /// What the kernel says to whoever posts something the next time.
+    refuses: Option<abi::Error>,
     /// Whether the server has begun with this driver.
     begun: bool,
     /// Nanoseconds.
@@ -119,7 +124,7 @@ impl World {
             }
             nvme::Request::Begin => {
                 self.begun = true;
-                encode(&nvme::Answer::Begun)
+                encode(&nvme::Answer::Begun { room: self.room })
             }
             nvme::Request::Controller => encode(&nvme::Answer::Controller(nvme::Controller {
                 model: heapless::String::new(),
@@ -169,6 +174,21 @@ impl World {
                 if frame.arguments[0] != 0 && !self.answer(frame, buffer) {
                     return host::fail(frame, abi::Error::Invalid);
                 }
+                self.deadlines.push(frame.arguments[2]);
+                self.receive(frame, buffer);
+            }
+            Number::PostReceive => {
+                assert_eq!((frame.arguments[0], frame.arguments[3]), (2, 1), "to the driver, and waits for clients");
+                if let Some(error) = self.refuses.take() {
+                    self.driver_dead |= error == abi::Error::DeadPeer;
+                    self.begun &= !self.driver_dead;
+                    return host::fail(frame, error);
+                }
+                let bytes = take(frame, buffer);
+                let Ok(nvme::Request::Exchange(transfers)) = postcard::from_bytes(&bytes) else { panic!("{bytes:?}") };
+                self.in_flight.extend(transfers.iter().map(|transfer| transfer.tag));
+                self.posted += transfers.len();
+                assert!(self.in_flight.len() <= self.room.into(), "no more than there is room for");
                 self.deadlines.push(frame.arguments[2]);
                 self.receive(frame, buffer);
             }
@@ -275,7 +295,12 @@ fn run(world: World) -> World {
         || {
             let driver = NvmeDriver::new(environment.grant("driver").unwrap(), environment.optional("stop"));
             let requests = environment.grant("requests").unwrap();
-            let means = Means { requests, driver: DRIVER, window: None, log: environment.optional("log") };
+            let means = Means {
+                requests,
+                driver: environment.grant("driver").unwrap(),
+                window: None,
+                log: environment.optional("log"),
+            };
             serve(driver, &means, &environment).unwrap_err();
         },
     );
@@ -344,6 +369,34 @@ fn what_the_driver_tells_with_its_signal_need_not_be_asked_for() {
         let ended = tags.iter().map(|tag| Ended { tag: *tag, outcome: Ok(()) }).collect();
         assert_eq!((world.answers, world.exchanges), (std::vec![(71, Told::Exchanged(ended))], 2));
     }
+}
+
+#[test]
+fn what_there_is_room_for_is_posted_and_not_asked() {
+    let told = || Next::Told { bits: DRIVER, malformed: false };
+    let next = [exchange(1, 71, &[5, 6, 7, 8], true), read(2, 72), told(), told()];
+    let next = open().into_iter().chain(next).collect();
+    let world = run(World { next, room: 4, ..World::default() });
+    let ended = [5, 6, 7, 8].map(|tag| Ended { tag, outcome: Ok(()) }).to_vec();
+    // The first exchange is the server's own, when it begins. The fifth transfer is more than there is room for.
+    assert_eq!((world.posted, world.exchanges), (4, 2));
+    assert_eq!(world.answers, [(72, Told::Done), (71, Told::Exchanged(ended))]);
+}
+
+#[test]
+fn a_driver_that_does_not_wait_to_be_given_something_is_asked() {
+    let next = open().into_iter().chain([read(1, 71), Next::Signal(1)]).collect();
+    let world = run(World { next, room: 64, refuses: Some(abi::Error::Busy), ..World::default() });
+    assert_eq!((world.answers, world.posted), (std::vec![(71, Told::Done)], 0));
+}
+
+#[test]
+fn what_a_driver_was_to_be_given_when_it_stopped_is_given_to_the_next() {
+    let told = Next::Told { bits: DRIVER, malformed: false };
+    let next = open().into_iter().chain([read(1, 71), Next::DriverComes, told]).collect();
+    let world = run(World { next, room: 64, refuses: Some(abi::Error::DeadPeer), ..World::default() });
+    assert_eq!((world.answers, world.posted), (std::vec![(71, Told::Done)], 0));
+    assert_eq!(world.lines[3..], ["driver away reason=dead-peer requests=1", "driver back requests=1"]);
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             }
             Trouble::Away(failure) if self.link == Link::Up => {
                 self.link = Link::Away;
+                self.staged = false;
                 let told = self.requests.unsettle();
                 self.note(Note::Away { failure, requests: self.requests.undecided() });
                 self.signal(told);
@@ -98,7 +99,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// A driver has begun with this server.
     fn welcome(&mut self, hello: Hello) {
-        let Hello { controller, namespaces } = hello;
+        let Hello { controller, namespaces, room } = hello;
         let is_same = self.controller.as_ref().is_none_or(|old| *old == controller && self.namespaces == namespaces);
         // Other disks end what clients have under way: two drivers have to tell of them.
         if !is_same && self.insist(Failure::Changed) {
@@ -108,6 +109,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return;
         }
         self.link = Link::Up;
+        self.room = room;
         (self.insisted, self.idle) = (None, 0);
         let told = self.requests.fail_overdue();
         self.signal(told);
@@ -146,6 +148,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             return;
         }
         self.link = Link::Lost(failure);
+        self.staged = false;
         self.note(Note::Lost(failure));
         self.requests.fail_all(failure);
         self.reading = None;

@@ -234,7 +234,7 @@ fn a_client_gets_its_own_completions_only() {
     let one = [read(1, 1, 0, 1, 0)];
     for badge in [100, 200] {
         assert_eq!(exchange(&mut machine, badge, &one), Answer::NotBegun);
-        assert_eq!(ask(&mut machine, badge, &Request::Begin), Answer::Begun);
+        assert_eq!(ask(&mut machine, badge, &Request::Begin), Answer::Begun { room: 128 });
     }
     exchange(&mut machine, 100, &one);
     while machine.step() {}

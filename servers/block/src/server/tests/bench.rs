@@ -37,6 +37,8 @@ pub struct Model {
     pub dies_at_shutdown: bool,
     /// Transfers that it still takes.
     pub room: usize,
+    /// Those that it lets be posted to it.
+    pub posts: usize,
     /// Transfers that it has.
     pub taken: Vec<nvme::Transfer>,
     /// What it has to say.
@@ -85,14 +87,19 @@ impl Driver for Shared {
         model.begun = true;
         let name = if model.is_azure { "MSFT NVMe Accelerator v1.0" } else { "model" };
         let controller = Identity { model: name.try_into().unwrap(), serial: model.serial.try_into().unwrap() };
-        Ok(Hello { controller, namespaces: model.namespaces.iter().copied().collect() })
+        Ok(Hello { controller, namespaces: model.namespaces.iter().copied().collect(), room: model.posts })
     }
 
     fn namespaces(&mut self) -> Result<Namespaces, Trouble> {
         Ok(self.0.borrow().namespaces.iter().copied().collect())
     }
 
-    fn exchange(&mut self, transfers: &[nvme::Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble> {
+    fn exchange(
+        &mut self,
+        transfers: nvme::Batch<'_, nvme::Transfer>,
+        completions: &mut Completions,
+    ) -> Result<Exchanged, Trouble> {
+        let transfers: Vec<_> = transfers.iter().collect();
         let mut model = self.0.borrow_mut();
         model.exchanges += 1;
         if let Some(trouble) = model.dead {

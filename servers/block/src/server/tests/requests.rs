@@ -5,7 +5,7 @@ use protocol::nvme;
 
 use super::bench::*;
 use crate::driver::Trouble;
-use crate::server::ROUNDS;
+use crate::server::hand_over::ROUNDS;
 
 #[test]
 fn a_client_begins_with_its_version() {

@@ -85,19 +85,24 @@ impl Driver for Shared {
         }
         device.begun = true;
         let namespaces = [namespace(1, BLOCKS, BLOCK_BYTES as u32)].into_iter().collect();
-        Ok(Hello { controller: Identity::default(), namespaces })
+        Ok(Hello { controller: Identity::default(), namespaces, room: 0 })
     }
 
     fn namespaces(&mut self) -> Result<Namespaces, Trouble> {
         panic!("they never change")
     }
 
-    fn exchange(&mut self, transfers: &[nvme::Transfer], completions: &mut Completions) -> Result<Exchanged, Trouble> {
+    fn exchange(
+        &mut self,
+        transfers: nvme::Batch<'_, nvme::Transfer>,
+        completions: &mut Completions,
+    ) -> Result<Exchanged, Trouble> {
+        let transfers: Vec<_> = transfers.iter().collect();
         let mut device = self.0.borrow_mut();
         if !device.alive || !device.begun {
             return Err(DEAD);
         }
-        device.taken.extend_from_slice(transfers);
+        device.taken.extend_from_slice(&transfers);
         let told = device.completions.len().min(nvme::BATCH_MAX);
         completions.extend(device.completions.drain(..told));
         Ok(Exchanged { accepted: transfers.len(), namespaces: 0 })

@@ -39,7 +39,7 @@ pub fn make(random: &mut Random, means: &Means) {
         1 => random.of(&EDGES),
         _ => random.of(&own),
     };
-    let code = if random.percent(95) { random.below(26) } else { random.next() };
+    let code = if random.percent(95) { random.below(27) } else { random.next() };
     let third = random.of(&EDGES);
     let (third, fourth) = match Number::new(code) {
         Some(Number::Exit) => return,
@@ -47,7 +47,9 @@ pub fn make(random: &mut Random, means: &Means) {
         // Taking completions is for the loop, which must know of them, and so is switching the controller off.
         Some(Number::DeviceComplete) if handle == own[0] => return,
         // A deadline that has passed: otherwise it might wait for ever.
-        Some(Number::Call | Number::ReplyReceive | Number::SignalReceive) => (random.below(2), random.of(&own)),
+        Some(Number::Call | Number::ReplyReceive | Number::SignalReceive | Number::PostReceive) => {
+            (random.below(2), random.of(&own))
+        }
         // Commands would come from what lies in the message's buffer: they are counted in the loop.
         Some(Number::DeviceSubmit) if handle == own[0] => (65 + random.below(100), 0),
         _ => (third, random.next()),

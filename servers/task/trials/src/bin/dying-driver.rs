@@ -76,7 +76,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
             Err(error) => return Err(error.into()),
         };
         let said = match message.decode()? {
-            Request::Begin => Answer::Begun,
+            Request::Begin => Answer::Begun { room: 0 },
             Request::Shutdown => Answer::Shutdown(Ok(())),
             Request::Controller => Answer::Controller(controller()),
             Request::Namespaces => {

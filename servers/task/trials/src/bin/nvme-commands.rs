@@ -48,7 +48,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
         namespace.volatile_cache
     );
     task::ready(Started::Well);
-    if trial.ask(&Request::Begin, &mut Inbox::new())? != Answer::Begun {
+    if !matches!(trial.ask(&Request::Begin, &mut Inbox::new())?, Answer::Begun { .. }) {
         return Err(Stop::new(format_args!("the driver does not let this client begin")));
     }
     trial.commands()?;

@@ -1,0 +1,88 @@
+//! How a request comes here: to wait for its turn, or, where nothing waits, to go to the driver at once.
+
+use protocol::block::Failure;
+use protocol::nvme::{BatchRoom, Operation, Transfer};
+
+use super::{
+    BYTES_IN_FLIGHT_MAX, BYTES_WITHOUT_DATA, IN_FLIGHT_MAX, INDEX_BITS, Origin, Request, Requests, State, weight,
+};
+
+impl<R> Requests<R> {
+    /// Admits a request that was checked. `bytes` is what it moves. The caller has seen that the client's share is not
+    /// used up; gives the origin back if there is no room all the same.
+    ///
+    /// # Errors
+    /// The origin.
+    pub fn admit(&mut self, party: usize, origin: Origin<R>, transfer: Transfer, bytes: u64) -> Result<(), Origin<R>> {
+        let Some(index) = self.insert(party, origin, transfer, bytes)? else { return Ok(()) };
+        self.next.push_back(&mut self.parties[party].waiting, index);
+        self.waiting += 1;
+        self.waiting_parties |= 1 << party;
+        Ok(())
+    }
+
+    /// As [`Self::admit`], and if nothing waits or holds it up, it is handed over to the driver with this batch at once:
+    /// [`Self::choose`] would choose just that. [`Self::not_taken`] must follow for what the driver does not take.
+    ///
+    /// # Errors
+    /// The origin.
+    #[inline]
+    pub fn admit_at_once(
+        &mut self,
+        party: usize,
+        origin: Origin<R>,
+        transfer: &Transfer,
+        bytes: u64,
+        batch: &mut BatchRoom<Transfer>,
+    ) -> Result<(), Origin<R>> {
+        let weight = weight(bytes);
+        if self.waiting > 0
+            || self.in_flight >= IN_FLIGHT_MAX
+            || self.bytes_in_flight + weight > BYTES_IN_FLIGHT_MAX
+            || self.changing.holds_up(transfer, false)
+            || batch.is_full()
+        {
+            return self.admit(party, origin, *transfer, bytes);
+        }
+        let Some(index) = self.insert(party, origin, *transfer, bytes)? else { return Ok(()) };
+        let Some(request) = &mut self.entries[index] else { return Ok(()) };
+        request.state = State::InFlight;
+        request.handed_over = self.now;
+        self.changing.add(index, transfer);
+        let _ = batch.push(&request.transfer);
+        self.parties[party].in_flight += 1;
+        self.in_flight += 1;
+        self.bytes_in_flight += weight;
+        Ok(())
+    }
+
+    /// Admits a client's transfer that has failed already.
+    ///
+    /// # Errors
+    /// The origin, if there is no room.
+    pub fn admit_failed(&mut self, party: usize, origin: Origin<R>, failure: Failure) -> Result<(), Origin<R>> {
+        let nothing = Transfer { tag: 0, operation: Operation::Flush, nsid: 0, first_block: 0, blocks: 0, offset: 0 };
+        let Some(index) = self.insert(party, origin, nothing, 0)? else { return Ok(()) };
+        self.end(index, Err(failure));
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        party: usize,
+        origin: Origin<R>,
+        mut transfer: Transfer,
+        bytes: u64,
+    ) -> Result<Option<usize>, Origin<R>> {
+        let Some(index) = self.next.pop_front(&mut self.free) else { return Err(origin) };
+        self.sequence = self.sequence.wrapping_add(1);
+        transfer.tag = self.sequence << INDEX_BITS | index as u32;
+        let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
+        let state = State::Waiting;
+        let (undecided, handed_over, doubts) = (false, 0, 0);
+        self.entries[index] =
+            Some(Request { party: party as u8, origin, transfer, bytes, state, undecided, handed_over, doubts });
+        self.parties[party].held += 1;
+        Ok(Some(index))
+    }
+}
