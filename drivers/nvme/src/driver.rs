@@ -229,14 +229,12 @@ impl Driver {
         if raised {
             self.pump(hardware)?;
         }
-        if self.io_wake() == u64::MAX {
+        let wake = self.io_wake();
+        if wake == u64::MAX {
             return Ok(());
         }
         let now = hardware.now();
-        if now < self.io_wake() {
-            return Ok(());
-        }
-        self.look(hardware, now)
+        if now < wake { Ok(()) } else { self.look(hardware, now) }
     }
 
     /// Whether the interrupt of the queue with this index came.

@@ -60,6 +60,10 @@ pub struct Io {
     batch: Batch,
     /// For which queue that is, and how many commands it may become, while transfers are accepted.
     begun: Option<Begun>,
+    /// Commands in flight on all queues.
+    in_flight: usize,
+    /// None of them is overdue before this: mostly somewhat before the first is.
+    calm_until: u64,
     /// How many queues there are.
     open: usize,
     /// Where to look for room first.
@@ -100,6 +104,8 @@ impl Io {
             completions: [const { CompletionEntry::ZERO }; COMPLETIONS_MAX],
             batch: Batch::new(),
             begun: None,
+            in_flight: 0,
+            calm_until: 0,
             open: 0,
             turn: 0,
             again: Deque::new(),
@@ -132,6 +138,7 @@ impl Io {
         for queue in &mut self.queues {
             queue.reset(0);
         }
+        self.in_flight = 0;
         (self.open, self.retry, self.stuck, self.held) = (0, None, None, false);
     }
 
@@ -142,7 +149,18 @@ impl Io {
 
     /// Commands in flight.
     pub fn in_flight(&self) -> usize {
-        self.queues[..self.open].iter().map(Slots::in_flight).sum()
+        self.in_flight
+    }
+
+    /// Puts a part in flight on a queue; its identifier, if the queue has room.
+    #[inline]
+    fn put(&mut self, index: usize, part: Part, deadline: u64) -> Option<u16> {
+        let identifier = self.queues[index].take(Flight { part, aborting: false }, deadline)?;
+        if self.in_flight == 0 {
+            self.calm_until = deadline;
+        }
+        self.in_flight += 1;
+        Some(identifier)
     }
 
     /// Completions so far that were for no command in flight.
@@ -150,14 +168,9 @@ impl Io {
         self.stale
     }
 
-    /// A time before which no command is overdue, if there are any.
-    fn calm_until(&self) -> Option<u64> {
-        self.queues[..self.open].iter().filter_map(Slots::calm_until).min()
-    }
-
     /// When the controller is to be looked at, or a command is overdue, in nanoseconds; never if nothing is under way.
     pub fn wake(&self) -> u64 {
-        let in_flight = self.calm_until().map_or(u64::MAX, |deadline| deadline.min(self.look));
+        let in_flight = if self.in_flight > 0 { self.calm_until.min(self.look) } else { u64::MAX };
         in_flight.min(self.retry.unwrap_or(u64::MAX))
     }
 
@@ -168,8 +181,9 @@ impl Io {
 
     /// Whether a command is overdue. From now on [`Io::wake`] tells when the oldest is.
     pub fn is_overdue(&mut self, now: u64) -> bool {
-        self.queues[..self.open].iter_mut().for_each(Slots::look);
-        self.calm_until().is_some_and(|deadline| deadline <= now)
+        let Some(oldest) = self.queues[..self.open].iter().filter_map(Slots::deadline).min() else { return false };
+        self.calm_until = oldest;
+        oldest <= now
     }
 
     /// Whether the queues have long been full although nothing is in flight: the controller then did not tell how far it
@@ -254,7 +268,7 @@ impl Io {
             return false;
         }
         let Some(part) = self.transfers.accept_whole(badge, transfer, cut) else { return false };
-        match self.queues[queue].take(Flight { part, aborting: false }, deadline) {
+        match self.put(queue, part, deadline) {
             Some(identifier) => self.batch.push(identifier, &part, self.region),
             // There was room.
             None => self.postpone(&part),
@@ -289,8 +303,7 @@ impl Io {
                 if core::mem::take(&mut idle) {
                     self.look = now.saturating_add(LOOK);
                 }
-                let flight = Flight { part, aborting: false };
-                let Some(identifier) = self.queues[index].take(flight, now.saturating_add(self.timeout)) else {
+                let Some(identifier) = self.put(index, part, now.saturating_add(self.timeout)) else {
                     self.postpone(&part);
                     break;
                 };
@@ -350,7 +363,9 @@ impl Io {
     /// The part of the batch's last command, which was not taken.
     fn take_back(&mut self, index: usize) -> Option<Part> {
         let identifier = self.batch.identifiers.pop()?;
-        self.queues[index].retire(identifier).map(|flight| flight.part)
+        let part = self.queues[index].retire(identifier)?.part;
+        self.in_flight -= 1;
+        Some(part)
     }
 
     fn refuse(&mut self, hardware: &mut impl Hardware, part: &Part, error: Error, reason: u16) {
@@ -388,6 +403,7 @@ impl Io {
                     ));
                     continue;
                 };
+                self.in_flight -= 1;
                 self.transfers.part_ended(flight.part.transfer, outcome(entry.status(), &flight));
             }
             drained += taken.len();

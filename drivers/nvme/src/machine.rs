@@ -191,6 +191,12 @@ impl Device for Own {
         value
     }
 
+    fn hidden_u64(&mut self, offset: u32) -> u64 {
+        let value = self.rings.read_u64(offset.into()).unwrap_or(u64::MAX);
+        fence(Ordering::Acquire);
+        value
+    }
+
     fn read_hidden(&mut self, offset: u32, to: &mut [u8]) {
         if self.rings.copy_to(offset.into(), to).is_err() {
             to.fill(u8::MAX);
@@ -199,6 +205,10 @@ impl Device for Own {
 
     fn write_hidden(&mut self, offset: u32, from: &[u8]) {
         let _ = self.rings.copy_from(offset.into(), from);
+    }
+
+    fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {
+        let _ = self.rings.write_series(offset.into(), first, step, count);
     }
 
     /// The kernel's, and on.

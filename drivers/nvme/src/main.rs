@@ -12,7 +12,9 @@ use nvme::transfers::TRANSFERS_MAX;
 use nvme::{AnswerRoom, Driver, Interrupts, Settings, State};
 use protocol::nvme::{Answer, BatchRoom, Failure, Request};
 use task::abi::start::CLIENTS_MAX;
-use task::{Deadline, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop};
+use task::{
+    Deadline, Encoded, Environment, Event, Heartbeat, Inbox, Instant, Interrupt, Message, Once, Reply, Started, Stop,
+};
 
 task::needs! {
     registers: registers,
@@ -119,17 +121,17 @@ fn serve(
         // An answer stays where it is made: it goes along with the next wait.
         let mut exchanged = None;
         let answer = match event.take() {
-            Some(Ok(Event::Message(Message { reply, badge, bytes }))) => match task::decode::<Request<'_>>(bytes) {
-                Ok(Request::Exchange(transfers)) if clients.may_transfer(badge) && !reply.is_awaited() => {
+            Some(Ok(Event::Message(Message { reply, badge, bytes }))) => match Request::read(bytes) {
+                Some(Request::Exchange(transfers)) if clients.may_transfer(badge) && !reply.is_awaited() => {
                     driver.post(machine, badge, transfers);
                     None
                 }
-                Ok(Request::Exchange(transfers)) if clients.may_transfer(badge) => {
+                Some(Request::Exchange(transfers)) if clients.may_transfer(badge) => {
                     exchanged = Some((reply, driver.exchange(machine, badge, transfers, &mut room)));
                     None
                 }
-                Ok(request) => respond(clients, machine, driver, (reply, badge, &request), &mut waiting, &mut room),
-                Err(_) => {
+                Some(request) => respond(clients, machine, driver, (reply, badge, &request), &mut waiting, &mut room),
+                None => {
                     // An empty answer is none that a client expects: it learns that its request was malformed.
                     let _ = reply.send(&());
                     None
@@ -163,7 +165,8 @@ fn serve(
                 && exchanged.is_none()
                 && let Some(badge) = client.badge()
                 && let Some(notice) = driver.notice(badge, &mut ended)
-                && let Ok(next) = grants.requests.signal_receive(client, &notice, deadline, &mut inbox)
+                && let message = Encoded::new(notice.bytes(), notice.len())
+                && let Ok(next) = grants.requests.signal_receive(client, &message, deadline, &mut inbox)
             {
                 driver.told(badge);
                 event = Some(next);

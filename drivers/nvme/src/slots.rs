@@ -3,7 +3,7 @@
 //! A command's identifier is its slot in the low six bits and a sequence number above, so that a completion that comes
 //! twice, or for a command of before a reset, is caught as stale. To take a slot and to free it takes constant time and
 //! little of it. All commands of a queue have the same timeout, so the order of issue is the order of deadlines; who is
-//! oldest is looked for only where that matters, and until then a time is known before which none is overdue.
+//! oldest is looked for only where that matters.
 
 use crate::place::Place;
 
@@ -43,15 +43,13 @@ pub struct Slots<T, const N: usize> {
     depth: usize,
     /// Commands ever issued.
     issued: u64,
-    /// None in flight is overdue before this.
-    calm_until: u64,
 }
 
 impl<T: Copy, const N: usize> Slots<T, N> {
     /// No slots yet.
     pub const fn new() -> Self {
         const { assert!(N <= 1 << SLOT_BITS) };
-        Self { slots: [const { Place::Free }; N], usable: 0, free: 0, in_flight: 0, depth: 0, issued: 0, calm_until: 0 }
+        Self { slots: [const { Place::Free }; N], usable: 0, free: 0, in_flight: 0, depth: 0, issued: 0 }
     }
 
     /// Begins anew with `usable` slots, all free; at most `N`. The sequence goes on.
@@ -80,9 +78,6 @@ impl<T: Copy, const N: usize> Slots<T, N> {
         let number = self.free.trailing_zeros() as usize;
         let place = self.slots.get_mut(number)?;
         self.free &= self.free - 1;
-        if self.in_flight == 0 {
-            self.calm_until = deadline;
-        }
         self.in_flight += 1;
         self.issued += 1;
         *place = Place::Taken(Slot { payload, deadline, issued: self.issued });
@@ -104,22 +99,10 @@ impl<T: Copy, const N: usize> Slots<T, N> {
         Some(&slot.payload)
     }
 
-    /// A time before which no command in flight is overdue: mostly somewhat before the first is. `None` without any.
-    #[inline]
-    pub fn calm_until(&self) -> Option<u64> {
-        (self.in_flight > 0).then_some(self.calm_until)
-    }
-
     /// When the oldest command in flight is overdue.
     #[cold]
     pub fn deadline(&self) -> Option<u64> {
         self.after(0).map(|(_, oldest)| oldest.deadline)
-    }
-
-    /// From now on [`Self::calm_until`] is when the oldest command that is in flight now is overdue.
-    #[cold]
-    pub fn look(&mut self) {
-        self.calm_until = self.deadline().unwrap_or(0);
     }
 
     /// Ends the oldest command in flight; returns its payload and its deadline.
@@ -241,12 +224,7 @@ mod tests {
                     let expected = list.remove(place).map(|(_, time)| time);
                     prop_assert_eq!(slots.retire(identifier).copied(), expected);
                 }
-                let oldest = list.front().map(|(_, time)| *time);
-                prop_assert_eq!(slots.calm_until().is_some(), oldest.is_some());
-                prop_assert!(slots.calm_until() <= oldest, "nothing is overdue before that");
                 prop_assert_eq!(slots.deadline(), list.front().map(|(_, time)| *time));
-                slots.look();
-                prop_assert_eq!(slots.calm_until(), oldest);
                 prop_assert_eq!(slots.free(), 8 - list.len());
                 prop_assert_eq!(slots.in_flight(), list.len());
             }

@@ -433,6 +433,12 @@ impl<R> Requests<R> {
         Some(request)
     }
 
+    /// Whether answers are due to clients that wait for them.
+    #[inline]
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Takes an answer that is due to a client that waits for it.
     pub fn take_answer(&mut self) -> Option<(R, Result<(), Failure>)> {
         let index = self.next.pop_front(&mut self.answers)?;

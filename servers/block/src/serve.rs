@@ -3,9 +3,12 @@
 use core::time::Duration;
 
 use heapless::Vec;
-use protocol::block::ClientGrant;
+use protocol::block::{Answer, ClientGrant, Request};
+use protocol::nvme::Notice;
 use task::abi::start::{CLIENTS_MAX, Client};
-use task::{Call, Deadline, Environment, Event, Inbox, Instant, Log, Receive, Reply, Signal, Stop, Window, abi, log};
+use task::{
+    Call, Deadline, Encoded, Environment, Event, Inbox, Instant, Log, Receive, Reply, Signal, Stop, Window, abi, log,
+};
 
 use crate::client::Named;
 use crate::driver::Driver;
@@ -65,6 +68,7 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
         // All answers that are due but one go by themselves; that one goes along with the next wait.
         let mut last: Option<Due<Reply>> = server.take_due();
         while last.is_some()
+            && server.may_be_due()
             && let Some(due) = server.take_due()
             && let Some(earlier) = last.replace(due)
         {
@@ -77,12 +81,13 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
             None => Deadline::NEVER,
         };
         let event = match last {
-            _ if server.to_post().is_some() => {
+            _ if server.has_to_post() => {
                 if let Some(due) = last {
                     send(&mut server, due, &mut room);
                 }
-                let Some(transfers) = server.to_post() else { continue };
-                match means.requests.post_receive(means.driver, &transfers, deadline, &mut inbox) {
+                let Some(message) = server.to_post() else { continue };
+                let message = Encoded::new(message.bytes(), message.len());
+                match means.requests.post_receive(means.driver, &message, deadline, &mut inbox) {
                     Ok(event) => {
                         server.posted();
                         event
@@ -96,8 +101,13 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
                 }
             }
             None => means.requests.receive(deadline, &mut inbox),
-            Some(Due { reply, said: said @ Said::Exchanged { .. } }) => {
-                let answer = server.answer(&said, &mut room);
+            Some(Due { reply, said: Said::Done }) => {
+                let answer = Encoded::new(&Answer::DONE, Answer::DONE_LENGTH);
+                means.requests.reply_receive(reply, &answer, deadline, &mut inbox)
+            }
+            Some(Due { reply, said: said @ Said::Exchanged { client, accepted } }) => {
+                let message = server.exchanged(client, accepted, &mut room);
+                let answer = Encoded::new(message.bytes(), message.len());
                 match means.requests.try_reply_receive(reply, &answer, deadline, &mut inbox) {
                     Ok(event) => {
                         server.delivered(&said, &room);
@@ -115,13 +125,11 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
         let mut is_time = false;
         match event {
             Ok(Event::Message(message)) => {
-                let request = message.decode().ok();
+                let request = Request::read(message.bytes);
                 server.request(message.badge, message.reply, request);
             }
             // The driver has something, or it has stopped, which it shows by not answering.
-            Ok(Event::Told { bits, bytes }) if bits == means.driver.signal_bits() => {
-                server.told(task::decode(bytes).ok())
-            }
+            Ok(Event::Told { bits, bytes }) if bits == means.driver.signal_bits() => server.told(Notice::read(bytes)),
             Ok(Event::Notification(_) | Event::Told { .. }) => server.exchange(),
             Err(abi::Error::TimedOut) => is_time = true,
             Err(error) => return Err(error.into()),

@@ -321,6 +321,15 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         }
     }
 
+    /// Whether it is worth while to ask for an answer that is due.
+    #[inline]
+    pub fn may_be_due(&self) -> bool {
+        self.immediate.is_some()
+            || self.holding != 0
+            || self.requests.has_answers()
+            || matches!(self.power, Power::Down(..))
+    }
+
     /// Takes an answer that is due.
     pub fn take_due(&mut self) -> Option<Due<R>> {
         if self.immediate.is_some()

@@ -1,15 +1,25 @@
 //! Several items in one message, without a copy: records of one size, one after the other, read one at a time from where
 //! the message lies. In postcard they are one string of bytes.
 
+mod framed;
+
 use core::fmt;
 use core::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use framed::Framed;
+pub(crate) use framed::Tail;
+
 /// Most items of a [`BatchRoom`].
 pub const ITEMS_MAX: usize = 32;
 /// Bytes of the longest record.
 const RECORD_BYTES_MAX: usize = 32;
+/// Bytes before the records and after them, for what else a message has ([`Framed`]).
+const HEAD: usize = 8;
+const TAIL: usize = 16;
+/// Bytes of the records.
+const RECORDS: usize = ITEMS_MAX * RECORD_BYTES_MAX;
 
 /// An item with bytes of its own, little-endian, the same number for each.
 pub trait Record: Copy {
@@ -121,8 +131,8 @@ pub struct Full;
 /// Room for the bytes of a [`Batch`] of [`ITEMS_MAX`] items.
 #[derive(Debug)]
 pub struct BatchRoom<T> {
-    bytes: [u8; ITEMS_MAX * RECORD_BYTES_MAX],
-    /// How many of them are used.
+    bytes: [u8; HEAD + RECORDS + TAIL],
+    /// How many of those for records are used.
     length: usize,
     items: PhantomData<T>,
 }
@@ -131,7 +141,7 @@ impl<T: Record> BatchRoom<T> {
     /// Without items.
     pub const fn new() -> Self {
         const { assert!(T::BYTES <= RECORD_BYTES_MAX) };
-        Self { bytes: [0; ITEMS_MAX * RECORD_BYTES_MAX], length: 0, items: PhantomData }
+        Self { bytes: [0; HEAD + RECORDS + TAIL], length: 0, items: PhantomData }
     }
 
     /// Takes all items out.
@@ -161,7 +171,7 @@ impl<T: Record> BatchRoom<T> {
     #[inline]
     pub fn push(&mut self, item: &T) -> Result<(), Full> {
         let end = self.length + T::BYTES;
-        let room = self.bytes[..ITEMS_MAX * T::BYTES].get_mut(self.length..end).ok_or(Full)?;
+        let room = self.bytes[HEAD..HEAD + ITEMS_MAX * T::BYTES].get_mut(self.length..end).ok_or(Full)?;
         item.write(room);
         self.length = end;
         Ok(())
@@ -169,7 +179,7 @@ impl<T: Record> BatchRoom<T> {
 
     /// The items.
     pub fn batch(&self) -> Batch<'_, T> {
-        Batch { bytes: &self.bytes[..self.length], items: PhantomData }
+        Batch { bytes: self.bytes.get(HEAD..HEAD + self.length).unwrap_or_default(), items: PhantomData }
     }
 }
 

@@ -10,7 +10,9 @@
 mod grant;
 mod record;
 
-pub use crate::batch::{Batch, BatchRoom, Full, Items};
+pub use crate::batch::{Batch, BatchRoom, Framed, Full, Items};
+use crate::batch::{Record, Tail};
+use crate::nvme::read;
 pub use grant::{ClientGrant, DiskGrant, Extent, Partition, Place};
 
 use serde::{Deserialize, Serialize};
@@ -168,6 +170,96 @@ pub enum Answer<'a> {
     /// To [`Request::Load`].
     #[serde(borrow, with = "bytes")]
     Data(&'a [u8]),
+}
+
+/// The numbers of [`Request::Transfer`] and [`Request::Exchange`] among requests.
+const TRANSFER: u8 = 2;
+const EXCHANGE: u8 = 3;
+/// The numbers of [`Answer::Done`] and [`Answer::Exchanged`] among answers.
+const DONE: u8 = 2;
+const EXCHANGED: u8 = 4;
+
+impl<'a> Request<'a> {
+    /// Decodes a whole message; sooner where it is of a kind that there are many of. `None` if it is none, or has bytes left
+    /// over.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        match bytes {
+            [TRANSFER, rest @ ..] => match rest.split_first() {
+                Some((length, operation)) if [*length as usize, operation.len()] == [Operation::BYTES; 2] => {
+                    Operation::read(operation).map(Self::Transfer)
+                }
+                _ => read(bytes),
+            },
+            [EXCHANGE, rest @ ..] => match Batch::split(rest) {
+                Some((transfers, [wait @ 0..=1])) => Some(Self::Exchange { transfers, wait: *wait != 0 }),
+                _ => read(bytes),
+            },
+            _ => read(bytes),
+        }
+    }
+
+    /// The message of [`Request::Exchange`].
+    #[inline]
+    pub fn exchange(transfers: &mut BatchRoom<Transfer>, wait: bool) -> Framed<'_> {
+        transfers.framed([EXCHANGE], Tail::Byte(wait.into()))
+    }
+}
+
+/// The message of a [`Request::Transfer`].
+#[derive(Clone, Copy, Debug)]
+pub struct TransferMessage([u8; 48]);
+
+impl TransferMessage {
+    /// Of this operation.
+    #[inline]
+    pub fn new(operation: &Operation) -> Self {
+        let mut bytes = [0; 48];
+        (bytes[0], bytes[1]) = (TRANSFER, Operation::BYTES as u8);
+        operation.write(&mut bytes[2..2 + Operation::BYTES]);
+        Self(bytes)
+    }
+
+    /// Its bytes, and zeroes behind them.
+    pub fn bytes(&self) -> &[u8; 48] {
+        &self.0
+    }
+
+    /// How many of them are the message.
+    pub const LENGTH: usize = 2 + Operation::BYTES;
+}
+
+impl<'a> Answer<'a> {
+    /// The message of [`Answer::Done`], and zeroes behind it.
+    pub const DONE: [u8; 48] = {
+        let mut bytes = [0; 48];
+        bytes[0] = DONE;
+        bytes
+    };
+    /// How many bytes of it are the message.
+    pub const DONE_LENGTH: usize = 1;
+
+    /// Decodes a whole message; sooner where it is of a kind that there are many of. `None` if it is none, or has bytes left
+    /// over.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        match bytes {
+            [DONE] => Some(Self::Done),
+            [EXCHANGED, accepted, changed @ 0..=1, rest @ ..] => match Batch::split(rest) {
+                Some((completions, [])) => {
+                    Some(Self::Exchanged { accepted: *accepted, changed: *changed != 0, completions })
+                }
+                _ => read(bytes),
+            },
+            _ => read(bytes),
+        }
+    }
+
+    /// The message of [`Answer::Exchanged`].
+    #[inline]
+    pub fn exchanged(accepted: u8, changed: bool, completions: &mut BatchRoom<Completion>) -> Framed<'_> {
+        completions.framed([EXCHANGED, accepted, changed.into()], Tail::None)
+    }
 }
 
 /// A client's disk.

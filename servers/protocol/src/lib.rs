@@ -10,5 +10,5 @@ pub mod classify;
 mod completion;
 pub mod nvme;
 
-pub use batch::{Batch, BatchRoom, Full, Items, Record};
+pub use batch::{Batch, BatchRoom, Framed, Full, Items, Record};
 pub use completion::{Code, Completion};

@@ -21,7 +21,8 @@ mod record;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
-pub use crate::batch::{Batch, BatchRoom};
+use crate::batch::Tail;
+pub use crate::batch::{Batch, BatchRoom, Framed};
 
 /// Most transfers in one exchange, either way.
 pub const BATCH_MAX: usize = crate::batch::ITEMS_MAX;
@@ -91,6 +92,55 @@ pub struct Notice<'a> {
     pub completions: Batch<'a, Completion>,
     /// As in [`Answer::Exchanged`].
     pub namespaces: u32,
+}
+
+/// The number of [`Request::Exchange`] among requests.
+const EXCHANGE: u8 = 2;
+
+impl<'a> Request<'a> {
+    /// Decodes a whole message; sooner where it is an exchange. `None` if it is none, or has bytes left over.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        match bytes {
+            [EXCHANGE, rest @ ..] => match Batch::split(rest) {
+                Some((batch, [])) => Some(Self::Exchange(batch)),
+                _ => read(bytes),
+            },
+            _ => read(bytes),
+        }
+    }
+
+    /// The message of [`Request::Exchange`] with these transfers.
+    #[inline]
+    pub fn exchange(transfers: &mut BatchRoom<Transfer>) -> Framed<'_> {
+        transfers.framed([EXCHANGE], Tail::None)
+    }
+}
+
+impl<'a> Notice<'a> {
+    /// Decodes a whole message. `None` if it is none, or has bytes left over.
+    #[inline]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        match Batch::split(bytes) {
+            Some((completions, [number @ 0..0x80])) => Some(Self { completions, namespaces: u32::from(*number) }),
+            _ => read(bytes),
+        }
+    }
+
+    /// The message with these completions, and this number for the namespaces.
+    #[inline]
+    pub fn framed(completions: &mut BatchRoom<Completion>, namespaces: u32) -> Framed<'_> {
+        completions.framed([], Tail::Number(namespaces))
+    }
+}
+
+/// A whole message, in any way in which postcard decodes it.
+#[cold]
+pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Some(message),
+        _ => None,
+    }
 }
 
 /// The controller, as Identify Controller tells it (NVMe base 2.0, figure 275), text without its trailing spaces and

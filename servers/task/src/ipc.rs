@@ -4,10 +4,10 @@ use core::fmt;
 
 use abi::Error;
 use abi::system_call::{NO_HANDLE, Number, POSTED};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::message::{self, Inbox, Malformed, Outgoing, TooLong};
+use crate::message::{self, Inbox, Malformed, Outgoing, Send, TooLong};
 use crate::raw::{Frame, system_call};
 use crate::time::Deadline;
 
@@ -49,7 +49,7 @@ impl Call {
     /// Dead peer if the server stopped, timed out if the deadline came first, and [`CallError`]'s other ways.
     pub fn call<A: DeserializeOwned>(
         &self,
-        request: &(impl Serialize + ?Sized),
+        request: &(impl Send + ?Sized),
         deadline: Deadline,
     ) -> Result<A, CallError> {
         let mut inbox = Inbox::new();
@@ -62,7 +62,7 @@ impl Call {
     /// As [`Self::call`].
     pub fn call_borrowed<'i, A: Deserialize<'i>>(
         &self,
-        request: &(impl Serialize + ?Sized),
+        request: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<A, CallError> {
@@ -75,7 +75,7 @@ impl Call {
     /// As [`Self::call`], but for a malformed answer.
     pub fn call_bytes<'i>(
         &self,
-        request: &(impl Serialize + ?Sized),
+        request: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<&'i [u8], CallError> {
@@ -84,11 +84,11 @@ impl Call {
 
     fn exchange<'i>(
         &self,
-        request: &(impl Serialize + ?Sized),
+        request: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<&'i [u8], CallError> {
-        let Outgoing { words, length } = message::encode(request)?;
+        let Outgoing { words, length } = request.outgoing()?;
         let frame = Frame {
             code: Number::Call as u64,
             arguments: [self.handle.into(), length, deadline.nanoseconds(), 0],
@@ -205,11 +205,11 @@ impl Reply {
     ///
     /// # Errors
     /// See [`ReplyError`]; a server goes on either way.
-    pub fn send(self, answer: &(impl Serialize + ?Sized)) -> Result<(), ReplyError> {
+    pub fn send(self, answer: &(impl Send + ?Sized)) -> Result<(), ReplyError> {
         if !self.is_awaited() {
             return Ok(());
         }
-        let Outgoing { words, length } = message::encode(answer)?;
+        let Outgoing { words, length } = answer.outgoing()?;
         let frame = Frame { code: Number::Reply as u64, arguments: [self.handle, length, 0, 0], words };
         system_call(frame).result().map(|_| ()).map_err(|_| ReplyError::Gone)
     }
@@ -268,7 +268,7 @@ impl Receive {
     pub fn reply_receive<'i>(
         &self,
         reply: Reply,
-        answer: &(impl Serialize + ?Sized),
+        answer: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Event<'i>, Error> {
@@ -288,7 +288,7 @@ impl Receive {
     pub fn try_reply_receive<'i>(
         &self,
         reply: Reply,
-        answer: &(impl Serialize + ?Sized),
+        answer: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Result<Event<'i>, Error>, ReplyError> {
@@ -303,7 +303,7 @@ impl Receive {
     pub fn signal_receive<'i>(
         &self,
         signal: Signal,
-        message: &(impl Serialize + ?Sized),
+        message: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Result<Event<'i>, Error>, TellError> {
@@ -319,7 +319,7 @@ impl Receive {
     pub fn post_receive<'i>(
         &self,
         server: Call,
-        message: &(impl Serialize + ?Sized),
+        message: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Result<Event<'i>, Error>, TellError> {
@@ -330,11 +330,11 @@ impl Receive {
         &self,
         number: Number,
         handle: u32,
-        message: &(impl Serialize + ?Sized),
+        message: &(impl Send + ?Sized),
         deadline: Deadline,
         inbox: &'i mut Inbox,
     ) -> Result<Result<Event<'i>, Error>, TellError> {
-        let Outgoing { words, length } = message::encode(message)?;
+        let Outgoing { words, length } = message.outgoing()?;
         let arguments = [handle.into(), length, deadline.nanoseconds(), self.handle.into()];
         match reply_receive(Frame { code: number as u64, arguments, words }) {
             Err(Error::Busy) => Err(TellError::Busy),
@@ -348,10 +348,10 @@ impl Receive {
     fn deliver(
         &self,
         reply: Reply,
-        answer: &(impl Serialize + ?Sized),
+        answer: &(impl Send + ?Sized),
         deadline: Deadline,
     ) -> Result<Result<Frame, Error>, ReplyError> {
-        let Outgoing { words, length } = message::encode(answer)?;
+        let Outgoing { words, length } = answer.outgoing()?;
         let frame = Frame {
             code: Number::ReplyReceive as u64,
             arguments: [reply.handle, length, deadline.nanoseconds(), self.handle.into()],

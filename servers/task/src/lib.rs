@@ -66,7 +66,7 @@ pub use inspect::Inspect;
 pub use ipc::{Call, CallError, Event, Message, Receive, Reply, ReplyError, Signal, TellError, decode, wait};
 pub use log::{Log, Quoted};
 pub use memory::{Dma, OutOfRange, Window};
-pub use message::{Inbox, Malformed, TooLong};
+pub use message::{Encoded, Inbox, Malformed, Send, TooLong};
 pub use number::number;
 pub use once::Once;
 pub use power::Power;

@@ -20,8 +20,71 @@ pub struct Malformed;
 #[error("message longer than {IPC_BUFFER_BYTES} bytes")]
 pub struct TooLong;
 
+/// What can be sent: what serde encodes, as postcard, and what is [`Encoded`] already.
+pub trait Send {
+    /// Its words, if it is short, else it is put into the IPC buffer.
+    ///
+    /// # Errors
+    /// It is longer than that.
+    #[doc(hidden)]
+    fn outgoing(&self) -> Result<Outgoing, TooLong>;
+}
+
+impl<T: Serialize + ?Sized> Send for T {
+    #[inline]
+    fn outgoing(&self) -> Result<Outgoing, TooLong> {
+        encode(self)
+    }
+}
+
+/// A message that is encoded already.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    bytes: &'a [u8],
+    length: usize,
+}
+
+impl<'a> Encoded<'a> {
+    /// The first `length` of these bytes. Those behind them, up to the next multiple of eight, are zero, or may be seen by
+    /// the receiver.
+    #[inline]
+    pub const fn new(bytes: &'a [u8], length: usize) -> Self {
+        Self { bytes, length }
+    }
+}
+
+impl Send for Encoded<'_> {
+    #[inline]
+    fn outgoing(&self) -> Result<Outgoing, TooLong> {
+        let length = self.length as u64;
+        if self.length > MESSAGE_REGISTER_BYTES {
+            let message = self.bytes.get(..self.length).filter(|message| message.len() <= IPC_BUFFER_BYTES);
+            buffer::write(0, message.ok_or(TooLong)?);
+            return Ok(Outgoing { words: [0; MESSAGE_WORDS], length });
+        }
+        match self.bytes.first_chunk::<MESSAGE_REGISTER_BYTES>() {
+            Some(head) => Ok(Outgoing { words: words(head), length }),
+            None => {
+                let mut head = [0; MESSAGE_REGISTER_BYTES];
+                let message = self.bytes.get(..self.length).ok_or(TooLong)?;
+                head[..message.len()].copy_from_slice(message);
+                Ok(Outgoing { words: words(&head), length })
+            }
+        }
+    }
+}
+
+#[inline]
+fn words(bytes: &[u8; MESSAGE_REGISTER_BYTES]) -> [u64; MESSAGE_WORDS] {
+    let mut words = [0; MESSAGE_WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
+}
+
 /// A message ready to be sent: its words, or what lies in the IPC buffer, and its length.
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     pub(crate) words: [u64; MESSAGE_WORDS],
     pub(crate) length: u64,
 }
@@ -90,15 +153,12 @@ impl Flavor for Encoder {
     }
 
     fn finalize(self) -> postcard::Result<Outgoing> {
-        let mut words = [0; MESSAGE_WORDS];
+        let length = self.length as u64;
         if self.length > MESSAGE_REGISTER_BYTES {
             buffer::write(0, &self.head);
-        } else {
-            for (word, bytes) in words.iter_mut().zip(self.head.as_chunks().0) {
-                *word = u64::from_le_bytes(*bytes);
-            }
+            return Ok(Outgoing { words: [0; MESSAGE_WORDS], length });
         }
-        Ok(Outgoing { words, length: self.length as u64 })
+        Ok(Outgoing { words: words(&self.head), length })
     }
 }
 
@@ -180,6 +240,19 @@ mod tests {
         assert_eq!(outgoing.words, [0x0707_0707_0707_0707; MESSAGE_WORDS]);
         let outgoing = encode(&([7_u8; 32], [7_u8; 17])).unwrap();
         assert_eq!((outgoing.words, outgoing.length), ([0; MESSAGE_WORDS], 49));
+    }
+
+    #[test]
+    fn what_is_encoded_already_arrives_as_it_is() {
+        let all: Vec<u8> = (0..300).map(|index| index as u8 | 1).collect();
+        for (length, room) in [(0, 0), (1, 1), (3, 300), (47, 47), (48, 48), (48, 300), (49, 300), (300, 300)] {
+            let outgoing = Encoded::new(&all[..room], length).outgoing().unwrap();
+            let mut inbox = Inbox::new();
+            assert_eq!(inbox.take(outgoing.length, &outgoing.words), &all[..length], "{length} of {room}");
+        }
+        assert_eq!(Encoded::new(&all, 301).outgoing().err(), Some(TooLong));
+        assert_eq!(Encoded::new(&all[..5], 6).outgoing().err(), Some(TooLong));
+        assert_eq!(Encoded::new(&[0; IPC_BUFFER_BYTES + 1], IPC_BUFFER_BYTES + 1).outgoing().err(), Some(TooLong));
     }
 
     #[test]

@@ -213,7 +213,8 @@ impl<const DIRECT: bool> Machine<DIRECT> {
     fn is_told(&mut self) -> bool {
         let mut room = BatchRoom::new();
         let Some(notice) = self.driver.notice(BADGE, &mut room) else { return false };
-        let Notice { completions, namespaces } = notice;
+        let bytes = &notice.bytes()[..notice.len()];
+        let Notice { completions, namespaces } = Notice::read(bytes).expect("a notice is one");
         self.driver.told(BADGE);
         self.take(completions, namespaces);
         self.backlog.is_empty()

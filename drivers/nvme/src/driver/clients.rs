@@ -1,6 +1,6 @@
 //! What clients ask of the driver, and what they are told.
 
-use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Namespace, Notice, Request, Transfer};
+use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Framed, Namespace, Notice, Request, Transfer};
 
 use super::*;
 use crate::check::cut;
@@ -93,11 +93,11 @@ impl Driver {
 
     /// What a client that has begun may be told along with a signal: all that has ended of its transfers. `None` if that is
     /// nothing, or more than goes along at a time, or the client has to ask because of what else it will learn. [`Driver::told`] follows if it was told.
-    pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Notice<'r>> {
+    pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Framed<'r>> {
         room.clear();
         let asks = self.state != State::Running || !self.begun.contains(&badge);
         let all = !asks && self.io.transfers.copy_ended(badge, room);
-        (all && !room.is_empty()).then(|| Notice { completions: room.batch(), namespaces: self.bring_up.edition() })
+        (all && !room.is_empty()).then(|| Notice::framed(room, self.bring_up.edition()))
     }
 
     /// The client was told of the last [`Driver::notice`].

@@ -30,9 +30,10 @@ use core::fmt;
 use core::time::Duration;
 
 use protocol::block::{
-    Answer, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Information, Operation, Request, Transfer, VERSION,
+    Answer, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Information, Operation, Request, Transfer, TransferMessage,
+    VERSION,
 };
-use task::{Call, CallError, Deadline, Inbox, Instant, abi};
+use task::{Call, CallError, Deadline, Encoded, Inbox, Instant, Send, abi};
 
 /// How long to wait between two looks for a server that has stopped.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -107,21 +108,25 @@ impl Disk {
         Self { call, patience }
     }
 
-    fn ask<'i>(&self, request: &Request<'_>, inbox: &'i mut Inbox) -> Result<Answer<'i>, Error> {
-        match self.call.call_borrowed(request, Deadline::after(self.patience), inbox) {
+    #[inline]
+    fn ask<'i>(&self, request: &(impl Send + ?Sized), inbox: &'i mut Inbox) -> Result<Answer<'i>, Error> {
+        let answer = self.call.call_bytes(request, Deadline::after(self.patience), inbox);
+        match answer.map(Answer::read) {
             // It does not know this client, which has opened its disk before everything else.
-            Ok(Answer::Failed(Failure::NotOpen)) | Err(CallError::Kernel(abi::Error::DeadPeer)) => {
+            Ok(Some(Answer::Failed(Failure::NotOpen))) | Err(CallError::Kernel(abi::Error::DeadPeer)) => {
                 Err(Error::Restarted)
             }
-            Ok(Answer::Failed(failure)) => Err(Error::Server(failure)),
-            Ok(Answer::Version { supported }) => Err(Error::Version { supported }),
-            Ok(answer) => Ok(answer),
+            Ok(Some(Answer::Failed(failure))) => Err(Error::Server(failure)),
+            Ok(Some(Answer::Version { supported })) => Err(Error::Version { supported }),
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(Error::Malformed),
             Err(CallError::Kernel(error)) => Err(Error::Kernel(error)),
             Err(CallError::Malformed(_) | CallError::TooLong(_)) => Err(Error::Malformed),
         }
     }
 
-    fn tell(&self, request: &Request<'_>) -> Result<(), Error> {
+    #[inline]
+    fn tell(&self, request: &(impl Send + ?Sized)) -> Result<(), Error> {
         match self.ask(request, &mut Inbox::new())? {
             Answer::Done => Ok(()),
             _ => Err(Error::Malformed),
@@ -174,7 +179,8 @@ impl Disk {
     /// # Errors
     /// Why it was not done.
     pub fn run(&self, operation: Operation) -> Result<(), Error> {
-        self.tell(&Request::Transfer(operation))
+        let message = TransferMessage::new(&operation);
+        self.tell(&Encoded::new(message.bytes(), TransferMessage::LENGTH))
     }
 
     /// Reads blocks to the byte `offset` of the window.

@@ -1,6 +1,6 @@
 //! What is said to a client, and the message that it becomes.
 
-use protocol::block::{Answer, BATCH_MAX, BatchRoom, COPY_BYTES_MAX, Completion, Failure, VERSION};
+use protocol::block::{Answer, BATCH_MAX, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Framed, VERSION};
 
 use super::Server;
 use crate::client::Standing;
@@ -70,14 +70,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 None => Answer::Failed(Failure::NoDisk),
             },
             Said::Exchanged { client, accepted } => {
-                room.completions.clear();
-                room.told = 0;
-                for (tag, outcome) in self.requests.ended(client).take(BATCH_MAX) {
-                    // A full batch has its room.
-                    let _ = room.completions.push(&Completion { tag, outcome });
-                    room.told += 1;
-                }
-                let changed = self.clients[client].standing == Standing::Changed;
+                let changed = self.tell_ended(client, room);
                 Answer::Exchanged { accepted, changed, completions: room.completions.batch() }
             }
             Said::Data { at, bytes } => {
@@ -85,6 +78,24 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 if self.memory.load(at, data) { Answer::Data(data) } else { Answer::Failed(Failure::Invalid) }
             }
         }
+    }
+
+    /// The message of [`Said::Exchanged`], encoded.
+    pub fn exchanged<'a>(&self, client: usize, accepted: u8, room: &'a mut AnswerRoom) -> Framed<'a> {
+        let changed = self.tell_ended(client, room);
+        Answer::exchanged(accepted, changed, &mut room.completions)
+    }
+
+    /// Puts into the room what has completed; whether the client's disk has changed.
+    fn tell_ended(&self, client: usize, room: &mut AnswerRoom) -> bool {
+        room.completions.clear();
+        room.told = 0;
+        for (tag, outcome) in self.requests.ended(client).take(BATCH_MAX) {
+            // A full batch has its room.
+            let _ = room.completions.push(&Completion { tag, outcome });
+            room.told += 1;
+        }
+        self.clients[client].standing == Standing::Changed
     }
 
     /// The client has got the message that [`Self::answer`] put into the room: what it was told of is not told again.

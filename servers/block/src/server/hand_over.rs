@@ -78,8 +78,14 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// What is to be posted to the driver before anything else is waited for; [`Self::posted`] follows, or
     /// [`Self::exchange`] if the driver does not wait to be given it.
-    pub fn to_post(&self) -> Option<nvme::Request<'_>> {
-        self.staged.then(|| nvme::Request::Exchange(self.batch.batch()))
+    pub fn to_post(&mut self) -> Option<nvme::Framed<'_>> {
+        self.staged.then(|| nvme::Request::exchange(&mut self.batch))
+    }
+
+    /// Whether there is something.
+    #[inline]
+    pub fn has_to_post(&self) -> bool {
+        self.staged
     }
 
     /// The driver was given [`Self::to_post`].

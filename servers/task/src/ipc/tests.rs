@@ -6,6 +6,8 @@ use std::vec::Vec;
 
 use core::cell::RefCell;
 
+use serde::{Deserialize, Serialize};
+
 use super::*;
 use crate::host;
 
