@@ -226,7 +226,7 @@ impl Driver {
         if interrupts.admin || self.bring_up.is_busy() {
             self.attend(hardware)?;
         }
-        if raised {
+        if raised && self.io.has_waiting() {
             self.pump(hardware)?;
         }
         let wake = self.io_wake();

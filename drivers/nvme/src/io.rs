@@ -241,12 +241,18 @@ impl Io {
         (self.queues[index].free() > 0).then_some(index)
     }
 
+    /// Whether parts wait to be issued.
+    #[inline]
+    pub fn has_waiting(&self) -> bool {
+        self.transfers.has_waiting() || !self.again.is_empty()
+    }
+
     /// Begins a batch, if one may be issued now: [`Io::issue_at_once`] adds to it, and [`Io::pump`], which must follow,
     /// issues it.
     pub fn begin(&mut self, hardware: &mut impl Hardware) {
         self.batch.clear();
         self.begun = None;
-        if self.held || self.transfers.has_waiting() || !self.again.is_empty() {
+        if self.held || self.has_waiting() {
             return;
         }
         let Some(queue) = self.roomiest(0) else { return };
@@ -288,7 +294,7 @@ impl Io {
         {
             full |= 1 << queue;
         }
-        while !self.held && (self.transfers.has_waiting() || !self.again.is_empty()) {
+        while !self.held && self.has_waiting() {
             let Some(index) = self.roomiest(full) else { return Ok(()) };
             let room = self.queues[index].free().min(brokered::COMMANDS_AT_ONCE);
             let mut idle = self.in_flight() == 0;

@@ -138,7 +138,7 @@ impl Objects {
             State::Receiving(_) | State::Waiting => {
                 self.unblock(id);
                 self.deliver_bits(id, bits);
-                self.make_ready(id);
+                self.run_or_make_ready(id);
             }
             _ => task.notification |= bits,
         }

@@ -187,6 +187,7 @@ impl Disk {
     /// # Errors
     /// [`Failure::Invalid`] if it is not in the disk or the window, or its offset is no multiple of 4;
     /// [`Failure::Denied`] for a change of a disk that the client may not write; [`Failure::Unsupported`].
+    #[inline]
     pub fn transfer(&self, operation: &Operation) -> Result<Transfer, Failure> {
         let information = &self.information;
         let supports = &information.supports;
@@ -240,6 +241,22 @@ impl Disk {
                 None => 0,
             },
         })
+    }
+
+    /// As [`Self::transfer`], and the bytes that it moves.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn transfer_and_bytes(&self, operation: &Operation) -> Result<(Transfer, u64), Failure> {
+        let transfer = self.transfer(operation)?;
+        let bytes = match transfer.operation {
+            nvme::Operation::Read | nvme::Operation::Write { .. } | nvme::Operation::Compare => {
+                u64::from(transfer.blocks) * u64::from(self.information.block_bytes)
+            }
+            _ => 0,
+        };
+        Ok((transfer, bytes))
     }
 
     /// Where `offset` of the window lies in the region, if `blocks` fit from there.

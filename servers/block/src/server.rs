@@ -18,7 +18,7 @@ use protocol::nvme::{self, BatchRoom};
 use task::abi::start::CLIENTS_MAX;
 
 use crate::client::{Client, Held, Named, Standing, State};
-use crate::disk::Unusable;
+use crate::disk::{Disk, Unusable};
 use crate::driver::{Driver, Identity, Namespaces};
 use crate::memory::Memory;
 use crate::note::Note;
@@ -183,13 +183,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 self.hold(client, Held::Information { reply, open: false });
                 Ok(())
             }
-            Request::Transfer(operation) => match self.prepare(client, &operation) {
-                Ok((transfer, bytes)) => match self.admit(client, Origin::Call(reply), &transfer, bytes) {
-                    Err(Origin::Call(reply)) => failed(reply, Failure::Busy),
-                    _ => Ok(()),
-                },
-                Err(failure) => failed(reply, failure),
-            },
+            Request::Transfer(operation) => self.take_one(client, reply, &operation),
             Request::Exchange { transfers, wait } => self.take_in(client, reply, transfers, wait),
             Request::Load { offset, bytes } => Err((reply, self.load(client, offset, bytes))),
             Request::Store { offset, data } => Err((reply, self.store(client, offset, data))),
@@ -202,32 +196,25 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         self.holding |= 1 << client;
     }
 
-    /// The transfer that an operation means, and the bytes that it moves.
-    fn prepare(&self, client: usize, operation: &Operation) -> Result<(nvme::Transfer, u64), Failure> {
+    /// A client's disk, as it knows it.
+    fn disk(&self, client: usize) -> Result<&Disk, Failure> {
         let client = &self.clients[client];
         let disk = match &client.state {
             State::Disk(disk) => disk,
             State::Pending => return Err(Failure::Changed),
             State::Unusable(reason) => return Err(no_disk(reason)),
         };
-        if client.standing != Standing::Open {
-            return Err(Failure::Changed);
-        }
-        let transfer = disk.transfer(operation)?;
-        let bytes = match operation {
-            Operation::Read { .. } | Operation::Write { .. } | Operation::Compare { .. } => {
-                u64::from(transfer.blocks) * u64::from(disk.information().block_bytes)
-            }
-            _ => 0,
-        };
-        Ok((transfer, bytes))
+        if client.standing == Standing::Open { Ok(disk) } else { Err(Failure::Changed) }
     }
 
-    fn has_room(&self, client: usize) -> bool {
+    /// How many more requests of a client are admitted.
+    fn room(&self, client: usize) -> usize {
         let share = self.clients[client].grant().map_or(0, |grant| grant.share);
-        self.requests.held(client) < usize::from(share)
+        usize::from(share).saturating_sub(self.requests.held(client))
     }
 
+    /// Admits a transfer that was checked, and hands it over with the next batch if nothing keeps it here.
+    #[inline(always)]
     fn admit(
         &mut self,
         client: usize,
@@ -235,15 +222,29 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         transfer: &nvme::Transfer,
         bytes: u64,
     ) -> Result<(), Origin<R>> {
-        if !self.has_room(client) {
-            return Err(origin);
+        if self.link == Link::Up {
+            self.requests.admit_at_once(client, origin, transfer, bytes, &mut self.batch)
+        } else {
+            self.requests.admit(client, origin, *transfer, bytes)
         }
-        if self.link != Link::Up {
-            return self.requests.admit(client, origin, *transfer, bytes);
+    }
+
+    /// Takes a client's only transfer in.
+    fn take_one(&mut self, client: usize, reply: R, operation: &Operation) -> Result<(), (R, Said)> {
+        let failed = |reply, failure| Err((reply, Said::Failed(failure)));
+        let (transfer, bytes) = match self.disk(client).and_then(|disk| disk.transfer_and_bytes(operation)) {
+            Ok(good) => good,
+            Err(failure) => return failed(reply, failure),
+        };
+        if self.room(client) == 0 {
+            return failed(reply, Failure::Busy);
         }
-        let admitted = self.requests.admit_at_once(client, origin, transfer, bytes, &mut self.batch);
+        let admitted = self.admit(client, Origin::Call(reply), &transfer, bytes);
         self.staged = !self.batch.is_empty();
-        admitted
+        match admitted {
+            Err(Origin::Call(reply)) => failed(reply, Failure::Busy),
+            _ => Ok(()),
+        }
     }
 
     /// Takes transfers in, as many as the client's share allows.
@@ -255,11 +256,15 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         wait: bool,
     ) -> Result<(), (R, Said)> {
         let mut accepted = 0;
-        for Transfer { tag, operation } in transfers.iter().take(BATCH_MAX) {
+        let disk = self.disk(client).copied();
+        for Transfer { tag, operation } in transfers.iter().take(self.room(client).min(BATCH_MAX)) {
             let origin = Origin::Tag(tag);
-            let admitted = match self.prepare(client, &operation) {
+            let checked = match &disk {
+                Ok(disk) => disk.transfer_and_bytes(&operation),
+                Err(failure) => Err(*failure),
+            };
+            let admitted = match checked {
                 Ok((transfer, bytes)) => self.admit(client, origin, &transfer, bytes),
-                Err(_) if !self.has_room(client) => Err(origin),
                 Err(failure) => self.requests.admit_failed(client, origin, failure),
             };
             if admitted.is_err() {
@@ -267,6 +272,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             }
             accepted += 1;
         }
+        self.staged = !self.batch.is_empty();
         self.clients[client].signalled = false;
         self.hold(client, Held::Exchange { reply, accepted, now: !wait });
         Ok(())

@@ -152,15 +152,16 @@ impl NvmeBroker {
                     break;
                 }
             };
-            match pair.author(device, &self.ledger, &self.facts, index, command, payload) {
-                Ok(mut authored) => {
+            // It stays where it is made: to move it would cost as much as a check.
+            match &mut pair.author(device, &self.ledger, &self.facts, index, command, payload) {
+                Ok(authored) => {
                     written += authored.written;
                     pair.queue.push(device, &mut authored.entry);
                     submitted.accepted += 1 + payload.units();
                     rest = following.get(payload.units()..).unwrap_or_default();
                 }
                 Err(reason) => {
-                    submitted.refused = Some(reason.into());
+                    submitted.refused = Some((*reason).into());
                     break;
                 }
             }
