@@ -13,6 +13,8 @@ mod events;
 mod faults;
 #[path = "driver/limits.rs"]
 mod limits;
+#[path = "driver/posts.rs"]
+mod posts;
 #[path = "driver/random.rs"]
 mod random;
 #[path = "driver/transfers.rs"]

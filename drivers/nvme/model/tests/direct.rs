@@ -12,6 +12,8 @@ mod bring_up;
 mod events;
 #[path = "driver/faults.rs"]
 mod faults;
+#[path = "driver/posts.rs"]
+mod posts;
 #[path = "driver/random.rs"]
 mod random;
 #[path = "driver/transfers.rs"]
