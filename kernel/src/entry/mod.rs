@@ -29,10 +29,10 @@ mod running {
     use super::{exceptions, stubs};
     use crate::crash;
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
-    use crate::objects::TaskId;
     use crate::objects::direct::HandOver;
     use crate::objects::registers::Registers;
     use crate::objects::task::Task;
+    use crate::objects::{Objects, TaskId};
     use crate::platform;
     use crate::platform::apic::{SERIAL_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
     use crate::platform::vtd::FAULT_VECTOR;
@@ -200,7 +200,7 @@ mod running {
             if vector < 32 && !kernel.is_sent(vector) {
                 stop_for_exception(kernel, current);
             } else {
-                interrupt(kernel, vector);
+                interrupt(kernel, vector, Objects::signal);
             }
         }
         leave()
@@ -213,7 +213,7 @@ mod running {
         match (registers.vector as u8, kernel.objects.current()) {
             (vector, Some(current)) if kernel.is_sent(vector) => {
                 kernel.objects.task_mut(current).registers = *registers;
-                interrupt(kernel, vector);
+                interrupt(kernel, vector, Objects::signal);
             }
             (exceptions::DEBUG, Some(current)) => {
                 kernel.objects.task_mut(current).registers = *registers;
@@ -272,8 +272,8 @@ mod running {
     }
 
     /// A device's interrupt, the timer, or a stray one. Whatever was sent is acknowledged: what is not blocks all that is
-    /// of no higher priority.
-    fn interrupt(kernel: &mut Kernel, vector: u8) {
+    /// of no higher priority. `signal` is how a device's task is told of it.
+    fn interrupt(kernel: &mut Kernel, vector: u8, signal: impl FnOnce(&mut Objects, TaskId, u64)) {
         match vector {
             // The processor's own is not acknowledged; one that a device sent is.
             SPURIOUS_VECTOR if !kernel.is_sent(vector) => return,
@@ -285,7 +285,7 @@ mod running {
                 #[cfg(feature = "test-faults")]
                 let told = told.filter(|told| !kernel.drops_interrupt(told.task));
                 match told {
-                    Some(told) => kernel.objects.signal(told.task, told.bits),
+                    Some(told) => signal(&mut kernel.objects, told.task, told.bits),
                     None => kernel.stray(vector),
                 }
             }
@@ -345,7 +345,7 @@ mod running {
         kernel.objects.skip(before, after);
         let woken_by = WOKEN_BY.swap(0, Ordering::Relaxed);
         if let Some(vector) = woken_by.checked_sub(1) {
-            interrupt(kernel, vector as u8);
+            interrupt(kernel, vector as u8, Objects::signal_idle);
         }
     }
 
