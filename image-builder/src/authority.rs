@@ -12,7 +12,7 @@ pub use package::Inconsistent;
 
 use std::fmt;
 
-use abi::package::RemappingPolicy;
+use abi::package::{Commands, Limit, RemappingPolicy};
 use serde::Serialize;
 
 use crate::charter::RestartPolicy;
@@ -79,6 +79,13 @@ impl fmt::Display for Range {
         }
         f.write_str(access(self.writable))
     }
+}
+
+/// The commands of a limit, if they are not all that its access allows.
+fn opcodes(limit: &Limit) -> Option<Vec<&'static str>> {
+    let everything = Limit { commands: Commands::ALL, ..*limit };
+    let listed = || limit.allowed().iter().map(|command| command.name()).collect();
+    (limit.allowed() != everything.allowed()).then(listed)
 }
 
 fn access(writable: bool) -> &'static str {
@@ -152,6 +159,9 @@ pub enum Right {
         /// Which blocks.
         #[serde(flatten)]
         range: Range,
+        /// Which commands; `None` for all that the access allows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        opcodes: Option<Vec<&'static str>>,
     },
     /// Is told of an interrupt.
     Interrupt {
@@ -246,9 +256,16 @@ impl Right {
                 own == others && namespace == other && (partition == part || is_whole) && range.covers(narrower)
             }
             (
-                Self::Use { device: own, namespace, range },
-                Self::Use { device: others, namespace: other, range: narrower },
-            ) => own == others && (namespace.is_none() || namespace == other) && range.covers(narrower),
+                Self::Use { device: own, namespace, range, opcodes },
+                Self::Use { device: others, namespace: other, range: narrower, opcodes: fewer },
+            ) => {
+                let lists = match (opcodes, fewer) {
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                    (Some(own), Some(others)) => others.iter().all(|opcode| own.contains(opcode)),
+                };
+                own == others && (namespace.is_none() || namespace == other) && range.covers(narrower) && lists
+            }
             (
                 Self::Memory { region: own, start, end, writable },
                 Self::Memory { region: others, start: first, end: last, writable: written },
@@ -279,9 +296,17 @@ impl fmt::Display for Right {
             Self::Direct { device } => {
                 write!(f, "drives device `{device}` directly where an IOMMU is verified: its own queues, every command")
             }
-            Self::Use { device, namespace: None, range } => write!(f, "device `{device}`: every namespace, {range}"),
-            Self::Use { device, namespace: Some(namespace), range } => {
-                write!(f, "device `{device}`: namespace {namespace}, {range}")
+            Self::Use { device, namespace, range, opcodes } => {
+                write!(f, "device `{device}`: ")?;
+                match namespace {
+                    None => f.write_str("every namespace")?,
+                    Some(namespace) => write!(f, "namespace {namespace}")?,
+                }
+                write!(f, ", {range}")?;
+                match opcodes {
+                    None => Ok(()),
+                    Some(opcodes) => write!(f, ", nothing but {}", opcodes.join(", ")),
+                }
             }
             Self::Interrupt { device, vector } => write!(f, "interrupt {vector} of device {device}"),
             Self::Information { device } => write!(f, "asks what device {device} is"),
@@ -307,15 +332,18 @@ fn remapping(policy: RemappingPolicy) -> Option<&'static str> {
     (policy != RemappingPolicy::default()).then(|| policy.name())
 }
 
-/// The right that follows from a grant of all of a device, in both directions, unless it is never behind an IOMMU.
-fn direct(
-    device: &str,
-    policy: RemappingPolicy,
-    mut limits: impl Iterator<Item = (Option<u32>, Range)>,
-) -> Option<Right> {
-    let everything = Range { first_block: 0, blocks: None, writable: true };
-    let is_whole = limits.any(|limit| limit == (None, everything));
-    (is_whole && policy != RemappingPolicy::Forbid).then(|| Right::Direct { device: device.into() })
+/// What a driver may do with its device, whatever it asks; also that it drives it directly, if that is all of it, in both
+/// directions, and it may be behind an IOMMU.
+fn uses(device: &str, policy: RemappingPolicy, limits: impl Iterator<Item = Limit> + Clone) -> Vec<Right> {
+    let is_direct = limits.clone().any(|limit| limit.is_whole_device()) && policy != RemappingPolicy::Forbid;
+    let direct = is_direct.then(|| Right::Direct { device: device.into() });
+    let uses = limits.map(|limit| Right::Use {
+        device: device.into(),
+        namespace: limit.namespace,
+        range: Range { first_block: limit.first_block, blocks: limit.blocks, writable: limit.writable },
+        opcodes: opcodes(&limit),
+    });
+    direct.into_iter().chain(uses).collect()
 }
 
 /// A supervisor's policy, as text.

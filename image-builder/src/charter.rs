@@ -7,7 +7,7 @@ pub mod duration;
 pub mod partition;
 pub mod values;
 
-use abi::package::{InspectTopic, PowerAction, RemappingPolicy};
+use abi::package::{self, Commands, InspectTopic, PowerAction, RemappingPolicy};
 use abi::supervision::GiveUp;
 use duration::Duration;
 use partition::{Partition, Share};
@@ -125,11 +125,7 @@ impl Charter {
             GrantKind::Registers { limits, .. } => limits.as_ref(),
             _ => None,
         });
-        let is_whole = limits.is_some_and(|limits| {
-            let is_whole =
-                |own: &Limit| own.namespace.is_none() && own.blocks.is_whole() && own.blocks.access.is_writable();
-            limits.iter().any(is_whole)
-        });
+        let is_whole = limits.is_some_and(|limits| limits.iter().any(|own| own.packed().is_whole_device()));
         let lane = match device.broker {
             None => "unchecked",
             Some(broker) if broker.value == Broker::None => "direct where an IOMMU is verified, else none",
@@ -419,8 +415,34 @@ pub struct Limit {
     pub namespace: Option<Namespace>,
     /// Which blocks.
     pub blocks: Blocks,
+    /// Which commands.
+    pub opcodes: Commands,
     /// Where that is written.
     pub span: Span,
+}
+
+impl Limit {
+    /// All of a device, only to be read: what is granted where the charter says nothing of limits, which is at `span`.
+    pub fn unsaid(span: Span) -> Self {
+        Self { namespace: None, blocks: Blocks::WHOLE_READ_ONLY, opcodes: Commands::ALL, span }
+    }
+
+    /// As the kernel takes it.
+    pub fn packed(&self) -> package::Limit {
+        package::Limit {
+            namespace: self.namespace.map(Namespace::get),
+            first_block: self.blocks.first,
+            blocks: self.blocks.count,
+            writable: self.blocks.access.is_writable(),
+            commands: self.opcodes,
+        }
+    }
+
+    /// Whether every use that `other` allows is one that this allows.
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_of_namespace = self.namespace.is_none_or(|own| Some(own) == other.namespace);
+        is_of_namespace && self.blocks.covers(&other.blocks) && self.opcodes.covers(other.packed().allowed())
+    }
 }
 
 /// The disk that a `call` grant gives a client at its block server.

@@ -17,7 +17,7 @@ use heapless::Vec as Bounded;
 use serde::Serialize;
 
 use crate::charter::values::{Broker, Name};
-use crate::charter::{self, Blocks, Charter, GrantKind, Located};
+use crate::charter::{self, Charter, GrantKind, Limit, Located};
 use crate::check::Checked;
 
 /// Why a checked charter did not become a package. These are faults of this builder, or of a charter of unusual size.
@@ -177,14 +177,14 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
     });
     let (bar, limits) = registers.unwrap_or_default();
     let broker = written(device.broker)?;
-    let whole = match broker {
+    let unsaid = match broker {
         // Nobody reads its commands.
         Broker::None => package::Limit::WHOLE_DEVICE,
-        Broker::Nvme => package_limit(None, Blocks::WHOLE_READ_ONLY),
+        Broker::Nvme => Limit::unsaid(device.name.span).packed(),
     };
     let limits: Vec<_> = match limits {
-        None => vec![whole],
-        Some(limits) => limits.iter().map(|l| package_limit(l.namespace.map(|n| n.get()), l.blocks)).collect(),
+        None => vec![unsaid],
+        Some(limits) => limits.iter().map(Limit::packed).collect(),
     };
     Ok(Device {
         name: name.as_str(),
@@ -201,8 +201,4 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
         regions: bounded(numbers.device_regions(name).map(Ok), "too many regions of a device")?,
         limits: bounded(limits.into_iter().map(Ok), "too many limits")?,
     })
-}
-
-fn package_limit(namespace: Option<u32>, blocks: Blocks) -> package::Limit {
-    package::Limit { namespace, first_block: blocks.first, blocks: blocks.count, writable: blocks.access.is_writable() }
 }

@@ -7,10 +7,11 @@ mod svg;
 
 use std::fmt::Write;
 
+use abi::package::{Command, Commands};
 use serde::Serialize;
 
 use crate::charter::values::{Access, Bytes};
-use crate::charter::{Blocks, Charter, GrantKind};
+use crate::charter::{Blocks, Charter, GrantKind, Limit};
 
 /// A graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -122,6 +123,14 @@ fn access(access: Access) -> &'static str {
     if access.is_writable() { "read-write" } else { "read-only" }
 }
 
+fn limit(limit: &Limit) -> String {
+    let shown = blocks(&limit.blocks);
+    match limit.opcodes {
+        Commands::ALL => shown,
+        some => format!("{shown}, {}", some.iter().map(Command::name).collect::<Vec<_>>().join(" ")),
+    }
+}
+
 fn blocks(blocks: &Blocks) -> String {
     let range = match (blocks.first, blocks.count) {
         (0, None) => "all blocks".into(),
@@ -175,7 +184,7 @@ impl Graph {
             GrantKind::Registers { device, limits, .. } => {
                 let limits = match limits {
                     None => blocks(&Blocks::WHOLE_READ_ONLY),
-                    Some(limits) => limits.iter().map(|limit| blocks(&limit.blocks)).collect::<Vec<_>>().join("; "),
+                    Some(limits) => limits.iter().map(limit).collect::<Vec<_>>().join("; "),
                 };
                 self.edge(own, self.find(NodeKind::Device, device.as_str()), &format!("drives: {limits}"), false);
             }

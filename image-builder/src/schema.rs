@@ -6,7 +6,7 @@
 
 pub mod reference;
 
-use abi::package::{InspectTopic, PowerAction, RemappingPolicy};
+use abi::package::{Command, InspectTopic, PowerAction, RemappingPolicy};
 use abi::supervision::{GiveUp, RESTARTS_MAX};
 use serde_json::{Map, Value, json};
 
@@ -216,6 +216,9 @@ fn grant() -> Value {
 
 /// Every kind of grant: the key that names it, and its table.
 pub fn kinds() -> Vec<(&'static str, Value)> {
+    let names: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
+    let opcodes = json!({ "type": "array", "items": { "enum": names }, "minItems": 1, "uniqueItems": true,
+        "description": "which commands on blocks, of those that the access allows; every one, if left out" });
     let limit = table(
         "What the device may be used for",
         &[],
@@ -224,6 +227,7 @@ pub fn kinds() -> Vec<(&'static str, Value)> {
             ("first_block", unless(json!(0), count(0, "first logical block"))),
             ("blocks", count(1, "how many blocks; up to the end, if left out")),
             ("access", access("in which direction")),
+            ("opcodes", opcodes),
         ],
     );
     let most = abi::package::LIMITS_MAX;

@@ -7,6 +7,7 @@
 use core::time::Duration;
 
 use abi::Error;
+use abi::package::Commands;
 use heapless::Vec;
 use nvme_spec::admin::{EVENTS_HEALTH, EVENTS_NAMESPACES, Event, QueueCounts, log};
 use nvme_spec::identify::Structure;
@@ -126,8 +127,8 @@ pub struct BringUp {
     edition: u32,
     /// Only namespaces are looked at anew; the queues exist.
     rescan: bool,
-    /// Whether the grant lets some of it be written.
-    writable: bool,
+    /// What the grant lets be done with some of it.
+    commands: Commands,
 }
 
 impl BringUp {
@@ -153,7 +154,7 @@ impl BringUp {
             limits: Limits::UNKNOWN,
             edition: 0,
             rescan: false,
-            writable: false,
+            commands: Commands::NONE,
         }
     }
 
@@ -166,7 +167,7 @@ impl BringUp {
     pub fn begin(&mut self, hardware: &mut impl Hardware, restart: bool) {
         self.restart = restart;
         self.rescan = false;
-        self.writable = hardware.information().is_ok_and(|device| device.writable);
+        self.commands = hardware.information().map_or(Commands::NONE, |device| device.commands);
         self.enter(hardware, Step::Disable);
     }
 

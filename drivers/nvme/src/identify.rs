@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use abi::package::{Command, Commands};
 use heapless::String;
 use nvme_spec::PAGE_BYTES;
 use nvme_spec::identify;
@@ -129,19 +130,19 @@ pub fn namespace(nsid: u32, page: &[u8; PAGE_BYTES]) -> (Known, Option<Unusable>
     (Known { told, boundary: identity.boundary.get(), protected: identity.attributes & 1 != 0 }, None)
 }
 
-/// What can be done with a namespace on this controller, if the grant lets some of it be written (`writable`).
-pub fn supports(known: &Known, controller: &Controller, writable: bool) -> Operations {
+/// What can be done with a namespace on this controller, if the grant allows these commands on some of it.
+pub fn supports(known: &Known, controller: &Controller, granted: Commands) -> Operations {
     if known.told.block_bytes == 0 {
         return Operations::default();
     }
     let offers = |command: u16| controller.optional_commands & command != 0;
-    let write = writable && !known.protected;
+    let is_granted = |command: Command| granted.contains(command) && !(known.protected && command.changes_blocks());
     Operations {
-        write,
-        discard: write && offers(optional::DATASET_MANAGEMENT),
-        write_zeroes: write && offers(optional::WRITE_ZEROES),
-        compare: offers(optional::COMPARE),
-        verify: offers(optional::VERIFY),
+        write: is_granted(Command::Write),
+        discard: is_granted(Command::DatasetManagement) && offers(optional::DATASET_MANAGEMENT),
+        write_zeroes: is_granted(Command::WriteZeroes) && offers(optional::WRITE_ZEROES),
+        compare: is_granted(Command::Compare) && offers(optional::COMPARE),
+        verify: is_granted(Command::Verify) && offers(optional::VERIFY),
     }
 }
 
@@ -168,6 +169,7 @@ fn text<const N: usize>(bytes: &[u8]) -> String<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use abi::package::Limit;
     use zerocopy::{FromZeros, IntoBytes};
 
     fn namespace_page(formatted_size: u8, formats: &[(u16, u8)]) -> [u8; PAGE_BYTES] {
@@ -216,11 +218,17 @@ mod tests {
         let every = Controller { optional_commands: u16::MAX, ..Controller::default() };
         let all = Operations { write: true, discard: true, write_zeroes: true, compare: true, verify: true };
         let reading = Operations { compare: true, verify: true, ..Operations::default() };
-        assert_eq!(supports(&known, &every, true), all);
-        assert_eq!(supports(&known, &every, false), reading);
-        assert_eq!(supports(&Known { protected: true, ..known }, &every, true), reading);
-        assert_eq!(supports(&known, &Controller::default(), true), Operations { write: true, ..Default::default() });
-        assert_eq!(supports(&unusable(1, 1, Unusable::Format).0, &every, true), Operations::default());
+        assert_eq!(supports(&known, &every, Commands::ALL), all);
+        let to_read = Commands::allowed_by(&[Limit { writable: false, ..Limit::WHOLE_DEVICE }]);
+        assert_eq!(supports(&known, &every, to_read), reading);
+        assert_eq!(supports(&Known { protected: true, ..known }, &every, Commands::ALL), reading);
+        assert_eq!(
+            supports(&known, &Controller::default(), Commands::ALL),
+            Operations { write: true, ..Default::default() }
+        );
+        assert_eq!(supports(&unusable(1, 1, Unusable::Format).0, &every, Commands::ALL), Operations::default());
+        let listed = Commands::NONE.with(Command::Read).with(Command::WriteZeroes);
+        assert_eq!(supports(&known, &every, listed), Operations { write_zeroes: true, ..Default::default() });
     }
 
     #[test]

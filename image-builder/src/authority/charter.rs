@@ -1,8 +1,8 @@
 //! The rights that a charter gives.
 
-use super::{Authority, Device, Holder, Range, Right, direct, policy, remapping, selector};
+use super::{Authority, Device, Holder, Range, Right, policy, remapping, selector, uses};
 use crate::charter::values::Name;
-use crate::charter::{Blocks, Charter, Grant, GrantKind, Task};
+use crate::charter::{Blocks, Charter, Grant, GrantKind, Limit, Task};
 
 impl From<&Charter> for Authority {
     fn from(charter: &Charter) -> Self {
@@ -45,19 +45,9 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
             let policy = charter.device(name).map(|(_, device)| device.remapping).unwrap_or_default();
             let remapping = remapping(policy);
             rights.push(Right::Registers { device: device(charter, name), bar: bar.get(), remapping });
-            let limits: Vec<_> = match limits {
-                None => vec![(None, range(&Blocks::WHOLE_READ_ONLY))],
-                Some(limits) => limits
-                    .iter()
-                    .map(|own| (own.namespace.map(|namespace| namespace.get()), range(&own.blocks)))
-                    .collect(),
-            };
-            rights.extend(direct(name.value.as_str(), policy, limits.iter().copied()));
-            rights.extend(limits.into_iter().map(|(namespace, range)| Right::Use {
-                device: name.value.to_string(),
-                namespace,
-                range,
-            }));
+            let unsaid = [Limit::unsaid(name.span)];
+            let limits = limits.as_deref().unwrap_or(&unsaid);
+            rights.extend(uses(name.value.as_str(), policy, limits.iter().map(Limit::packed)));
         }
         GrantKind::Interrupt { device: name, vector } => {
             rights.push(Right::Interrupt { device: device(charter, name), vector: vector.get() });

@@ -8,7 +8,7 @@ use crate::charter::RestartPolicy;
 use crate::charter::duration::Duration;
 use crate::charter::partition::Partition;
 
-use super::{Authority, Device, Holder, Range, Right, direct, policy, remapping, selector};
+use super::{Authority, Device, Holder, Range, Right, policy, remapping, selector, uses};
 
 /// A task's part of the package is inconsistent: it was not made by this image builder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,12 +97,7 @@ fn add(
             let own = package.devices().nth((*number).into())?;
             let remapping = remapping(own.remapping);
             rights.push(Right::Registers { device: device(package, *number)?, bar: own.bar, remapping });
-            let limits = own.limits.iter().map(|limit| {
-                let range = Range { first_block: limit.first_block, blocks: limit.blocks, writable: limit.writable };
-                (limit.namespace, range)
-            });
-            rights.extend(direct(own.name, own.remapping, limits.clone()));
-            rights.extend(limits.map(|(namespace, range)| Right::Use { device: own.name.into(), namespace, range }));
+            rights.extend(uses(own.name, own.remapping, own.limits.iter().copied()));
         }
         Granted::Interrupt { vector, bits } => {
             let own = task.capabilities.iter().find_map(|capability| match capability {

@@ -2,10 +2,10 @@
 //!
 //! Each is made from what the manifest says, or answers a [`ValueError`] that says what is wrong and what would be right.
 
-use abi::package::RemappingPolicy;
+use abi::package::{Command, RemappingPolicy};
 use abi::{layout, package};
 
-use crate::problem::Kind;
+use crate::problem::{Kind, closest};
 
 /// Why a value is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -439,6 +439,21 @@ impl Access {
 pub fn remapping(text: &str) -> Result<RemappingPolicy, ValueError> {
     RemappingPolicy::from_name(text)
         .ok_or_else(|| ValueError::new(Kind::BadValue, "no such policy", "\"allow\", \"forbid\" or \"require\""))
+}
+
+/// A command that a limit of a device lists.
+///
+/// # Errors
+/// If there is no command of this name.
+pub fn opcode(text: &str) -> Result<Command, ValueError> {
+    Command::from_name(text).ok_or_else(|| {
+        let names = || Command::ALL.iter().map(|command| command.name());
+        let help = match closest(text, names()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "),
+        };
+        ValueError::new(Kind::BadValue, "no such command", help)
+    })
 }
 
 /// The trusted half of a driver, linked into the kernel.

@@ -3,6 +3,8 @@
 
 mod shares;
 
+use abi::package::{Command, Commands};
+
 use super::did_you_mean;
 use crate::charter::values::{Access, Name};
 use crate::charter::{Charter, Disk, Grant, GrantKind, Limit, Located, Span, Task};
@@ -159,7 +161,7 @@ fn allowed(charter: &Charter, (grant, disk): (&Grant, &Disk), region: &Name, dri
         _ => None,
     });
     let Some((device, limits)) = registers else { return };
-    let default = [Limit { namespace: None, blocks: crate::charter::Blocks::WHOLE_READ_ONLY, span: device.span }];
+    let default = [Limit::unsaid(device.span)];
     let limits = limits.as_deref().unwrap_or(&default);
     let covers = |limit: &Limit| {
         // Where a partition lies is not known before it is found; the kernel holds it to the limit then.
@@ -167,7 +169,12 @@ fn allowed(charter: &Charter, (grant, disk): (&Grant, &Disk), region: &Name, dri
             Some(_) => limit.blocks.access >= disk.blocks.access,
             None => limit.blocks.covers(&disk.blocks),
         };
-        limit.namespace.is_none_or(|namespace| namespace == disk.namespace.value) && covered
+        let mut needed = Commands::NONE.with(Command::Read);
+        if disk.blocks.access.is_writable() {
+            needed = needed.with(Command::Write);
+        }
+        let is_of_namespace = limit.namespace.is_none_or(|namespace| namespace == disk.namespace.value);
+        is_of_namespace && covered && limit.opcodes.covers(needed)
     };
     if limits.is_empty() || limits.iter().any(covers) {
         return;
@@ -178,5 +185,7 @@ fn allowed(charter: &Charter, (grant, disk): (&Grant, &Disk), region: &Name, dri
         [limit] if limit.span == device.span => problem.and(device.span, "no `limits`: all of it, but read-only"),
         limits => limits.iter().fold(problem, |problem, limit| problem.and(limit.span, "does not cover it")),
     };
-    problems.add(problem.help("one limit must cover the disk's namespace, its blocks and its access"));
+    problems.add(problem.help(
+        "one limit must cover the disk's namespace, its blocks, its access, and reading and writing as that says",
+    ));
 }

@@ -71,9 +71,8 @@ fn can_do_without(task: &Task, grant: &Grant, programs: &Executables) -> bool {
 fn redundant(device: &str, limits: &[Limit], problems: &Problems) {
     for (position, limit) in limits.iter().enumerate() {
         let covers = |(other, wider): &(usize, &Limit)| {
-            let same = wider.blocks == limit.blocks && wider.namespace == limit.namespace;
-            let namespace = wider.namespace.is_none_or(|wider| Some(wider) == limit.namespace);
-            *other != position && namespace && wider.blocks.covers(&limit.blocks) && (!same || *other < position)
+            // Of two that are the same, the second one.
+            *other != position && wider.covers(limit) && (!limit.covers(wider) || *other < position)
         };
         if let Some((_, wider)) = limits.iter().enumerate().find(covers) {
             let message = format!("a limit of device `{device}` is covered by another one");

@@ -4,13 +4,13 @@
 
 use abi::layout;
 use abi::needs;
-use abi::package::{InspectTopic, PowerAction};
+use abi::package::{Command, Commands, InspectTopic, PowerAction};
 
 use super::disks;
 use super::reader::Table;
 use super::supervision;
-use crate::charter::values::{Access, Bar, Name, Namespace, Offset, Size, Vector};
-use crate::charter::{Blocks, Grant, GrantKind, Limit, Located};
+use crate::charter::values::{self, Access, Bar, Name, Namespace, Offset, Size, Vector};
+use crate::charter::{Blocks, Grant, GrantKind, Limit, Located, Span};
 use crate::problem::{Kind, Problem, closest};
 
 /// Reads a grant.
@@ -100,9 +100,11 @@ fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<Gra
     let subject = format!("a limit of {}", table.subject());
     let limits = table.optional_tables("limits", &subject, |mut table| {
         let namespace = table.optional("namespace", |value| value.number(Namespace::new));
-        let blocks = blocks(&mut table);
+        let (access, blocks) = (table.span_of("access"), blocks(&mut table));
+        let opcodes = opcodes(&mut table, blocks.as_ref().map(|blocks| (blocks.access, access)));
         table.finish();
-        Some(Limit { namespace: namespace.map(|namespace| namespace.value), blocks: blocks?, span: table.span() })
+        let namespace = namespace.map(|namespace| namespace.value);
+        Some(Limit { namespace, blocks: blocks?, opcodes: opcodes?, span: table.span() })
     });
     if let Some((span, 0)) = table.list("limits") {
         let message = format!("{} allows nothing", table.subject());
@@ -112,6 +114,35 @@ fn registers(device: Option<Located<Name>>, table: &mut Table<'_>) -> Option<Gra
         );
     }
     Some(GrantKind::Registers { device: device?, bar, limits })
+}
+
+/// `opcodes`: every command, where nothing is said. `access` is that of the limit, and where it is written, if it is.
+fn opcodes(table: &mut Table<'_>, access: Option<(Access, Option<Span>)>) -> Option<Commands> {
+    let Some(listed) = table.optional_texts("opcodes", values::opcode) else {
+        return (!table.has("opcodes")).then_some(Commands::ALL);
+    };
+    if let Some((span, 0)) = table.list("opcodes") {
+        let message = format!("{} allows nothing", table.subject());
+        let names: Vec<_> = Command::ALL.iter().map(|command| format!("\"{}\"", command.name())).collect();
+        table.problem(
+            Problem::new(Kind::NoLimits, message, span, "an empty list of commands")
+                .help(format!("leave `opcodes` out to allow every command, or list some of: {}", names.join(", "))),
+        );
+        return None;
+    }
+    if let Some((Access::ReadOnly, access)) = access
+        && let Some(changing) = listed.iter().find(|opcode| opcode.value.changes_blocks())
+    {
+        let message = format!("{} lists `{}`, and lets no block be changed", table.subject(), changing.value.name());
+        let problem = Problem::new(Kind::OpcodeBeyondAccess, message, changing.span, "changes blocks");
+        table.problem(match access {
+            Some(span) => {
+                problem.and(span, "only to be read").help("allow `access = \"read-write\"`, or do not list it")
+            }
+            None => problem.help("add `access = \"read-write\"`, or do not list it"),
+        });
+    }
+    Some(listed.iter().map(|opcode| opcode.value).collect())
 }
 
 fn window(region: Option<Located<Name>>, table: &mut Table<'_>) -> Option<GrantKind> {

@@ -143,7 +143,7 @@ impl<'t> Table<'t> {
         mut read: impl FnMut(Table<'t>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let value = self.find(key)?;
-        let items = self.problems.keep(value.array())?;
+        let items = self.problems.keep(value.array("a list of tables", "[{ … }]"))?;
         let problems = self.problems;
         let tables = items.iter().filter_map(|item| {
             let value = Value { subject: format!("each of {}", value.subject), value: item };
@@ -151,6 +151,25 @@ impl<'t> Table<'t> {
             read(Table::new(subject.to_owned(), item.span().into(), entries, problems))
         });
         Some(tables.collect())
+    }
+
+    /// A list of strings that may be left out, each of which `make` takes.
+    pub fn optional_texts<T>(
+        &mut self,
+        key: &'static str,
+        make: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Option<Vec<Located<T>>> {
+        let value = self.find(key)?;
+        let items = self.problems.keep(value.array("a list of strings", "[\"…\"]"))?;
+        let item = |item| Value { subject: format!("each of {}", value.subject), value: item };
+        // Every mistake is reported, not only the first.
+        let texts: Vec<_> = items.iter().map(|value| self.problems.keep(item(value).text(&make))).collect();
+        texts.into_iter().collect()
+    }
+
+    /// Where the value of a key is, if it is there.
+    pub fn span_of(&self, key: &str) -> Option<Span> {
+        self.entry(key).map(|(_, value)| value.span().into())
     }
 
     /// A table of tables, each with a name. The names go into `declared`, whatever their tables hold.
@@ -301,11 +320,13 @@ impl<'t> Value<'t> {
         }
     }
 
-    fn array(&self) -> Result<&'t DeArray<'t>, Problem> {
+    fn array(&self, expected: &str, single: &str) -> Result<&'t DeArray<'t>, Problem> {
         match self.value.get_ref() {
             DeValue::Array(array) => Ok(array),
-            DeValue::Table(_) => Err(self.wrong("a list of tables").help("also a single one is in brackets: [{ … }]")),
-            _ => Err(self.wrong("a list of tables")),
+            DeValue::Table(_) | DeValue::String(_) => {
+                Err(self.wrong(expected).help(format!("also a single one is in brackets: {single}")))
+            }
+            _ => Err(self.wrong(expected)),
         }
     }
 }

@@ -38,6 +38,8 @@ kinds! {
     NoTasks => "no-tasks",
     /// A value of another type.
     WrongType => "wrong-type",
+    /// A limit that lists a command which its access does not allow.
+    OpcodeBeyondAccess => "opcode-beyond-access",
     /// A word that is not among those that are possible.
     BadValue => "bad-value",
     /// A number that is too small or too large.

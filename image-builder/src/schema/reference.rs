@@ -40,7 +40,11 @@ fn kind(schema: &Value) -> String {
     match schema["type"].as_str() {
         Some("boolean") => "`true`, `false`".into(),
         Some("integer") => format!("number{}", range(schema, "minimum", "maximum")),
-        Some("array") => format!("list of tables{}", range(schema, "minItems", "maxItems")),
+        Some("array") => {
+            let (items, of) = (&schema["items"], range(schema, "minItems", "maxItems"));
+            let what = if items["enum"].is_array() { format!("list of {}", kind(items)) } else { "list of tables".into() };
+            what + &of
+        }
         Some("object") => match &schema["additionalProperties"] {
             Value::Object(item) if item.contains_key("type") || item.contains_key("oneOf") => {
                 format!("table of {}s, at most {}", kind(&schema["additionalProperties"]), schema["maxProperties"])

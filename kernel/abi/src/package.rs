@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::layout;
 use crate::named::named;
 use crate::system_call::PciAddress;
+pub use commands::{Command, Commands};
 
 /// First bytes of a boot package.
 pub const MAGIC: [u8; 8] = *b"CHARTER\0";
 /// Version of the package's form.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// Bytes before the postcard stream: magic, version (u32), length of the stream (u32), CRC-32 of the stream (u32), all
 /// little-endian, and four zeroes.
 pub const HEADER_BYTES: usize = 24;
@@ -99,15 +100,22 @@ pub struct Limit {
     pub blocks: Option<u64>,
     /// Whether the range may also be written.
     pub writable: bool,
+    /// Which commands are allowed on it, never none; of those that change blocks also `writable` must be said.
+    pub commands: Commands,
 }
 
 impl Limit {
-    /// No limit: every namespace, from the first block to the last, in both directions.
-    pub const WHOLE_DEVICE: Self = Self { namespace: None, first_block: 0, blocks: None, writable: true };
+    /// No limit: every namespace, from the first block to the last, in both directions, with every command.
+    pub const WHOLE_DEVICE: Self =
+        Self { namespace: None, first_block: 0, blocks: None, writable: true, commands: Commands::ALL };
 
     /// Whether it is no limit.
     pub const fn is_whole_device(&self) -> bool {
-        self.namespace.is_none() && self.first_block == 0 && self.blocks.is_none() && self.writable
+        self.namespace.is_none()
+            && self.first_block == 0
+            && self.blocks.is_none()
+            && self.writable
+            && self.commands.covers(Commands::ALL)
     }
 }
 
@@ -516,5 +524,6 @@ impl<'a, T: Deserialize<'a>> Iterator for Items<'a, T> {
 }
 
 mod check;
+mod commands;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@
 //! Deadlines are absolute, in nanoseconds of the [`Number::Clock`]; [`NO_DEADLINE`] never comes.
 
 use crate::named::named;
+use crate::package::Commands;
 
 /// Bytes of a message that travel in registers; longer ones go through the two tasks' IPC buffers.
 pub const MESSAGE_REGISTER_BYTES: usize = 48;
@@ -332,8 +333,8 @@ pub struct DeviceInformation {
     pub address: PciAddress,
     /// How commands reach it.
     pub lane: Lane,
-    /// The grant allows some of it to be written.
-    pub writable: bool,
+    /// What the grant allows to be done with some of it.
+    pub commands: Commands,
 }
 
 impl DeviceInformation {
@@ -345,7 +346,7 @@ impl DeviceInformation {
                 Lane::Brokered => 0,
                 Lane::Direct => 1 << 2,
             }
-            | (self.writable as u64) << 3;
+            | (self.commands.bits() as u64) << 8;
         let identity = self.vendor as u64
             | (self.device as u64) << 16
             | (self.class.0 as u64) << 32
@@ -373,7 +374,7 @@ impl DeviceInformation {
                 function: (place >> 32) as u8,
             },
             lane: if flags & 4 != 0 { Lane::Direct } else { Lane::Brokered },
-            writable: flags & 8 != 0,
+            commands: Commands::from_bits((flags >> 8) as u8),
         }
     }
 }
@@ -419,7 +420,7 @@ mod tests {
             class: (1, 8, 2),
             address: PciAddress { segment: 0x1234, bus: 0xff, device: 31, function: 7 },
             lane: Lane::Direct,
-            writable: true,
+            commands: Commands::from_bits(0b100_0101),
         };
         assert_eq!(DeviceInformation::from_words(information.to_words()), information);
     }

@@ -38,6 +38,7 @@ checks! {
     LengthWrap "length-wrap" "An offset and a length have a sum.",
     BlockSize "block-size" "A length is counted in blocks of the namespace's own size.",
     Direction "direction" "Blocks are changed only where that is granted.",
+    ListedCommands "listed-commands" "A command is one that the grant lists.",
     BlockRange "block-range" "Blocks lie within the grant.",
     Namespace "namespace" "A namespace is granted.",
     Opcode "opcode" "Every opcode has a rule.",

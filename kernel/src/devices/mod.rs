@@ -9,7 +9,7 @@
 //!
 //! Indices are those of the boot package's devices, arguments those of the system calls, unchecked.
 
-use abi::package::{BrokerKind, DEVICE_VECTORS_MAX, DEVICES_MAX};
+use abi::package::{BrokerKind, Commands, DEVICE_VECTORS_MAX, DEVICES_MAX};
 use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES, DeviceInformation, Lane, PciAddress};
 use broker::Submitted;
 use core::ptr::NonNull;
@@ -76,8 +76,8 @@ struct Entry {
     function: Option<Handle>,
     /// The granted MSI-X table entries.
     vectors: Vec<u16, DEVICE_VECTORS_MAX>,
-    /// Whether some of it may be written.
-    writable: bool,
+    /// What may be done with some of it.
+    commands: Commands,
     /// Its place behind an IOMMU, if it has one.
     place: Option<Place>,
     /// Physical addresses of registers and rings, for a driver that is to have them mapped.
@@ -200,7 +200,7 @@ impl Devices {
             class: (u8::MAX, u8::MAX, u8::MAX),
             address: PciAddress { segment: 0, bus: 0, device: 0, function: 0 },
             lane: Lane::Brokered,
-            writable: false,
+            commands: Commands::NONE,
         };
         let Some(entry) = self.entries.get_mut(index) else { return nothing };
         let Some(function) = entry.function.as_mut() else { return nothing };
@@ -217,7 +217,7 @@ impl Devices {
                 class: identity.class,
                 address,
                 lane,
-                writable: entry.writable,
+                commands: entry.commands,
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Finding the devices and making them ready to be handed to their brokers.
 
-use abi::package::{BrokerKind, Device, Limit, RemappingPolicy, Selector};
+use abi::package::{BrokerKind, Commands, Device, Limit, RemappingPolicy, Selector};
 use broker::{Broker, Ledger, Region};
 use heapless::Vec;
 use nvme_broker::NvmeBroker;
@@ -179,7 +179,7 @@ impl Devices {
             name: name.try_into().unwrap_or_default(),
             function,
             vectors: device.vectors.clone(),
-            writable: device.limits.iter().any(|limit| limit.writable),
+            commands: Commands::allowed_by(&device.limits),
             place,
             direct,
             // Without an IOMMU it was said for all devices.

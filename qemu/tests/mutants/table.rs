@@ -35,6 +35,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(Check::LengthWrap, HOSTILE, "name=data-length-wraps answer=ok"),
     mutant(Check::BlockSize, BLOCK_SIZES, "read failed nsid=3"),
     mutant(Check::Direction, HOSTILE, "no block was written that is not granted for it"),
+    mutant(Check::ListedCommands, HOSTILE, "name=command-not-listed answer=ok"),
     mutant(Check::BlockRange, HOSTILE, "name=blocks-not-granted answer=ok"),
     mutant(Check::Namespace, HOSTILE, "name=identify-foreign-namespace answer=ok"),
     mutant(Check::Opcode, HOSTILE, "name=io-opcodes answer=ok"),

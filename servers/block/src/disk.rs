@@ -135,9 +135,10 @@ impl Disk {
         if blocks == 0 || blocks > left {
             return Err(beyond);
         }
-        let (writable, device) = (terms.writable && namespace.supports.write, namespace.supports);
+        // Each of them may be granted without the others.
+        let (writable, device) = (terms.writable, namespace.supports);
         let supports = Supports {
-            write: writable,
+            write: writable && device.write,
             discard: writable && device.discard,
             write_zeroes: writable && device.write_zeroes,
             compare: device.compare,

@@ -1,5 +1,6 @@
 //! What the ledger grants: memory, and ranges of namespaces.
 
+use abi::package::Command;
 use broker::{Ledger, Region};
 use checks::{Check, holds};
 use nvme_spec::nvm::BlockRange;
@@ -17,35 +18,45 @@ pub fn every_namespace(ledger: &Ledger) -> bool {
     ledger.limits.iter().any(|limit| limit.namespace.is_none() && limit.first_block == 0 && limit.blocks.is_none())
 }
 
-/// What a command does with blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// It leaves them as they are. Every limit grants that.
-    Read,
-    /// It may change them. A limit has to say so.
-    Write,
+/// Whether some limit of this namespace lists a command that names no blocks.
+pub fn command(ledger: &Ledger, nsid: u32, command: Command) -> Result<(), Reason> {
+    namespace(ledger, nsid)?;
+    let listed = ledger
+        .limits
+        .iter()
+        .any(|limit| limit.namespace.is_none_or(|granted| granted == nsid) && limit.commands.contains(command));
+    if holds(Check::ListedCommands, listed) { Ok(()) } else { Err(Reason::CommandNotListed) }
 }
 
-/// Whether one limit grants these blocks, in this direction.
-pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, direction: Direction) -> Result<(), Reason> {
+/// Whether one limit grants this command on these blocks.
+pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, command: Command) -> Result<(), Reason> {
     let Some(end) = range.first.checked_add(u64::from(range.count)) else {
         namespace(ledger, nsid)?;
         return Err(Reason::BlocksBeyondEnd);
     };
-    let mut granted = ledger.limits.iter().filter(|limit| {
+    let granted = ledger.limits.iter().filter(|limit| {
         limit.namespace.is_none_or(|granted| granted == nsid)
             && limit.first_block <= range.first
             && limit.blocks.is_none_or(|blocks| end <= limit.first_block.saturating_add(blocks))
     });
-    // The first that covers them decides nearly always, so it is looked for once.
-    let Some(first) = granted.next() else {
+    let (mut is_covered, mut is_directed) = (false, false);
+    for limit in granted {
+        let directed = holds(Check::Direction, limit.writable || !command.changes_blocks());
+        if directed && holds(Check::ListedCommands, limit.commands.contains(command)) {
+            return Ok(());
+        }
+        is_covered = true;
+        is_directed |= directed;
+    }
+    match (is_covered, is_directed) {
+        (true, true) => Err(Reason::CommandNotListed),
+        (true, false) => Err(Reason::WriteNotGranted),
         // Not these blocks, or none of the namespace.
-        namespace(ledger, nsid)?;
-        return if holds(Check::BlockRange, false) { Ok(()) } else { Err(Reason::BlocksNotGranted) };
-    };
-    let writable = first.writable || granted.any(|limit| limit.writable);
-    let is_granted = holds(Check::Direction, direction == Direction::Read || writable);
-    if is_granted { Ok(()) } else { Err(Reason::WriteNotGranted) }
+        (false, _) => {
+            namespace(ledger, nsid)?;
+            if holds(Check::BlockRange, false) { Ok(()) } else { Err(Reason::BlocksNotGranted) }
+        }
+    }
 }
 
 /// The physical address of `bytes` at an offset in a region.

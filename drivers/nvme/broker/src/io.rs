@@ -10,6 +10,7 @@
 //! | Dataset Management | write | ranges in hidden memory: `ranges` |
 //! | Flush | any of the namespace | none |
 
+use abi::package::Command;
 use broker::{Device, Ledger};
 use checks::{Check, holds, kept};
 use nvme_spec::brokered::IO_COMMANDS;
@@ -20,7 +21,6 @@ use nvme_spec::nvm::{
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 
 use crate::facts::{Facts, NamespaceFacts};
-use crate::grant::Direction;
 use crate::prp::{self, List};
 use crate::queue::{Queue, Shape, slot};
 use crate::ranges::Payload;
@@ -109,12 +109,12 @@ impl Pair {
     ) -> Result<Authored, Reason> {
         self.queue.slots().check(command.identifier.get())?;
         match command.opcode {
-            READ => self.author_transfer(device, ledger, facts, index, command, Direction::Read),
-            WRITE => self.author_transfer(device, ledger, facts, index, command, Direction::Write),
-            COMPARE => self.author_transfer(device, ledger, facts, index, command, Direction::Read),
+            READ => self.author_transfer(device, ledger, facts, index, command, Command::Read),
+            WRITE => self.author_transfer(device, ledger, facts, index, command, Command::Write),
+            COMPARE => self.author_transfer(device, ledger, facts, index, command, Command::Compare),
             FLUSH => author_flush(ledger, facts, command),
-            VERIFY => author_without_data(ledger, facts, command, 0, Direction::Read),
-            WRITE_ZEROES => author_without_data(ledger, facts, command, DEALLOCATE, Direction::Write),
+            VERIFY => author_without_data(ledger, facts, command, 0, Command::Verify),
+            WRITE_ZEROES => author_without_data(ledger, facts, command, DEALLOCATE, Command::WriteZeroes),
             DATASET_MANAGEMENT => {
                 let list = self.list(ledger, index, command);
                 let authored = payload.author(device, ledger, facts, command, &list)?;
@@ -135,10 +135,10 @@ impl Pair {
         facts: &Facts,
         index: usize,
         command: &SubmissionEntry,
-        direction: Direction,
+        kind: Command,
     ) -> Result<Authored, Reason> {
         check_common(command, operands_of_blocks(command, 0))?;
-        let namespace = check_blocks(ledger, facts, command, direction)?;
+        let namespace = check_blocks(ledger, facts, command, kind)?;
         let block_shift = if kept(Check::BlockSize) { namespace.block_shift } else { 9 };
         let bytes = u64::from(command.block_range().count) << block_shift;
         if bytes > u64::from(facts.controller()?.transfer_bytes_max) {
@@ -174,11 +174,11 @@ fn author_without_data(
     facts: &Facts,
     command: &SubmissionEntry,
     allowed: u32,
-    direction: Direction,
+    kind: Command,
 ) -> Result<Authored, Reason> {
     check_common(command, operands_of_blocks(command, allowed))?;
     check_no_data(command)?;
-    check_blocks(ledger, facts, command, direction)?;
+    check_blocks(ledger, facts, command, kind)?;
     Ok(on_blocks(command).into())
 }
 
@@ -190,8 +190,9 @@ fn author_flush(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry) -> Re
         if !grant::every_namespace(ledger) || !facts.controller()?.flush_takes_broadcast {
             return Err(Reason::BroadcastNotHarmless);
         }
+        grant::command(ledger, nsid, Command::Flush)?;
     } else {
-        grant::namespace(ledger, nsid)?;
+        grant::command(ledger, nsid, Command::Flush)?;
         facts.namespace(nsid)?;
     }
     Ok(SubmissionEntry::flush(command.identifier.get(), nsid).into())
@@ -211,14 +212,14 @@ fn check_blocks(
     ledger: &Ledger,
     facts: &Facts,
     command: &SubmissionEntry,
-    direction: Direction,
+    kind: Command,
 ) -> Result<NamespaceFacts, Reason> {
     let nsid = command.nsid.get();
     if nsid == BROADCAST_NSID {
         return Err(Reason::BroadcastNotHarmless);
     }
     let range = command.block_range();
-    grant::blocks(ledger, nsid, range, direction)?;
+    grant::blocks(ledger, nsid, range, kind)?;
     let namespace = facts.namespace(nsid)?;
     match range.first.checked_add(u64::from(range.count)) {
         Some(end) if end <= namespace.blocks => Ok(namespace),

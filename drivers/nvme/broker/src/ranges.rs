@@ -3,6 +3,7 @@
 //! The ranges follow their command in the submission, four to a unit of 64 bytes, and are authored anew in hidden
 //! memory: where the controller reads them, no task writes.
 
+use abi::package::Command;
 use abi::system_call::DEVICE_COMMAND_BYTES;
 use broker::{Device, Ledger};
 use nvme_spec::brokered::{RANGES_IN_UNIT, RANGES_MAX, range_units};
@@ -11,7 +12,6 @@ use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::facts::Facts;
-use crate::grant::Direction;
 use crate::io::{check_common, check_no_data, operands_from_12};
 use crate::prp::List;
 use crate::{Authored, Reason, grant, layout};
@@ -73,7 +73,7 @@ impl<'a> Payload<'a> {
             if range.count == 0 {
                 return Err(Reason::NoBlocks);
             }
-            grant::blocks(ledger, nsid, range, Direction::Write)?;
+            grant::blocks(ledger, nsid, range, Command::DatasetManagement)?;
             match range.first.checked_add(u64::from(range.count)) {
                 Some(end) if end <= namespace.blocks => {}
                 _ => return Err(Reason::BlocksBeyondEnd),

@@ -57,6 +57,7 @@ reasons! {
     LogPageLength = 39, Denied, "the log page is asked for in another length than it has";
     FeatureValue = 40, Denied, "the feature's value is not allowed";
     AttributesWithoutRule = 42, Denied, "the attributes have no rule";
+    CommandNotListed = 43, Denied, "the grant does not list this command";
     NotInFlight = 41, Invalid, "no such command is in flight";
     // Namespaces and blocks.
     NamespaceInvalid = 50, Invalid, "the namespace identifier is not valid here";

@@ -5,7 +5,7 @@
 //! is recorded.
 
 use abi::Error;
-use abi::package::Limit;
+use abi::package::{Commands, Limit};
 use abi::system_call::{DeviceInformation, Lane, PciAddress};
 use broker::{Broker, Device, Ledger, Progress, Region};
 use nvme::direct::{DirectLane, Parts};
@@ -43,7 +43,7 @@ pub struct Kernel {
     /// Whether [`Kernel::quiesce`] has come to an end.
     quiesced: bool,
     /// Whether some limit allows writing.
-    writable: bool,
+    commands: Commands,
 }
 
 impl Kernel {
@@ -69,7 +69,7 @@ impl Kernel {
             room: usize::MAX,
             looks: 0,
             quiesced: false,
-            writable: limits.iter().any(|limit| limit.writable),
+            commands: Commands::allowed_by(limits),
         }
     }
 
@@ -148,7 +148,7 @@ impl Hardware for Kernel {
             class: (1, 8, 2),
             address: PciAddress { segment: 0, bus: 0, device: 4, function: 0 },
             lane: if self.direct.is_some() { Lane::Direct } else { Lane::Brokered },
-            writable: self.writable,
+            commands: self.commands,
         })
     }
 

@@ -83,7 +83,7 @@ impl BringUp {
     }
 
     pub(super) fn add_namespace(&mut self, hardware: &mut impl Hardware, (mut known, why): (Known, Option<Unusable>)) {
-        known.told.supports = identify::supports(&known, &self.controller, self.writable);
+        known.told.supports = identify::supports(&known, &self.controller, self.commands);
         known.told.volatile_cache = self.controller.volatile_cache;
         let Namespace { nsid, blocks, block_bytes, .. } = known.told;
         let is_news = !self.namespaces.contains(&known);

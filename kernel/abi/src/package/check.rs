@@ -83,6 +83,9 @@ fn device(package: &Package<'_>, index: usize, device: &Device<'_>) -> Result<()
     if device.limits.is_empty() {
         return fail("no limits");
     }
+    if device.limits.iter().any(|limit| !limit.commands.is_good()) {
+        return fail("commands of a limit");
+    }
     if device.regions.iter().any(|region| *region >= package.contents.regions) {
         return fail("unknown region");
     }

@@ -199,6 +199,7 @@ pub fn on_direct(name: &str) -> OnDirect {
         "every-event" | "write-cache-value" | "feature-saved" => Instead(&["admin-opcodes"]),
         _ if name.starts_with("io-") || name.contains("data-pointer") => Instead(&["io-opcodes"]),
         _ if name.contains("blocks") || name.contains("namespace") || name.starts_with("deallocate-") => WHOLE,
+        "command-not-listed" | "command-listed-elsewhere" => WHOLE,
         "transfer-too-long" | "controller-not-identified" => {
             Meaningless("lengths are checked by its controller; where they lead, by the IOMMU (`entry-at-kernel`)")
         }

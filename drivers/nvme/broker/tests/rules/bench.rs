@@ -17,7 +17,7 @@ pub const REGIONS: [Region; 2] = [
     // Above 4 GiB.
     Region { base: 0x1_8765_4000, bytes: 0x4000 },
 ];
-pub const WHOLE: Limit = Limit { namespace: None, first_block: 0, blocks: None, writable: false };
+pub const WHOLE: Limit = Limit { writable: false, ..Limit::WHOLE_DEVICE };
 
 /// Namespaces of every kind: 1, 2 and 7 are good.
 pub const NAMESPACES: [(u32, Namespace); 7] = [

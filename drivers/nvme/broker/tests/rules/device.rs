@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
+use abi::package::Command;
 use broker::Ledger;
 use nvme_broker::layout;
 use nvme_spec::admin::{self, QueueCounts};
@@ -264,7 +265,7 @@ impl FakeDevice {
             lists = (0..bytes / 8).map(|word| ((at + word * 8, 8), self.quadword(at + word * 8))).collect();
             for range in lists.chunks(2) {
                 assert_eq!(range[0].1 as u32, 0, "context attributes");
-                self.check_blocks(entry.nsid.get(), range[1].1, range[0].1 >> 32, true);
+                self.check_blocks(entry.nsid.get(), range[1].1, range[0].1 >> 32, Command::DatasetManagement);
             }
         }
         self.in_flight.push(InFlight { queue, entry, data, lists });
@@ -302,8 +303,9 @@ impl FakeDevice {
         }
         match entry.opcode {
             nvm::FLUSH => {
+                let flushes = self.ledger.limits.iter().filter(|limit| limit.commands.contains(Command::Flush));
+                assert!(flushes.map(|limit| limit.namespace).any(|own| own.is_none_or(|own| own == nsid)));
                 if nsid != u32::MAX {
-                    assert!(self.ledger.limits.iter().any(|limit| limit.namespace.is_none_or(|n| n == nsid)));
                     assert_eq!(self.namespaces[&nsid].metadata_bytes, 0, "flush of a namespace with metadata");
                 }
                 0
@@ -319,8 +321,14 @@ impl FakeDevice {
                 assert_eq!((entry.dword13.get(), entry.dword14.get(), entry.dword15.get()), (0, 0, 0));
                 let first = u64::from(entry.dword11.get()) << 32 | u64::from(entry.dword10.get());
                 let count = u64::from(entry.dword12.get() as u16) + 1;
-                let writes = matches!(entry.opcode, nvm::WRITE | nvm::WRITE_ZEROES);
-                let bytes = count << self.check_blocks(nsid, first, count, writes);
+                let command = match entry.opcode {
+                    nvm::READ => Command::Read,
+                    nvm::WRITE => Command::Write,
+                    nvm::COMPARE => Command::Compare,
+                    nvm::VERIFY => Command::Verify,
+                    _ => Command::WriteZeroes,
+                };
+                let bytes = count << self.check_blocks(nsid, first, count, command);
                 if matches!(entry.opcode, nvm::VERIFY | nvm::WRITE_ZEROES) {
                     return 0;
                 }
@@ -333,7 +341,7 @@ impl FakeDevice {
     }
 
     /// Whether blocks are there and granted, by the ledger's own words. Returns their namespace's block shift.
-    fn check_blocks(&self, nsid: u32, first: u64, count: u64, writes: bool) -> u8 {
+    fn check_blocks(&self, nsid: u32, first: u64, count: u64, command: Command) -> u8 {
         let namespace = self.namespaces.get(&nsid).unwrap_or_else(|| panic!("there is no namespace {nsid}"));
         assert_eq!(namespace.metadata_bytes, 0, "the namespace has metadata");
         assert_ne!(count, 0, "a range without blocks");
@@ -343,9 +351,10 @@ impl FakeDevice {
             limit.namespace.is_none_or(|granted| granted == nsid)
                 && first >= limit.first_block
                 && u128::from(first + count) <= end
-                && (limit.writable || !writes)
+                && (limit.writable || matches!(command, Command::Read | Command::Compare | Command::Verify))
+                && limit.commands.contains(command)
         });
-        assert!(granted, "blocks {first}+{count} of {nsid} are not granted, writes={writes}");
+        assert!(granted, "blocks {first}+{count} of {nsid} are not granted for {command:?}");
         namespace.block_shift
     }
 

@@ -168,9 +168,9 @@ fn blocks_stay_in_the_namespace() {
 #[test]
 fn blocks_stay_in_the_grant() {
     let limits = [
-        Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: false },
-        Limit { namespace: Some(1), first_block: 1000, blocks: None, writable: true },
-        Limit { namespace: Some(2), first_block: 0, blocks: Some(0), writable: true },
+        Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: false, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(1), first_block: 1000, blocks: None, writable: true, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(2), first_block: 0, blocks: Some(0), writable: true, ..Limit::WHOLE_DEVICE },
     ];
     let mut bench = Bench::running_with(ledger(&limits));
     for (first, count) in [(100, 1), (100, 50), (149, 1), (1000, 16), (1 << 39, 1)] {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod commands;
 mod completions;
 mod device;
 mod events;

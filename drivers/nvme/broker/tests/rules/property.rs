@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use abi::package::Limit;
+use abi::package::{Commands, Limit};
 use broker::{Broker, Ledger, Progress};
 use nvme_spec::admin::{self, QueueCounts};
 use nvme_spec::brokered;
@@ -211,11 +211,16 @@ fn action() -> impl Strategy<Value = Action> {
 /// Ledgers of different grants, and controllers with different doorbells and queue sizes.
 fn machine() -> impl Strategy<Value = (Ledger, u64)> {
     let narrow = vec![
-        Limit { namespace: Some(1), first_block: 8, blocks: Some(1000), writable: false },
-        Limit { namespace: Some(2), first_block: 0, blocks: None, writable: true },
+        Limit { namespace: Some(1), first_block: 8, blocks: Some(1000), writable: false, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(2), first_block: 0, blocks: None, writable: true, ..Limit::WHOLE_DEVICE },
     ];
     let writable = vec![Limit { writable: true, ..WHOLE }];
-    let limits = prop_oneof![3 => Just(writable), 1 => Just(vec![WHOLE]), 1 => Just(narrow)];
+    let any_commands = || (1..0x80_u8).prop_map(Commands::from_bits);
+    let listed = (any_commands(), any_commands()).prop_map(|(all, some)| {
+        let part = Limit { first_block: 4, blocks: Some(500), commands: some, ..Limit::WHOLE_DEVICE };
+        vec![Limit { commands: all, ..Limit::WHOLE_DEVICE }, part]
+    });
+    let limits = prop_oneof![3 => Just(writable), 1 => Just(vec![WHOLE]), 1 => Just(narrow), 2 => listed];
     let stride = prop_oneof![4 => Just(0u64), 1 => 1..12u64];
     let entries = prop_oneof![4 => Just(0x7ffu64), 1 => Just(15), 1 => 1..256u64];
     (limits, stride, entries, 0..10u8).prop_map(|(limits, stride, entries, wide)| {

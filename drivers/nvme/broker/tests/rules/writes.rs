@@ -69,8 +69,8 @@ fn data_goes_to_and_from_the_regions_address() {
 #[test]
 fn blocks_are_changed_only_where_a_limit_lets_them_be_written() {
     let limits = [
-        Limit { namespace: Some(1), first_block: 0, blocks: None, writable: false },
-        Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: true },
+        Limit { namespace: Some(1), first_block: 0, blocks: None, writable: false, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: true, ..Limit::WHOLE_DEVICE },
     ];
     let mut bench = Bench::running_with(ledger(&limits));
     for (opcode, writes, _) in ON_BLOCKS {
@@ -178,8 +178,8 @@ fn ranges_are_sent_from_hidden_memory_as_they_were_checked() {
 #[test]
 fn each_range_is_checked_against_namespace_and_grant() {
     let limits = [
-        Limit { namespace: Some(2), first_block: 10, blocks: Some(100), writable: true },
-        Limit { namespace: Some(2), first_block: 500, blocks: None, writable: true },
+        Limit { namespace: Some(2), first_block: 10, blocks: Some(100), writable: true, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(2), first_block: 500, blocks: None, writable: true, ..Limit::WHOLE_DEVICE },
     ];
     let mut bench = Bench::running_with(ledger(&limits));
     let good: Vec<_> = (0..8).map(|index| (10 + index, 1)).collect();

@@ -9,7 +9,8 @@ use crate::bring_up::{assert_line, namespaces};
 
 #[test]
 fn what_the_broker_denies_fails_as_denied_and_the_rest_goes_on() {
-    let limits = [Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: false }];
+    let limits =
+        [Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: false, ..Limit::WHOLE_DEVICE }];
     let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
     machine.start();
     let transfers =
@@ -24,7 +25,8 @@ fn what_the_broker_denies_fails_as_denied_and_the_rest_goes_on() {
 
 #[test]
 fn a_transfer_of_which_one_part_is_denied_fails_as_a_whole() {
-    let limits = [Limit { namespace: Some(1), first_block: 0, blocks: Some(3000), writable: false }];
+    let limits =
+        [Limit { namespace: Some(1), first_block: 0, blocks: Some(3000), writable: false, ..Limit::WHOLE_DEVICE }];
     let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
     machine.start();
     assert_eq!(machine.read(1, 1, 0, 4096, 0, 512).0, Err(Failure::Denied));
@@ -33,8 +35,8 @@ fn a_transfer_of_which_one_part_is_denied_fails_as_a_whole() {
 
 #[test]
 fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
-    let head = Limit { first_block: 0, blocks: Some(100), writable: true, namespace: Some(1) };
-    let rest = Limit { first_block: 0, blocks: None, writable: false, namespace: Some(1) };
+    let head = Limit { first_block: 0, blocks: Some(100), writable: true, namespace: Some(1), ..Limit::WHOLE_DEVICE };
+    let rest = Limit { first_block: 0, blocks: None, writable: false, namespace: Some(1), ..Limit::WHOLE_DEVICE };
     let mut machine = Machine::with(Identity::default(), &[0, 1], &[head, rest]);
     machine.start();
     let writes = [Operation::Write { durable: false }, Operation::Discard, Operation::WriteZeroes];
@@ -49,7 +51,7 @@ fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
 
 #[test]
 fn a_namespace_that_the_charter_does_not_grant_is_told_of_as_unusable() {
-    let limits = [Limit { namespace: Some(2), first_block: 0, blocks: None, writable: false }];
+    let limits = [Limit { namespace: Some(2), first_block: 0, blocks: None, writable: false, ..Limit::WHOLE_DEVICE }];
     let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
     machine.start();
     assert_eq!(namespaces(&mut machine), [(1, 0, 0), (2, 1 << 34, 4096)]);

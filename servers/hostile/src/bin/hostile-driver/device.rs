@@ -11,7 +11,7 @@ use nvme_spec::status::Status;
 use nvme_spec::{CompletionEntry, SubmissionEntry};
 use task::{Frame, Instant, Stop, system_call};
 
-/// The namespace that is granted: blocks from 0 on for reading and writing, then for reading, then not at all.
+/// The namespace that is granted: blocks from 0 on for reading and writing, then for reading, then not at all but for some.
 pub const NSID: u32 = 2;
 /// One of the same controller that is not granted.
 pub const FOREIGN_NSID: u32 = 3;
@@ -19,6 +19,8 @@ pub const FOREIGN_NSID: u32 = 3;
 pub const READ_ONLY: u64 = 1024;
 /// First block that is not granted.
 pub const NOT_GRANTED: u64 = 5120;
+/// First of 64 blocks that are granted to be read and written with zeroes, and for no other command.
+pub const LISTED: u64 = 8192;
 /// First block beyond the namespace's end, of 512 bytes each.
 pub const END: u64 = 16384;
 /// Bytes at the region's start that commands which are allowed may change. The rest keeps its pattern.

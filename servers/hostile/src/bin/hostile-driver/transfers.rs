@@ -10,7 +10,7 @@ use nvme_spec::nvm::{
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 use task::Stop;
 
-use super::device::{Device, END, FOREIGN_NSID, NOT_GRANTED, NSID, READ_ONLY, SALT, SCRATCH};
+use super::device::{Device, END, FOREIGN_NSID, LISTED, NOT_GRANTED, NSID, READ_ONLY, SALT, SCRATCH};
 
 const OPCODES: [u8; 7] = [FLUSH, READ, WRITE, COMPARE, VERIFY, WRITE_ZEROES, DATASET_MANAGEMENT];
 /// Those that move data to or from a region.
@@ -85,6 +85,8 @@ fn blocks(device: &Device) {
     each("blocks-beyond-the-disk", &BLOCKS, NSID, END, 1);
     each("blocks-wrap", &BLOCKS, NSID, u64::MAX, 2);
     each("write-to-read-only-blocks", &CHANGING, NSID, READ_ONLY, 8);
+    each("command-not-listed", &[WRITE, COMPARE, VERIFY], NSID, LISTED, 8);
+    each("command-listed-elsewhere", &BLOCKS, NSID, LISTED + 63, 2);
     each("transfer-too-long", &[READ, COMPARE], NSID, READ_ONLY, 1025);
     each("foreign-namespace", &BLOCKS, FOREIGN_NSID, 0, 1);
     each("no-namespace", &BLOCKS, 0, 0, 1);
@@ -138,6 +140,7 @@ fn deallocation(device: &Device) {
     let one = |first, blocks| submit(SubmissionEntry::deallocate(1, NSID, 1), &[(first, blocks, 0)]);
     device.tell("deallocate-blocks-not-granted", one(NOT_GRANTED, 1));
     device.tell("deallocate-read-only-blocks", one(READ_ONLY, 8));
+    device.tell("deallocate-not-listed", one(LISTED, 8));
     device.tell("deallocate-beyond-the-disk", one(END, 1));
     device.tell("deallocate-wraps", one(u64::MAX, 2));
     device.tell("deallocate-no-blocks", one(0, 0));
