@@ -391,4 +391,26 @@ mod tests {
         assert!(!disk(range(5, Some(5))).covers(&disk(range(5, Some(6)))));
         assert!(!Right::Log { component: "a".into() }.covers(&Right::Log { component: "b".into() }));
     }
+
+    #[test]
+    fn commands_that_are_listed_are_shown_and_are_less_than_all() {
+        use abi::package::Command;
+        let right = |commands: &[Command], writable| {
+            let limit = Limit { commands: commands.iter().copied().collect(), writable, ..Limit::WHOLE_DEVICE };
+            uses("disk", RemappingPolicy::Allow, [limit].into_iter())
+        };
+        let all = right(Command::ALL, true);
+        let [direct, all] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(direct, &Right::Direct { device: "disk".into() });
+        let some = right(&[Command::Flush, Command::Write, Command::Read], true);
+        let [some] = &some[..] else { panic!("not the whole device: {some:?}") };
+        let fewer = &right(&[Command::Read], false)[0];
+        assert!(all.covers(some) && some.covers(fewer) && !fewer.covers(some) && !some.covers(all));
+        let shown = "device `disk`: every namespace, all blocks, read-write";
+        assert_eq!(all.to_string(), shown);
+        assert_eq!(some.to_string(), format!("{shown}, nothing but flush, write, read"));
+        // What a grant to read leaves out is not said twice.
+        let reading = [Command::Flush, Command::Read, Command::Compare, Command::Verify];
+        assert!(matches!(right(&reading, false)[0], Right::Use { opcodes: None, .. }));
+    }
 }

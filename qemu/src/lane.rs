@@ -40,7 +40,7 @@ impl Lane {
         let mut changed = parts.next().unwrap_or_default().to_owned();
         let mut count = 0;
         for part in parts {
-            let (_, rest) = part.split_once(']').expect("a list of limits ends");
+            let rest = after_list(part).expect("a list of limits ends");
             changed += LIMITS;
             changed += "{ access = \"read-write\" }]";
             changed += rest;
@@ -78,13 +78,28 @@ impl Lane {
     }
 }
 
+/// What follows the list that this text is within, and whatever lists it holds.
+fn after_list(text: &str) -> Option<&str> {
+    let mut depth = 1_u32;
+    let end = text.find(|character| {
+        match character {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    text.get(end? + 1..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_charter_of_limits_becomes_one_of_whole_devices() {
-        let text = "a = { registers = \"d\", limits = [{ blocks = 1 }, { namespace = 2 }] }\nb = [1]\nlimits = []\n";
+        let text =
+            "a = { registers = \"d\", limits = [{ opcodes = [\"read\"] }, { namespace = 2 }] }\nb = [1]\nlimits = []\n";
         assert_eq!(Lane::Brokered.charter(text), text);
         assert_eq!(Lane::BrokeredBehindIommu.charter(text), text);
         let whole = "limits = [{ access = \"read-write\" }]";

@@ -42,7 +42,8 @@ fn kind(schema: &Value) -> String {
         Some("integer") => format!("number{}", range(schema, "minimum", "maximum")),
         Some("array") => {
             let (items, of) = (&schema["items"], range(schema, "minItems", "maxItems"));
-            let what = if items["enum"].is_array() { format!("list of {}", kind(items)) } else { "list of tables".into() };
+            let what =
+                if items["enum"].is_array() { format!("list of {}", kind(items)) } else { "list of tables".into() };
             what + &of
         }
         Some("object") => match &schema["additionalProperties"] {

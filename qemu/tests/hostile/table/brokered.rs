@@ -213,7 +213,7 @@ pub const BROKERED: &[Attempt] = &[
     attempt(
         "command-not-listed",
         Broker(Reason::CommandNotListed),
-        "write, compare and verify, where reading and writing zeroes are listed and nothing else",
+        "write, write zeroes, compare and verify where both directions are granted, but Read and Flush alone are listed",
     ),
     attempt("command-listed-elsewhere", Broker(Reason::BlocksNotGranted), "across the end of those blocks"),
     attempt("transfer-too-long", Broker(Reason::TransferTooLong), "more than one command may move"),

@@ -1,7 +1,7 @@
 //! What changes the disk, or asks about it without moving it.
 
 use crate::Machine;
-use abi::package::Limit;
+use abi::package::{Command, Commands, Limit};
 use nvme_model::{Identity, Namespace, flush, transfer, write};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Failure, Operation, Operations, Request};
@@ -149,6 +149,22 @@ fn a_read_only_grant_and_a_protected_namespace_write_nothing() {
         }
         assert!(machine.kernel.device.disk.is_unchanged_outside(1, &[]));
     }
+}
+
+/// The driver says what the grant lists, and tries nothing else; of Flush and Read, which every disk has, the broker says it.
+#[test]
+fn what_the_grant_does_not_list_is_unsupported_or_denied() {
+    let listed: Commands = [Command::Write, Command::Verify].into_iter().collect();
+    let limits = [Limit { commands: listed, ..Limit::WHOLE_DEVICE }];
+    let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
+    machine.start();
+    let operations = Operations { write: true, verify: true, ..Operations::default() };
+    assert_eq!(supported(&mut machine), (operations, true));
+    let mut done = |tag, operation| machine.done(transfer(operation, tag, 1, 0, 1, 0));
+    assert_eq!([done(1, Operation::Write { durable: false }), done(2, Operation::Verify)], [Ok(()); 2]);
+    let others = [Operation::Discard, Operation::WriteZeroes, Operation::Compare];
+    assert!(others.into_iter().all(|operation| done(3, operation) == Err(Failure::Unsupported)));
+    assert_eq!([done(4, Operation::Flush), done(5, Operation::Read)], [Err(Failure::Denied); 2]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub const FOREIGN_NSID: u32 = 3;
 pub const READ_ONLY: u64 = 1024;
 /// First block that is not granted.
 pub const NOT_GRANTED: u64 = 5120;
-/// First of 64 blocks that are granted to be read and written with zeroes, and for no other command.
+/// First of 64 blocks that are granted for writing too, but for no command except Read and Flush.
 pub const LISTED: u64 = 8192;
 /// First block beyond the namespace's end, of 512 bytes each.
 pub const END: u64 = 16384;

@@ -85,7 +85,7 @@ fn blocks(device: &Device) {
     each("blocks-beyond-the-disk", &BLOCKS, NSID, END, 1);
     each("blocks-wrap", &BLOCKS, NSID, u64::MAX, 2);
     each("write-to-read-only-blocks", &CHANGING, NSID, READ_ONLY, 8);
-    each("command-not-listed", &[WRITE, COMPARE, VERIFY], NSID, LISTED, 8);
+    each("command-not-listed", &[WRITE, COMPARE, VERIFY, WRITE_ZEROES], NSID, LISTED, 8);
     each("command-listed-elsewhere", &BLOCKS, NSID, LISTED + 63, 2);
     each("transfer-too-long", &[READ, COMPARE], NSID, READ_ONLY, 1025);
     each("foreign-namespace", &BLOCKS, FOREIGN_NSID, 0, 1);

@@ -13,6 +13,8 @@ const FOREIGN_NSID: u32 = 3;
 /// Blocks from 0 on that may be written, and that may be read: `qemu/tests/charters/hostile.toml`.
 const WRITABLE: u64 = 1024;
 const READABLE: u64 = 5120;
+/// First of the blocks where nothing but Read and Flush is listed.
+const LISTED: u64 = 8192;
 /// Entries of every I/O queue.
 const ENTRIES: u32 = 128;
 /// How many commands, in hundredths, have something changed.
@@ -39,6 +41,7 @@ fn io(random: &mut Random, means: &Means, identifier: u16) -> SubmissionEntry {
     let blocks = if matches!(opcode, WRITE | WRITE_ZEROES) || random.percent(80) { WRITABLE } else { READABLE };
     let limits = if blocks == READABLE { WRITABLE } else { 0 };
     let first = limits + random.below((blocks - limits).saturating_sub(count).max(1));
+    let (first, count) = if random.percent(2) { (LISTED, 1 + random.below(8)) } else { (first, count) };
     let entry = SubmissionEntry::on_blocks(opcode, identifier, NSID, BlockRange { first, count: count as u32 });
     if !matches!(opcode, READ | WRITE | COMPARE) {
         return entry;
