@@ -162,9 +162,9 @@ fn what_the_grant_does_not_list_is_unsupported_or_denied() {
     assert_eq!(supported(&mut machine), (operations, true));
     let mut done = |tag, operation| machine.done(transfer(operation, tag, 1, 0, 1, 0));
     assert_eq!([done(1, Operation::Write { durable: false }), done(2, Operation::Verify)], [Ok(()); 2]);
-    let others = [Operation::Discard, Operation::WriteZeroes, Operation::Compare];
-    assert!(others.into_iter().all(|operation| done(3, operation) == Err(Failure::Unsupported)));
-    assert_eq!([done(4, Operation::Flush), done(5, Operation::Read)], [Err(Failure::Denied); 2]);
+    let others = [(3, Operation::Discard), (4, Operation::WriteZeroes), (5, Operation::Compare)];
+    assert!(others.into_iter().all(|(tag, operation)| done(tag, operation) == Err(Failure::Unsupported)));
+    assert_eq!([done(6, Operation::Flush), done(7, Operation::Read)], [Err(Failure::Denied); 2]);
 }
 
 #[test]
