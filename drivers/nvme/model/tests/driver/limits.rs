@@ -1,11 +1,12 @@
 //! Grants of less than the whole device: the broker holds the driver to them. The direct lane is not for such grants.
 
-use abi::package::Limit;
+use abi::package::{Command, Commands, Limit};
 use nvme_model::{Identity, flush, read, transfer};
-use protocol::nvme::{Failure, Operation};
+use protocol::nvme::{Failure, Operation, Operations};
 
 use crate::Machine;
 use crate::bring_up::{assert_line, namespaces};
+use crate::writes::supported;
 
 #[test]
 fn what_the_broker_denies_fails_as_denied_and_the_rest_goes_on() {
@@ -57,4 +58,20 @@ fn a_namespace_that_the_charter_does_not_grant_is_told_of_as_unusable() {
     assert_eq!(namespaces(&mut machine), [(1, 0, 0), (2, 1 << 34, 4096)]);
     assert_line(&machine, "namespace unusable nsid=1 blocks=0 reason=not-identified");
     assert_eq!(machine.read(1, 2, 5, 1, 0, 4096).0, Ok(()));
+}
+
+/// The driver says what the grant lists, and tries nothing else; of Flush and Read, which every disk has, the broker says it.
+#[test]
+fn what_the_grant_does_not_list_is_unsupported_or_denied() {
+    let listed: Commands = [Command::Write, Command::Verify].into_iter().collect();
+    let limits = [Limit { commands: listed, ..Limit::WHOLE_DEVICE }];
+    let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
+    machine.start();
+    let operations = Operations { write: true, verify: true, ..Operations::default() };
+    assert_eq!(supported(&mut machine), (operations, true));
+    let mut done = |tag, operation| machine.done(transfer(operation, tag, 1, 0, 1, 0));
+    assert_eq!([done(1, Operation::Write { durable: false }), done(2, Operation::Verify)], [Ok(()); 2]);
+    let others = [(3, Operation::Discard), (4, Operation::WriteZeroes), (5, Operation::Compare)];
+    assert!(others.into_iter().all(|(tag, operation)| done(tag, operation) == Err(Failure::Unsupported)));
+    assert_eq!([done(6, Operation::Flush), done(7, Operation::Read)], [Err(Failure::Denied); 2]);
 }

@@ -1,7 +1,7 @@
 //! What changes the disk, or asks about it without moving it.
 
 use crate::Machine;
-use abi::package::{Command, Commands, Limit};
+use abi::package::Limit;
 use nvme_model::{Identity, Namespace, flush, transfer, write};
 use nvme_spec::Status;
 use protocol::nvme::{Answer, Failure, Operation, Operations, Request};
@@ -110,8 +110,8 @@ fn limits_that_are_not_reported_keep_verify_as_short_as_a_read() {
     assert_eq!(machine.done(transfer(Operation::Verify, 1, 1, 0, 100_000, 0)), Ok(()));
 }
 
-/// What the driver says of namespace 1.
-fn supported(machine: &mut Machine) -> (Operations, bool) {
+/// What the driver says can be done with the first namespace, and whether it has a volatile cache.
+pub fn supported(machine: &mut Machine) -> (Operations, bool) {
     match machine.ask(&Request::Namespaces) {
         Answer::Namespaces(namespaces) => {
             let first = namespaces.iter().next().unwrap();
@@ -149,22 +149,6 @@ fn a_read_only_grant_and_a_protected_namespace_write_nothing() {
         }
         assert!(machine.kernel.device.disk.is_unchanged_outside(1, &[]));
     }
-}
-
-/// The driver says what the grant lists, and tries nothing else; of Flush and Read, which every disk has, the broker says it.
-#[test]
-fn what_the_grant_does_not_list_is_unsupported_or_denied() {
-    let listed: Commands = [Command::Write, Command::Verify].into_iter().collect();
-    let limits = [Limit { commands: listed, ..Limit::WHOLE_DEVICE }];
-    let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
-    machine.start();
-    let operations = Operations { write: true, verify: true, ..Operations::default() };
-    assert_eq!(supported(&mut machine), (operations, true));
-    let mut done = |tag, operation| machine.done(transfer(operation, tag, 1, 0, 1, 0));
-    assert_eq!([done(1, Operation::Write { durable: false }), done(2, Operation::Verify)], [Ok(()); 2]);
-    let others = [(3, Operation::Discard), (4, Operation::WriteZeroes), (5, Operation::Compare)];
-    assert!(others.into_iter().all(|(tag, operation)| done(tag, operation) == Err(Failure::Unsupported)));
-    assert_eq!([done(6, Operation::Flush), done(7, Operation::Read)], [Err(Failure::Denied); 2]);
 }
 
 #[test]
