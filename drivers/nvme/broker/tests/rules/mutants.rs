@@ -245,7 +245,6 @@ const MUTANTS: &[Mutant] = &[
     ),
     mutant(8, "grant.rs", "holds(Check::ListedCommands, limit.commands.contains(command))", "true", PROPERTY),
     mutant(8, "grant.rs", "holds(Check::ListedCommands, listed)", "true", "commands::a_flush_is_listed_or_denied"),
-    mutant(8, "grant.rs", "holds(Check::ListedCommands, listed)", "true", PROPERTY),
     mutant(
         8,
         "io.rs",

@@ -220,7 +220,7 @@ fn machine() -> impl Strategy<Value = (Ledger, u64)> {
         let part = Limit { first_block: 4, blocks: Some(500), commands: some, ..Limit::WHOLE_DEVICE };
         vec![Limit { commands: all, ..Limit::WHOLE_DEVICE }, part]
     });
-    let limits = prop_oneof![3 => Just(writable), 1 => Just(vec![WHOLE]), 1 => Just(narrow), 2 => listed];
+    let limits = prop_oneof![12 => Just(writable), 3 => Just(vec![WHOLE]), 3 => Just(narrow), 1 => listed];
     let stride = prop_oneof![4 => Just(0u64), 1 => 1..12u64];
     let entries = prop_oneof![4 => Just(0x7ffu64), 1 => Just(15), 1 => 1..256u64];
     (limits, stride, entries, 0..10u8).prop_map(|(limits, stride, entries, wide)| {
@@ -494,7 +494,8 @@ fn no_sequence_gives_an_address_outside_the_regions_or_a_doorbell_of_no_queue_or
     }
     let Reached { reads, lists, anomalies, quiesced, changes, ranges } = reached;
     let reached = [reads, lists, anomalies, quiesced, changes, ranges].map(AtomicU64::into_inner);
-    let wanted = [6 * cases, 4 * cases, cases / 8, 2 * cases, cases / 16, cases / 8];
+    // Half of what is usual, which of 256 cases is more than five standard deviations less.
+    let wanted = [4 * cases, 3 * cases, cases / 8, 2 * cases, cases / 16, cases / 12];
     // A handful of cases reaches what chance gives it.
     let enough = cases < 64 || reached.iter().zip(wanted).all(|(reached, wanted)| *reached >= wanted);
     assert!(enough, "{reached:?} of {wanted:?}");
