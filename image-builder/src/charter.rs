@@ -170,6 +170,17 @@ pub struct Device {
     pub remapping: RemappingPolicy,
 }
 
+impl Device {
+    /// What is granted of it where its driver's grant says nothing of limits.
+    pub fn unsaid(&self) -> Limit {
+        match &self.broker {
+            // Nobody reads its commands, so nothing less can be granted.
+            Some(broker) if broker.value == Broker::None => Limit::whole(self.name.span),
+            _ => Limit::unsaid(self.name.span),
+        }
+    }
+}
+
 impl Region {
     /// Whether it is memory of this device.
     pub fn is_of(&self, device: &Name) -> bool {
@@ -425,6 +436,12 @@ impl Limit {
     /// All of a device, only to be read: what is granted where the charter says nothing of limits, which is at `span`.
     pub fn unsaid(span: Span) -> Self {
         Self { namespace: None, blocks: Blocks::WHOLE_READ_ONLY, opcodes: Commands::ALL, span }
+    }
+
+    /// All of a device, whatever can be done with it.
+    pub fn whole(span: Span) -> Self {
+        let blocks = Blocks { access: Access::ReadWrite, ..Blocks::WHOLE_READ_ONLY };
+        Self { blocks, ..Self::unsaid(span) }
     }
 
     /// As the kernel takes it.

@@ -16,7 +16,7 @@ use abi::package::{self, Contents, Device, Package, PackageError, Region, Select
 use heapless::Vec as Bounded;
 use serde::Serialize;
 
-use crate::charter::values::{Broker, Name};
+use crate::charter::values::Name;
 use crate::charter::{self, Charter, GrantKind, Limit, Located};
 use crate::check::Checked;
 
@@ -177,13 +177,8 @@ fn device<'a>(numbers: &Numbers<'a>, device: &'a charter::Device) -> Result<Devi
     });
     let (bar, limits) = registers.unwrap_or_default();
     let broker = written(device.broker)?;
-    let unsaid = match broker {
-        // Nobody reads its commands.
-        Broker::None => package::Limit::WHOLE_DEVICE,
-        Broker::Nvme => Limit::unsaid(device.name.span).packed(),
-    };
     let limits: Vec<_> = match limits {
-        None => vec![unsaid],
+        None => vec![device.unsaid().packed()],
         Some(limits) => limits.iter().map(Limit::packed).collect(),
     };
     Ok(Device {

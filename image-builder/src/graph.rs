@@ -183,7 +183,7 @@ impl Graph {
             GrantKind::Signal { task } => self.edge(own, self.find(NodeKind::Task, task.as_str()), "signals", true),
             GrantKind::Registers { device, limits, .. } => {
                 let limits = match limits {
-                    None => blocks(&Blocks::WHOLE_READ_ONLY),
+                    None => charter.device(device).map_or_else(String::new, |(_, own)| limit(&own.unsaid())),
                     Some(limits) => limits.iter().map(limit).collect::<Vec<_>>().join("; "),
                 };
                 self.edge(own, self.find(NodeKind::Device, device.as_str()), &format!("drives: {limits}"), false);

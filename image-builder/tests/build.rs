@@ -243,12 +243,12 @@ fn an_image_tells_of_the_charter_that_it_was_built_from() {
     assert_eq!(image_builder::inspect::inspect(&vhd).unwrap(), of_image, "a VHD's footer does not matter");
 }
 
-/// The default charter with other limits of the controller and another word on remapping: the image says the same of the
+/// The default charter with another broker and limits of the controller and another word on remapping: the image says the same of the
 /// driver's rights as the charter; its rights to the device, and the route to it.
-fn driven(limits: &str, policy: &str) -> (Vec<String>, String) {
+fn driven(broker: &str, limits: &str, policy: &str) -> (Vec<String>, String) {
     let text = common::example()
-        .replace("limits = [{ access = \"read-only\" }]", limits)
-        .replace("broker = \"nvme\"\n", &format!("broker = \"nvme\"\nremapping = \"{policy}\"\n"));
+        .replace(", limits = [{ access = \"read-only\" }]", limits)
+        .replace("broker = \"nvme\"\n", &format!("broker = \"{broker}\"\nremapping = \"{policy}\"\n"));
     let folder = tempfile::tempdir().unwrap();
     let inputs = common::write_inputs(folder.path());
     let manifest = Manifest { name: "system.toml", text: &text };
@@ -264,16 +264,23 @@ fn driven(limits: &str, policy: &str) -> (Vec<String>, String) {
 
 #[test]
 fn what_may_be_driven_directly_is_shown() {
-    const WHOLE: &str = "limits = [{ access = \"read-write\" }]";
-    const LIMITED: &str = "limits = [{ access = \"read-write\", namespace = 2 }]";
+    const WHOLE: &str = ", limits = [{ access = \"read-write\" }]";
+    const LIMITED: &str = ", limits = [{ access = \"read-write\", namespace = 2 }]";
     let direct = "drives device `disk` directly where an IOMMU is verified: its own queues, every command".to_owned();
-    for (limits, policy, is_direct, route) in [
-        (WHOLE, "allow", true, "device `disk`, brokered, direct where an IOMMU is verified"),
-        (WHOLE, "require", true, "device `disk`, brokered, direct where an IOMMU is verified, remapping require"),
-        (WHOLE, "forbid", false, "device `disk`, brokered, remapping forbid"),
-        (LIMITED, "allow", false, "device `disk`, brokered"),
+    for (broker, limits, policy, is_direct, route) in [
+        ("nvme", WHOLE, "allow", true, "device `disk`, brokered, direct where an IOMMU is verified"),
+        (
+            "nvme",
+            WHOLE,
+            "require",
+            true,
+            "device `disk`, brokered, direct where an IOMMU is verified, remapping require",
+        ),
+        ("nvme", WHOLE, "forbid", false, "device `disk`, brokered, remapping forbid"),
+        ("nvme", LIMITED, "allow", false, "device `disk`, brokered"),
+        ("none", "", "require", true, "device `disk`, direct where an IOMMU is verified, else none, remapping require"),
     ] {
-        let (rights, from) = driven(limits, policy);
+        let (rights, from) = driven(broker, limits, policy);
         assert_eq!((rights.contains(&direct), from.as_str()), (is_direct, route), "{rights:?}");
         let told = rights.iter().any(|right| right.ends_with(&format!("BAR 0, remapping {policy}")));
         assert_eq!(told, policy != "allow", "{rights:?}");

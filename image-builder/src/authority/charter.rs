@@ -42,10 +42,11 @@ fn add(charter: &Charter, task: &Task, grant: &Grant, rights: &mut Vec<Right>) {
         }
         GrantKind::Signal { task } => rights.push(Right::Signal { task: task.value.to_string() }),
         GrantKind::Registers { device: name, bar, limits } => {
-            let policy = charter.device(name).map(|(_, device)| device.remapping).unwrap_or_default();
+            let own = charter.device(name).map(|(_, device)| device);
+            let policy = own.map(|device| device.remapping).unwrap_or_default();
             let remapping = remapping(policy);
             rights.push(Right::Registers { device: device(charter, name), bar: bar.get(), remapping });
-            let unsaid = [Limit::unsaid(name.span)];
+            let unsaid = [own.map_or_else(|| Limit::unsaid(name.span), crate::charter::Device::unsaid)];
             let limits = limits.as_deref().unwrap_or(&unsaid);
             rights.extend(uses(name.value.as_str(), policy, limits.iter().map(Limit::packed)));
         }
