@@ -52,9 +52,12 @@ fn run(environment: Environment) -> Result<(), Stop> {
             let ticks = busy_ticks(READS, || reads(SMALL, 1).complete(1))?;
             row(&grants.log, format_args!("clients-{clients}"), ticks, 0, READS * clients);
         }
-        Some("load") => loop {
-            reads(SMALL, 1).complete(READS)?;
-        },
+        Some("load") => {
+            task::ready(Started::Well);
+            loop {
+                reads(SMALL, 1).complete(READS)?;
+            }
+        }
         Some("rates") => {
             for (name, bytes, depth) in
                 [("read-4k-depth-1", SMALL, 1), ("read-128k-depth-1", LARGE, 1), ("read-4k-depth-32", SMALL, DEPTH)]
