@@ -1,9 +1,11 @@
 //! Which functions the instructions of a row are spent in: `make profile`.
 //!
 //! The plugin tells stretches of code, with their first bytes; programs lie at the same addresses, so these bytes tell
-//! whose a stretch is, and that program's symbols whose function. Inlined functions count for their callers.
+//! whose a stretch is, and that program's symbols whose function. Inlined functions count for their callers: for what is in
+//! one, there is a table of the stretches beside the bench's other files, to be read along with a disassembly.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 
 use qemu::harness::bare_directory;
@@ -80,7 +82,15 @@ pub fn show(programs: &[&str], rows: &[(&str, f64, &[Stretch])]) {
             *calls += if begins { stretch.times } else { 0 };
             *totals.entry(program).or_default() += instructions;
         }
-        println!("== {row}");
+        let mut table = String::from("program address instructions times\n");
+        for stretch in *stretches {
+            let program = programs.iter().find(|program| program.has(stretch.address, &stretch.code));
+            let name = program.map_or("?", |program| &program.name);
+            let _ = writeln!(table, "{name} {:#x} {} {}", stretch.address, stretch.instructions, stretch.times);
+        }
+        let path = bare_directory().join(format!("profile-{row}.txt"));
+        fs::write(&path, table).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        println!("== {row} ({})", path.display());
         for (program, instructions) in totals {
             println!("{:>10.1}           {program}", instructions as f64 / iterations);
         }
