@@ -169,23 +169,7 @@ impl Objects {
         endpoint: Option<EndpointId>,
         deadline: u64,
     ) -> Result<(), Error> {
-        let Some(sender) = self.current else { return Ok(()) };
-        if bytes > IPC_BUFFER_BYTES as u64 {
-            return Err(Error::Invalid);
-        }
-        match self.task(target).state {
-            State::Receiving(_) => {}
-            State::Empty | State::Stopped => return Err(Error::DeadPeer),
-            _ => return Err(Error::Busy),
-        }
-        let words = self.copy(sender, target, bytes);
-        let registers = &mut self.task_mut(target).registers;
-        registers.set_results(0, 0, bytes, bits);
-        registers.set_words(words);
-        self.unblock(target);
-        self.receive(endpoint, deadline);
-        self.run_or_make_ready(target);
-        Ok(())
+        self.give_and_receive(Some(target), None, [0, bytes, bits], endpoint, deadline)
     }
 
     /// The current task, whose registers hold a message, gives it to an endpoint whose server waits there, without waiting for
@@ -202,23 +186,37 @@ impl Objects {
         own: Option<EndpointId>,
         deadline: u64,
     ) -> Result<(), Error> {
+        let server = self.endpoints[endpoint.index()].server;
+        self.give_and_receive(server, Some(endpoint), [POSTED, bytes, badge.into()], own, deadline)
+    }
+
+    /// The current task's message goes to a task that waits, on this endpoint or on any, with these results; then the
+    /// current one waits, on `own`.
+    fn give_and_receive(
+        &mut self,
+        to: Option<TaskId>,
+        on: Option<EndpointId>,
+        [first, bytes, third]: [u64; 3],
+        own: Option<EndpointId>,
+        deadline: u64,
+    ) -> Result<(), Error> {
         let Some(sender) = self.current else { return Ok(()) };
         if bytes > IPC_BUFFER_BYTES as u64 {
             return Err(Error::Invalid);
         }
-        let Some(server) = self.endpoints[endpoint.index()].server else { return Err(Error::DeadPeer) };
-        match self.task(server).state {
-            State::Receiving(waiting) if waiting == endpoint => {}
+        let Some(to) = to else { return Err(Error::DeadPeer) };
+        match self.task(to).state {
+            State::Receiving(waiting) if on.is_none_or(|on| on == waiting) => {}
             State::Empty | State::Stopped => return Err(Error::DeadPeer),
             _ => return Err(Error::Busy),
         }
-        let words = self.copy(sender, server, bytes);
-        let registers = &mut self.task_mut(server).registers;
-        registers.set_results(0, POSTED, bytes, badge.into());
+        let words = self.copy(sender, to, bytes);
+        let registers = &mut self.task_mut(to).registers;
+        registers.set_results(0, first, bytes, third);
         registers.set_words(words);
-        self.unblock(server);
+        self.unblock(to);
         self.receive(own, deadline);
-        self.run_or_make_ready(server);
+        self.run_or_make_ready(to);
         Ok(())
     }
 

@@ -157,17 +157,20 @@ proptest! {
     }
 }
 
+/// The task that is expected to run makes a call. Whether that went the short way.
+fn ask(kernel: &mut Kernel, expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]) -> bool {
+    kernel.objects.schedule(|| 0);
+    assert_eq!(kernel.objects.current(), TaskId::new(expected));
+    let registers = &mut kernel.objects.task_mut(id(expected)).registers;
+    registers.set_results(number as u64, rdi, rsi, rdx);
+    registers.r15 = r15;
+    enter(kernel)
+}
+
 #[test]
 fn a_call_and_its_answer_and_a_signal_go_the_short_way() {
     let mut kernel = kernel();
-    let mut ask = |expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]| {
-        kernel.objects.schedule(|| 0);
-        assert_eq!(kernel.objects.current(), TaskId::new(expected));
-        let registers = &mut kernel.objects.task_mut(id(expected)).registers;
-        registers.set_results(number as u64, rdi, rsi, rdx);
-        registers.r15 = r15;
-        enter(&mut kernel)
-    };
+    let mut ask = |expected, number, arguments| ask(&mut kernel, expected, number, arguments);
     assert!(!ask(1, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]), "nobody is answered");
     assert!(!ask(0, Number::ReplyReceive, [0, 0, NO_DEADLINE, 3]));
     assert!(ask(4, Number::Call, [1, 8, NO_DEADLINE, 0]));
@@ -184,13 +187,8 @@ fn a_call_and_its_answer_and_a_signal_go_the_short_way() {
 #[test]
 fn what_is_posted_is_answered_by_nobody_and_its_sender_waits_meanwhile() {
     let mut kernel = kernel();
-    let mut ask = |expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]| {
-        kernel.objects.schedule(|| 0);
-        assert_eq!(kernel.objects.current(), TaskId::new(expected));
-        let registers = &mut kernel.objects.task_mut(id(expected)).registers;
-        registers.set_results(number as u64, rdi, rsi, rdx);
-        registers.r15 = r15;
-        let directly = enter(&mut kernel);
+    let mut ask = |expected, number, arguments| {
+        let directly = ask(&mut kernel, expected, number, arguments);
         let registers = kernel.objects.task(id(1)).registers;
         (directly, [registers.rax, registers.rdi, registers.rsi, registers.rdx])
     };
@@ -215,13 +213,8 @@ fn nothing_is_posted_to_a_server_that_does_not_wait() {
     let mut kernel = kernel();
     kernel.objects.schedule(|| 0);
     // The second server waits for notifications only, and the first runs.
-    let mut ask = |expected: usize, number: Number, [rdi, rsi, rdx, r15]: [u64; 4]| {
-        kernel.objects.schedule(|| 0);
-        assert_eq!(kernel.objects.current(), TaskId::new(expected));
-        let registers = &mut kernel.objects.task_mut(id(expected)).registers;
-        registers.set_results(number as u64, rdi, rsi, rdx);
-        registers.r15 = r15;
-        enter(&mut kernel);
+    let mut ask = |expected, number, arguments| {
+        ask(&mut kernel, expected, number, arguments);
         kernel.objects.task(id(expected)).registers.rax
     };
     ask(1, Number::ReplyReceive, [0, 0, NO_DEADLINE, 0]);
