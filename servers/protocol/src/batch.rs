@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use framed::Framed;
-pub(crate) use framed::Tail;
+pub(crate) use framed::{Tail, read};
 
 /// Most items of a [`BatchRoom`].
 pub const ITEMS_MAX: usize = 32;

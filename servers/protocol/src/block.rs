@@ -11,8 +11,7 @@ mod grant;
 mod record;
 
 pub use crate::batch::{Batch, BatchRoom, Framed, Full, Items};
-use crate::batch::{Record, Tail};
-use crate::nvme::read;
+use crate::batch::{Record, Tail, read};
 pub use grant::{ClientGrant, DiskGrant, Extent, Partition, Place};
 
 use serde::{Deserialize, Serialize};

@@ -21,8 +21,8 @@ mod record;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Tail;
 pub use crate::batch::{Batch, BatchRoom, Framed};
+use crate::batch::{Tail, read};
 
 /// Most transfers in one exchange, either way.
 pub const BATCH_MAX: usize = crate::batch::ITEMS_MAX;
@@ -131,15 +131,6 @@ impl<'a> Notice<'a> {
     #[inline]
     pub fn framed(completions: &mut BatchRoom<Completion>, namespaces: u32) -> Framed<'_> {
         completions.framed([], Tail::Number(namespaces))
-    }
-}
-
-/// A whole message, in any way in which postcard decodes it.
-#[cold]
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Some(message),
-        _ => None,
     }
 }
 

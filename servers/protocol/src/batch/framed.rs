@@ -1,6 +1,8 @@
 //! A message that is a batch and little more, made whole where the batch lies, and taken apart where it lies: the same bytes
 //! as postcard's, without a look at each.
 
+use serde::Deserialize;
+
 use super::{Batch, BatchRoom, HEAD, Record};
 
 /// A message, encoded. The bytes go on behind it, and the next ones are zero.
@@ -92,6 +94,15 @@ impl<'a, T> Batch<'a, T> {
         };
         let (bytes, rest) = rest.split_at_checked(length)?;
         Some((Batch { bytes, items: core::marker::PhantomData }, rest))
+    }
+}
+
+/// A whole message, in any way in which postcard decodes it.
+#[cold]
+pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Some(message),
+        _ => None,
     }
 }
 
