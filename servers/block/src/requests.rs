@@ -259,16 +259,21 @@ impl<R> Requests<R> {
             return;
         }
         let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
+        self.put_in_flight(index, batch);
+        self.took_waiting(party);
+    }
+
+    /// A request goes to the driver with this batch, in which there is room: it was looked at.
+    #[inline]
+    fn put_in_flight(&mut self, index: usize, batch: &mut BatchRoom<Transfer>) {
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::InFlight;
         request.handed_over = self.now;
         self.changing.add(index, &request.transfer);
-        // There is room: it was looked at.
         let _ = batch.push(&request.transfer);
-        self.parties[party].in_flight += 1;
+        self.parties[usize::from(request.party)].in_flight += 1;
         self.in_flight += 1;
         self.bytes_in_flight += request.weight();
-        self.took_waiting(party);
     }
 
     /// One of a party's requests waits no longer.

@@ -68,7 +68,6 @@ pub fn serve(driver: impl Driver, means: &Means, environment: &Environment) -> R
         // All answers that are due but one go by themselves; that one goes along with the next wait.
         let mut last: Option<Due<Reply>> = server.take_due();
         while last.is_some()
-            && server.may_be_due()
             && let Some(due) = server.take_due()
             && let Some(earlier) = last.replace(due)
         {

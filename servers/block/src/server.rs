@@ -327,28 +327,24 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         }
     }
 
-    /// Whether it is worth while to ask for an answer that is due.
+    /// Takes an answer that is due.
     #[inline]
-    pub fn may_be_due(&self) -> bool {
-        self.immediate.is_some()
+    pub fn take_due(&mut self) -> Option<Due<R>> {
+        let may_be = self.immediate.is_some()
             || self.holding != 0
             || self.requests.has_answers()
-            || matches!(self.power, Power::Down(..))
+            || matches!(self.power, Power::Down(..));
+        if may_be { self.find_due() } else { None }
     }
 
-    /// Takes an answer that is due.
-    pub fn take_due(&mut self) -> Option<Due<R>> {
-        if self.immediate.is_some()
-            && let Some((reply, said)) = self.immediate.take()
-        {
+    fn find_due(&mut self) -> Option<Due<R>> {
+        if let Some((reply, said)) = self.immediate.take() {
             return Some(Due { reply, said });
         }
         if let Some((reply, outcome)) = self.requests.take_answer() {
             return Some(Due { reply, said: outcome.map_or_else(Said::Failed, |()| Said::Done) });
         }
-        if matches!(self.power, Power::Down(..))
-            && let Some(due) = self.power.take_due()
-        {
+        if let Some(due) = self.power.take_due() {
             return Some(due);
         }
         let mut holding = self.holding;

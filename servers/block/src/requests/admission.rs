@@ -35,24 +35,16 @@ impl<R> Requests<R> {
         bytes: u64,
         batch: &mut BatchRoom<Transfer>,
     ) -> Result<(), Origin<R>> {
-        let weight = weight(bytes);
         if self.waiting > 0
             || self.in_flight >= IN_FLIGHT_MAX
-            || self.bytes_in_flight + weight > BYTES_IN_FLIGHT_MAX
+            || self.bytes_in_flight + weight(bytes) > BYTES_IN_FLIGHT_MAX
             || self.changing.holds_up(transfer, false)
             || batch.is_full()
         {
             return self.admit(party, origin, *transfer, bytes);
         }
         let Some(index) = self.insert(party, origin, *transfer, bytes)? else { return Ok(()) };
-        let Some(request) = &mut self.entries[index] else { return Ok(()) };
-        request.state = State::InFlight;
-        request.handed_over = self.now;
-        self.changing.add(index, transfer);
-        let _ = batch.push(&request.transfer);
-        self.parties[party].in_flight += 1;
-        self.in_flight += 1;
-        self.bytes_in_flight += weight;
+        self.put_in_flight(index, batch);
         Ok(())
     }
 
