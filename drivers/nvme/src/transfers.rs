@@ -363,12 +363,11 @@ impl Transfers {
         let mut kept = 0;
         for place in 0..self.ended.len() {
             let number = self.ended[place];
-            match self.entries.get(usize::from(number)).and_then(Place::as_ref) {
-                Some(entry) if entry.badge == badge => self.release(number.into()),
-                _ => {
-                    self.ended[kept] = number;
-                    kept += 1;
-                }
+            if self.ended_of(badge, number).is_some() {
+                self.release(number.into());
+            } else {
+                self.ended[kept] = number;
+                kept += 1;
             }
         }
         self.ended.truncate(kept);
