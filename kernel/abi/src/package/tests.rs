@@ -41,14 +41,7 @@ fn device() -> Device<'static> {
         remapping: RemappingPolicy::Require,
         vectors: Vec::from_slice(&[0, 1]).unwrap(),
         regions: Vec::from_slice(&[0]).unwrap(),
-        limits: Vec::from_slice(&[Limit {
-            namespace: None,
-            first_block: 0,
-            blocks: None,
-            writable: false,
-            ..Limit::WHOLE_DEVICE
-        }])
-        .unwrap(),
+        limits: Vec::from_slice(&[Limit { writable: false, ..Limit::WHOLE_DEVICE }]).unwrap(),
     }
 }
 

@@ -212,7 +212,7 @@ fn action() -> impl Strategy<Value = Action> {
 fn machine() -> impl Strategy<Value = (Ledger, u64)> {
     let narrow = vec![
         Limit { namespace: Some(1), first_block: 8, blocks: Some(1000), writable: false, ..Limit::WHOLE_DEVICE },
-        Limit { namespace: Some(2), first_block: 0, blocks: None, writable: true, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(2), ..Limit::WHOLE_DEVICE },
     ];
     let writable = vec![Limit { writable: true, ..WHOLE }];
     let any_commands = || (1..0x80_u8).prop_map(Commands::from_bits);

@@ -69,7 +69,7 @@ fn data_goes_to_and_from_the_regions_address() {
 #[test]
 fn blocks_are_changed_only_where_a_limit_lets_them_be_written() {
     let limits = [
-        Limit { namespace: Some(1), first_block: 0, blocks: None, writable: false, ..Limit::WHOLE_DEVICE },
+        Limit { namespace: Some(1), writable: false, ..Limit::WHOLE_DEVICE },
         Limit { namespace: Some(1), first_block: 100, blocks: Some(50), writable: true, ..Limit::WHOLE_DEVICE },
     ];
     let mut bench = Bench::running_with(ledger(&limits));

@@ -37,7 +37,7 @@ fn a_transfer_of_which_one_part_is_denied_fails_as_a_whole() {
 #[test]
 fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
     let head = Limit { first_block: 0, blocks: Some(100), writable: true, namespace: Some(1), ..Limit::WHOLE_DEVICE };
-    let rest = Limit { first_block: 0, blocks: None, writable: false, namespace: Some(1), ..Limit::WHOLE_DEVICE };
+    let rest = Limit { namespace: Some(1), writable: false, ..Limit::WHOLE_DEVICE };
     let mut machine = Machine::with(Identity::default(), &[0, 1], &[head, rest]);
     machine.start();
     let writes = [Operation::Write { durable: false }, Operation::Discard, Operation::WriteZeroes];
@@ -52,7 +52,7 @@ fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
 
 #[test]
 fn a_namespace_that_the_charter_does_not_grant_is_told_of_as_unusable() {
-    let limits = [Limit { namespace: Some(2), first_block: 0, blocks: None, writable: false, ..Limit::WHOLE_DEVICE }];
+    let limits = [Limit { namespace: Some(2), writable: false, ..Limit::WHOLE_DEVICE }];
     let mut machine = Machine::with(Identity::default(), &[0, 1], &limits);
     machine.start();
     assert_eq!(namespaces(&mut machine), [(1, 0, 0), (2, 1 << 34, 4096)]);
