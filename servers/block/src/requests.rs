@@ -74,6 +74,7 @@ struct Request<R> {
     party: u8,
     origin: Origin<R>,
     transfer: Transfer,
+    /// What it moves, or counts for if that is nothing.
     bytes: u64,
     state: State,
     /// It was with a driver that has stopped, and has not ended since.
@@ -91,9 +92,8 @@ impl<R> Request<R> {
     }
 }
 
-/// What so many bytes count for while the driver moves them.
+/// What a request of so many bytes, never none, counts for while the driver has it.
 fn weight(bytes: u64) -> u64 {
-    let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
     bytes.min(BYTES_IN_FLIGHT_MAX / 2)
 }
 
@@ -259,21 +259,29 @@ impl<R> Requests<R> {
             return;
         }
         let Some(index) = self.next.pop_front(&mut self.parties[party].waiting) else { return };
-        self.put_in_flight(index, batch);
+        let Some(request) = &mut self.entries[index] else { return };
+        request.state = State::InFlight;
+        request.handed_over = self.now;
+        let (transfer, bytes) = (request.transfer, request.bytes);
+        self.put_in_flight(party, index, &transfer, bytes, batch);
         self.took_waiting(party);
     }
 
     /// A request goes to the driver with this batch, in which there is room: it was looked at.
-    #[inline]
-    fn put_in_flight(&mut self, index: usize, batch: &mut BatchRoom<Transfer>) {
-        let Some(request) = &mut self.entries[index] else { return };
-        request.state = State::InFlight;
-        request.handed_over = self.now;
-        self.changing.add(index, &request.transfer);
-        let _ = batch.push(&request.transfer);
-        self.parties[usize::from(request.party)].in_flight += 1;
+    #[inline(always)]
+    fn put_in_flight(
+        &mut self,
+        party: usize,
+        index: usize,
+        transfer: &Transfer,
+        bytes: u64,
+        batch: &mut BatchRoom<Transfer>,
+    ) {
+        let _ = batch.push(transfer);
+        self.changing.add(index, transfer);
+        self.parties[party].in_flight += 1;
         self.in_flight += 1;
-        self.bytes_in_flight += request.weight();
+        self.bytes_in_flight += weight(bytes);
     }
 
     /// One of a party's requests waits no longer.
@@ -311,6 +319,7 @@ impl<R> Requests<R> {
 
     /// A transfer with this tag has ended, the driver says. Returns whose it was; `None` if none of this tag is in
     /// flight.
+    #[inline]
     pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<usize> {
         let index = index(tag);
         let request = self.entries.get_mut(index)?.as_ref()?;
@@ -415,6 +424,7 @@ impl<R> Requests<R> {
     }
 
     /// A request has ended, and is in no list.
+    #[inline]
     fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::Ended(outcome);
@@ -454,6 +464,7 @@ impl<R> Requests<R> {
     }
 
     /// The completions that a client has not taken, in the order in which they came.
+    #[inline(always)]
     pub fn ended(&self, party: usize) -> impl Iterator<Item = (u32, Result<(), Failure>)> + '_ {
         self.next.iter(&self.parties[party].ended).filter_map(|index| match self.entries[index].as_ref()? {
             Request { origin: Origin::Tag(tag), state: State::Ended(outcome), .. } => Some((*tag, *outcome)),

@@ -213,16 +213,18 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         usize::from(share).saturating_sub(self.requests.held(client))
     }
 
-    /// Admits a transfer that was checked, and hands it over with the next batch if nothing keeps it here.
+    /// Admits a transfer that was checked, and hands it over with the next batch if it may go `at_once`, because the driver is
+    /// there, and nothing keeps it here.
     #[inline(always)]
     fn admit(
         &mut self,
+        at_once: bool,
         client: usize,
         origin: Origin<R>,
         transfer: &nvme::Transfer,
         bytes: u64,
     ) -> Result<(), Origin<R>> {
-        if self.link == Link::Up {
+        if at_once {
             self.requests.admit_at_once(client, origin, transfer, bytes, &mut self.batch)
         } else {
             self.requests.admit(client, origin, *transfer, bytes)
@@ -239,7 +241,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         if self.room(client) == 0 {
             return failed(reply, Failure::Busy);
         }
-        let admitted = self.admit(client, Origin::Call(reply), &transfer, bytes);
+        let admitted = self.admit(self.link == Link::Up, client, Origin::Call(reply), &transfer, bytes);
         self.staged = !self.batch.is_empty();
         match admitted {
             Err(Origin::Call(reply)) => failed(reply, Failure::Busy),
@@ -255,7 +257,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         transfers: Batch<'_, Transfer>,
         wait: bool,
     ) -> Result<(), (R, Said)> {
-        let mut accepted = 0;
+        let (mut accepted, at_once) = (0, self.link == Link::Up);
         let disk = self.disk(client).copied();
         for Transfer { tag, operation } in transfers.iter().take(self.room(client).min(BATCH_MAX)) {
             let origin = Origin::Tag(tag);
@@ -264,7 +266,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 Err(failure) => Err(*failure),
             };
             let admitted = match checked {
-                Ok((transfer, bytes)) => self.admit(client, origin, &transfer, bytes),
+                Ok((transfer, bytes)) => self.admit(at_once, client, origin, &transfer, bytes),
                 Err(failure) => self.requests.admit_failed(client, origin, failure),
             };
             if admitted.is_err() {

@@ -40,9 +40,9 @@ impl<F: Code> Record for Completion<F> {
     fn read(from: &[u8]) -> Option<Self> {
         let mut from = from;
         let tag = u32::from_le_bytes(field(&mut from)?);
-        let outcome = match field(&mut from)? {
-            [0, 0, 0, 0] => Ok(()),
-            other => Err(F::of(other)?),
+        let outcome = match u32::from_le_bytes(field(&mut from)?) {
+            0 => Ok(()),
+            code => Err(F::of(code.to_le_bytes())?),
         };
         Some(Self { tag, outcome })
     }

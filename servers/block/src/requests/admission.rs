@@ -7,6 +7,11 @@ use super::{
     BYTES_IN_FLIGHT_MAX, BYTES_WITHOUT_DATA, IN_FLIGHT_MAX, INDEX_BITS, Origin, Request, Requests, State, weight,
 };
 
+/// What a request that moves so many bytes counts for.
+const fn counted(bytes: u64) -> u64 {
+    if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes }
+}
+
 impl<R> Requests<R> {
     /// Admits a request that was checked. `bytes` is what it moves. The caller has seen that the client's share is not
     /// used up; gives the origin back if there is no room all the same.
@@ -14,7 +19,7 @@ impl<R> Requests<R> {
     /// # Errors
     /// The origin.
     pub fn admit(&mut self, party: usize, origin: Origin<R>, transfer: Transfer, bytes: u64) -> Result<(), Origin<R>> {
-        let Some(index) = self.insert(party, origin, transfer, bytes)? else { return Ok(()) };
+        let (index, _) = self.insert(party, origin, &transfer, counted(bytes), State::Waiting)?;
         self.next.push_back(&mut self.parties[party].waiting, index);
         self.waiting += 1;
         self.waiting_parties |= 1 << party;
@@ -26,7 +31,7 @@ impl<R> Requests<R> {
     ///
     /// # Errors
     /// The origin.
-    #[inline]
+    #[inline(always)]
     pub fn admit_at_once(
         &mut self,
         party: usize,
@@ -35,6 +40,7 @@ impl<R> Requests<R> {
         bytes: u64,
         batch: &mut BatchRoom<Transfer>,
     ) -> Result<(), Origin<R>> {
+        let bytes = counted(bytes);
         if self.waiting > 0
             || self.in_flight >= IN_FLIGHT_MAX
             || self.bytes_in_flight + weight(bytes) > BYTES_IN_FLIGHT_MAX
@@ -43,8 +49,8 @@ impl<R> Requests<R> {
         {
             return self.admit(party, origin, *transfer, bytes);
         }
-        let Some(index) = self.insert(party, origin, *transfer, bytes)? else { return Ok(()) };
-        self.put_in_flight(index, batch);
+        let (index, transfer) = self.insert(party, origin, transfer, bytes, State::InFlight)?;
+        self.put_in_flight(party, index, &transfer, bytes, batch);
         Ok(())
     }
 
@@ -54,27 +60,28 @@ impl<R> Requests<R> {
     /// The origin, if there is no room.
     pub fn admit_failed(&mut self, party: usize, origin: Origin<R>, failure: Failure) -> Result<(), Origin<R>> {
         let nothing = Transfer { tag: 0, operation: Operation::Flush, nsid: 0, first_block: 0, blocks: 0, offset: 0 };
-        let Some(index) = self.insert(party, origin, nothing, 0)? else { return Ok(()) };
+        let (index, _) = self.insert(party, origin, &nothing, counted(0), State::Waiting)?;
         self.end(index, Err(failure));
         Ok(())
     }
 
+    /// Finds room for a request, and gives it its tag.
+    #[inline(always)]
     fn insert(
         &mut self,
         party: usize,
         origin: Origin<R>,
-        mut transfer: Transfer,
+        transfer: &Transfer,
         bytes: u64,
-    ) -> Result<Option<usize>, Origin<R>> {
+        state: State,
+    ) -> Result<(usize, Transfer), Origin<R>> {
         let Some(index) = self.next.pop_front(&mut self.free) else { return Err(origin) };
         self.sequence = self.sequence.wrapping_add(1);
-        transfer.tag = self.sequence << INDEX_BITS | index as u32;
-        let bytes = if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes };
-        let state = State::Waiting;
-        let (undecided, handed_over, doubts) = (false, 0, 0);
+        let transfer = Transfer { tag: self.sequence << INDEX_BITS | index as u32, ..*transfer };
+        let (undecided, handed_over, doubts) = (false, self.now, 0);
         self.entries[index] =
             Some(Request { party: party as u8, origin, transfer, bytes, state, undecided, handed_over, doubts });
         self.parties[party].held += 1;
-        Ok(Some(index))
+        Ok((index, transfer))
     }
 }

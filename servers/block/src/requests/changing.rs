@@ -122,12 +122,12 @@ impl<const N: usize> Changing<N> {
     /// undecided; what is undecided itself for none, because the driver had all these at once before.
     #[inline]
     pub fn holds_up(&self, transfer: &Transfer, is_undecided: bool) -> bool {
-        let against = if changes(transfer.operation) { &self.all } else { &self.undecided };
-        against.count > 0 && !is_undecided && self.overlaps(against, transfer)
+        self.all.count > 0 && !is_undecided && self.overlaps(transfer)
     }
 
     #[inline(never)]
-    fn overlaps(&self, against: &Marks, transfer: &Transfer) -> bool {
+    fn overlaps(&self, transfer: &Transfer) -> bool {
+        let against = if changes(transfer.operation) { &self.all } else { &self.undecided };
         let range = Range::of(transfer);
         transfer.operation != Operation::Flush && against.any(|index| self.ranges[index].overlaps(&range))
     }

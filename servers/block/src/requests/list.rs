@@ -26,6 +26,25 @@ impl List {
     }
 }
 
+/// The numbers of a list, in order.
+#[derive(Debug)]
+pub struct Numbers<'a, const N: usize> {
+    next: &'a [u8; N],
+    at: u8,
+}
+
+impl<const N: usize> Iterator for Numbers<'_, N> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let number = usize::from(self.at);
+        // None is beyond all of them.
+        self.at = *self.next.get(number)?;
+        Some(number)
+    }
+}
+
 /// The links of lists of numbers below `N`.
 #[derive(Debug)]
 pub struct Links<const N: usize> {
@@ -87,10 +106,7 @@ impl<const N: usize> Links<N> {
     }
 
     /// The numbers in order.
-    pub fn iter(&self, list: &List) -> impl Iterator<Item = usize> + '_ {
-        core::iter::successors(list.first(), |number| match self.next[*number] {
-            NONE => None,
-            next => Some(next.into()),
-        })
+    pub fn iter(&self, list: &List) -> Numbers<'_, N> {
+        Numbers { next: &self.next, at: list.first }
     }
 }

@@ -1,6 +1,6 @@
 //! What is said to a client, and the message that it becomes.
 
-use protocol::block::{Answer, BATCH_MAX, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Framed, VERSION};
+use protocol::block::{Answer, BatchRoom, COPY_BYTES_MAX, Completion, Failure, Framed, VERSION};
 
 use super::Server;
 use crate::client::Standing;
@@ -89,12 +89,13 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// Puts into the room what has completed; whether the client's disk has changed.
     fn tell_ended(&self, client: usize, room: &mut AnswerRoom) -> bool {
         room.completions.clear();
-        room.told = 0;
-        for (tag, outcome) in self.requests.ended(client).take(BATCH_MAX) {
-            // A full batch has its room.
-            let _ = room.completions.push(&Completion { tag, outcome });
-            room.told += 1;
+        for (tag, outcome) in self.requests.ended(client) {
+            // What has no room is told the next time.
+            if room.completions.push(&Completion { tag, outcome }).is_err() {
+                break;
+            }
         }
+        room.told = room.completions.len();
         self.clients[client].standing == Standing::Changed
     }
 
