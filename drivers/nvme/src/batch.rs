@@ -47,8 +47,8 @@ impl Batch {
         };
         let command = match part.operation {
             Operation::Read => on_blocks(nvm::READ, 0, data),
-            Operation::Write { durable: false } => on_blocks(nvm::WRITE, 0, data),
-            Operation::Write { durable: true } => on_blocks(nvm::WRITE, nvm::FORCE_UNIT_ACCESS, data),
+            Operation::Write => on_blocks(nvm::WRITE, 0, data),
+            Operation::DurableWrite => on_blocks(nvm::WRITE, nvm::FORCE_UNIT_ACCESS, data),
             Operation::Compare => on_blocks(nvm::COMPARE, 0, data),
             Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES, 0, (0, 0)),
             Operation::Verify => on_blocks(nvm::VERIFY, 0, (0, 0)),

@@ -17,7 +17,7 @@ pub fn check<'a>(transfer: &Transfer, namespaces: &'a [Known], region_bytes: u64
     let (supported, has_data) = match transfer.operation {
         Operation::Flush => return Ok(known),
         Operation::Read => (true, true),
-        Operation::Write { .. } => (supports.write, true),
+        Operation::Write | Operation::DurableWrite => (supports.write, true),
         Operation::Compare => (supports.compare, true),
         Operation::Discard => (supports.discard, false),
         Operation::WriteZeroes => (supports.write_zeroes, false),
@@ -41,7 +41,7 @@ pub fn cut(operation: Operation, known: &Known, limits: &Limits) -> Cut {
     let block_bytes = known.told.block_bytes;
     // Boundaries are of the medium: they matter where data is moved.
     let boundary = match operation {
-        Operation::Read | Operation::Write { .. } => known.boundary.into(),
+        Operation::Read | Operation::Write | Operation::DurableWrite => known.boundary.into(),
         _ => 0,
     };
     Cut { block_bytes, blocks: limits.blocks(operation, block_bytes), boundary }

@@ -51,7 +51,7 @@ impl Limits {
     /// Most blocks of this size in one command, at least 1.
     pub fn blocks(&self, operation: Operation, block_bytes: u32) -> u32 {
         let bytes = match operation {
-            Operation::Read | Operation::Write { .. } | Operation::Compare => u64::from(self.data),
+            Operation::Read | Operation::Write | Operation::DurableWrite | Operation::Compare => u64::from(self.data),
             Operation::Verify => self.verify,
             Operation::WriteZeroes => self.write_zeroes,
             Operation::Discard => return self.discard_blocks,

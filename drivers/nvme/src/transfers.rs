@@ -115,11 +115,6 @@ pub struct Transfers {
     news: bool,
 }
 
-/// Whether an operation changes blocks.
-const fn changes(operation: Operation) -> bool {
-    matches!(operation, Operation::Write { .. } | Operation::WriteZeroes | Operation::Discard)
-}
-
 const _: () = assert!(TRANSFERS_MAX <= u128::BITS as usize && TRANSFERS_MAX <= u8::MAX as usize);
 
 impl Default for Transfers {
@@ -170,8 +165,9 @@ impl Transfers {
     /// continued, and nothing is issued three times.
     pub fn may_repeat(&self, part: &Part) -> bool {
         let entry = self.entries.get(usize::from(part.transfer)).and_then(Place::as_ref);
-        entry
-            .is_some_and(|entry| !part.again && entry.outcome.is_ok() && !(changes(part.operation) && entry.overlapped))
+        entry.is_some_and(|entry| {
+            !part.again && entry.outcome.is_ok() && !(part.operation.changes_blocks() && entry.overlapped)
+        })
     }
 
     /// Whether the part's transfer still goes on.
@@ -226,7 +222,7 @@ impl Transfers {
             Operation::Flush => (0, 0),
             _ => (transfer.first_block, transfer.first_block.saturating_add(transfer.blocks.into())),
         };
-        if left > 0 && changes(transfer.operation) {
+        if left > 0 && transfer.operation.changes_blocks() {
             self.overlap(transfer.nsid, range);
             self.changing |= 1 << number;
         }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use protocol::block::{Extent, Failure, Information, Operation, Place, Supports, VERSION};
+use protocol::block::{Extent, Failure, Information, Place, Plain, Supports, VERSION};
 use protocol::nvme::{self, Namespace, Transfer};
 
 use crate::table::Damage;
@@ -12,6 +12,8 @@ use crate::table::Damage;
 pub struct Disk {
     information: Information,
     window_offset: u64,
+    /// Operations that it has, a bit each.
+    allowed: u8,
 }
 
 /// What a disk is made of, besides its range.
@@ -156,7 +158,8 @@ impl Disk {
             is_slot: terms.is_slot,
             share: terms.share,
         };
-        Ok(Self { information, window_offset: terms.place.offset })
+        let allowed = allowed(&information.supports);
+        Ok(Self { information, window_offset: terms.place.offset, allowed })
     }
 
     /// The disk that `extent` means, unless it is a partition.
@@ -183,85 +186,43 @@ impl Disk {
         one.nsid == other.nsid && one.first_block < end(other) && other.first_block < end(one)
     }
 
-    /// The transfer that an operation means, without its tag.
+    /// The transfer that an operation means, without its tag, and the bytes that it moves.
     ///
     /// # Errors
     /// [`Failure::Invalid`] if it is not in the disk or the window, or its offset is no multiple of 4;
     /// [`Failure::Denied`] for a change of a disk that the client may not write; [`Failure::Unsupported`].
-    #[inline]
-    pub fn transfer(&self, operation: &Operation) -> Result<Transfer, Failure> {
-        let information = &self.information;
-        let supports = &information.supports;
-        let (own, first_block, blocks, offset) = match *operation {
-            Operation::Read { first_block, blocks, offset } => {
-                (nvme::Operation::Read, first_block, blocks, Some(offset))
-            }
-            Operation::Write { first_block, blocks, offset, durable } => {
-                (nvme::Operation::Write { durable }, first_block, blocks, Some(offset))
-            }
-            Operation::Flush => {
-                let nsid = information.nsid;
-                let operation = nvme::Operation::Flush;
-                return Ok(Transfer { tag: 0, operation, nsid, first_block: 0, blocks: 1, offset: 0 });
-            }
-            Operation::Discard { first_block, blocks } => (nvme::Operation::Discard, first_block, blocks, None),
-            Operation::WriteZeroes { first_block, blocks } => (nvme::Operation::WriteZeroes, first_block, blocks, None),
-            Operation::Compare { first_block, blocks, offset } => {
-                (nvme::Operation::Compare, first_block, blocks, Some(offset))
-            }
-            Operation::Verify { first_block, blocks } => (nvme::Operation::Verify, first_block, blocks, None),
-        };
-        let changes =
-            matches!(own, nvme::Operation::Write { .. } | nvme::Operation::Discard | nvme::Operation::WriteZeroes);
-        if changes && !supports.write {
-            return Err(Failure::Denied);
-        }
-        let supported = match own {
-            nvme::Operation::Discard => supports.discard,
-            nvme::Operation::WriteZeroes => supports.write_zeroes,
-            nvme::Operation::Compare => supports.compare,
-            nvme::Operation::Verify => supports.verify,
-            _ => true,
-        };
-        if !supported {
-            return Err(Failure::Unsupported);
+    #[inline(always)]
+    pub fn transfer(&self, asked: &Plain) -> Result<(Transfer, u64), Failure> {
+        let Plain { operation, first_block, blocks, offset } = *asked;
+        let Information { nsid, first_block: first, .. } = self.information;
+        if self.allowed & operation.bit() == 0 {
+            return Err(self.refusal(operation));
         }
         let end = first_block.checked_add(blocks.into()).ok_or(Failure::Invalid)?;
-        if blocks == 0 || end > information.blocks {
-            return Err(Failure::Invalid);
+        if blocks == 0 || end > self.information.blocks {
+            return match operation {
+                // Of all blocks.
+                nvme::Operation::Flush => {
+                    Ok((Transfer { tag: 0, operation, nsid, first_block: 0, blocks: 1, offset: 0 }, 0))
+                }
+                _ => Err(Failure::Invalid),
+            };
         }
-        Ok(Transfer {
-            tag: 0,
-            operation: own,
-            nsid: information.nsid,
-            // In the namespace, because the disk is.
-            first_block: information.first_block + first_block,
-            blocks,
-            offset: match offset {
-                Some(offset) => self.place(offset, blocks)?,
-                None => 0,
-            },
-        })
+        let (offset, bytes) = if operation.has_data() { self.place(offset, blocks)? } else { (0, 0) };
+        // In the namespace, because the disk is.
+        Ok((Transfer { tag: 0, operation, nsid, first_block: first + first_block, blocks, offset }, bytes))
     }
 
-    /// As [`Self::transfer`], and the bytes that it moves.
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn transfer_and_bytes(&self, operation: &Operation) -> Result<(Transfer, u64), Failure> {
-        let transfer = self.transfer(operation)?;
-        let bytes = match transfer.operation {
-            nvme::Operation::Read | nvme::Operation::Write { .. } | nvme::Operation::Compare => {
-                u64::from(transfer.blocks) * u64::from(self.information.block_bytes)
-            }
-            _ => 0,
-        };
-        Ok((transfer, bytes))
+    /// Why the operation is not allowed.
+    #[cold]
+    fn refusal(&self, operation: nvme::Operation) -> Failure {
+        let may_write = self.information.supports.write;
+        if operation.changes_blocks() && !may_write { Failure::Denied } else { Failure::Unsupported }
     }
 
-    /// Where `offset` of the window lies in the region, if `blocks` fit from there.
-    fn place(&self, offset: u64, blocks: u32) -> Result<u64, Failure> {
+    /// Where `offset` of the window lies in the region, if `blocks` fit from there; and their bytes.
+    #[inline(always)]
+    fn place(&self, offset: u64, blocks: u32) -> Result<(u64, u64), Failure> {
         // Both factors have 32 bits.
         let bytes = u64::from(blocks) * u64::from(self.information.block_bytes);
         let end = offset.checked_add(bytes).ok_or(Failure::Invalid)?;
@@ -269,8 +230,23 @@ impl Disk {
             return Err(Failure::Invalid);
         }
         // A window that does not fit in 64 bits is no window.
-        self.window_offset.checked_add(offset).ok_or(Failure::Invalid)
+        let offset = self.window_offset.checked_add(offset).ok_or(Failure::Invalid)?;
+        Ok((offset, bytes))
     }
+}
+
+/// A bit for each operation that a disk with this support has.
+fn allowed(supports: &Supports) -> u8 {
+    let is_allowed = |operation: &nvme::Operation| match operation {
+        nvme::Operation::Read | nvme::Operation::Flush => true,
+        nvme::Operation::Write | nvme::Operation::DurableWrite => supports.write,
+        nvme::Operation::Discard => supports.write && supports.discard,
+        nvme::Operation::WriteZeroes => supports.write && supports.write_zeroes,
+        nvme::Operation::Compare => supports.compare,
+        nvme::Operation::Verify => supports.verify,
+    };
+    let all = nvme::Operation::ALL.into_iter();
+    all.filter(is_allowed).fold(0, |bits, operation| bits | operation.bit())
 }
 
 #[cfg(test)]

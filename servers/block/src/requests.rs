@@ -25,7 +25,7 @@ mod doubts;
 mod list;
 
 use heapless::Vec;
-use protocol::block::{Failure, REQUESTS_MAX};
+use protocol::block::{Completion, Failure, REQUESTS_MAX};
 use protocol::nvme::{BatchRoom, Operation, Transfer};
 use task::abi::start::CLIENTS_MAX;
 
@@ -86,6 +86,15 @@ struct Request<R> {
 }
 
 impl<R> Request<R> {
+    /// What its client takes, once it has ended; `None` if none takes anything.
+    #[inline(always)]
+    fn completion(&self) -> Option<Completion> {
+        match *self {
+            Self { origin: Origin::Tag(tag), state: State::Ended(outcome), .. } => Some(Completion { tag, outcome }),
+            _ => None,
+        }
+    }
+
     /// What it counts for while the driver has it.
     fn weight(&self) -> u64 {
         weight(self.bytes)
@@ -424,7 +433,7 @@ impl<R> Requests<R> {
     }
 
     /// A request has ended, and is in no list.
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
         let Some(request) = &mut self.entries[index] else { return };
         request.state = State::Ended(outcome);
@@ -464,12 +473,18 @@ impl<R> Requests<R> {
     }
 
     /// The completions that a client has not taken, in the order in which they came.
-    #[inline(always)]
-    pub fn ended(&self, party: usize) -> impl Iterator<Item = (u32, Result<(), Failure>)> + '_ {
-        self.next.iter(&self.parties[party].ended).filter_map(|index| match self.entries[index].as_ref()? {
-            Request { origin: Origin::Tag(tag), state: State::Ended(outcome), .. } => Some((*tag, *outcome)),
-            _ => None,
-        })
+    pub fn ended(&self, party: usize) -> impl Iterator<Item = Completion> + '_ {
+        self.next.iter(&self.parties[party].ended).filter_map(|index| self.entries[index].as_ref()?.completion())
+    }
+
+    /// Puts as many of them into a room as it has place for.
+    pub fn tell_ended(&self, party: usize, room: &mut BatchRoom<Completion>) {
+        for index in self.next.iter(&self.parties[party].ended) {
+            let Some(completion) = self.entries[index].as_ref().and_then(Request::completion) else { continue };
+            if room.push(&completion).is_err() {
+                return;
+            }
+        }
     }
 
     /// The client has taken so many of them.

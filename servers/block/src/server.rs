@@ -13,7 +13,7 @@ mod power;
 mod recovery;
 
 use heapless::{Deque, Vec};
-use protocol::block::{BATCH_MAX, Batch, COPY_BYTES_MAX, Failure, Operation, Request, Transfer, VERSION};
+use protocol::block::{BATCH_MAX, Batch, COPY_BYTES_MAX, Failure, Plain, PlainTransfer, Request, Transfer, VERSION};
 use protocol::nvme::{self, BatchRoom};
 use task::abi::start::CLIENTS_MAX;
 
@@ -232,9 +232,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// Takes a client's only transfer in.
-    fn take_one(&mut self, client: usize, reply: R, operation: &Operation) -> Result<(), (R, Said)> {
+    fn take_one(&mut self, client: usize, reply: R, operation: &Plain) -> Result<(), (R, Said)> {
         let failed = |reply, failure| Err((reply, Said::Failed(failure)));
-        let (transfer, bytes) = match self.disk(client).and_then(|disk| disk.transfer_and_bytes(operation)) {
+        let (transfer, bytes) = match self.disk(client).and_then(|disk| disk.transfer(operation)) {
             Ok(good) => good,
             Err(failure) => return failed(reply, failure),
         };
@@ -259,10 +259,10 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     ) -> Result<(), (R, Said)> {
         let (mut accepted, at_once) = (0, self.link == Link::Up);
         let disk = self.disk(client).copied();
-        for Transfer { tag, operation } in transfers.iter().take(self.room(client).min(BATCH_MAX)) {
+        for PlainTransfer { tag, operation } in transfers.plain().iter().take(self.room(client).min(BATCH_MAX)) {
             let origin = Origin::Tag(tag);
             let checked = match &disk {
-                Ok(disk) => disk.transfer_and_bytes(&operation),
+                Ok(disk) => disk.transfer(&operation),
                 Err(failure) => Err(*failure),
             };
             let admitted = match checked {

@@ -47,6 +47,11 @@ impl<'a, T> Batch<'a, T> {
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// These items as others with the same records.
+    pub(crate) fn same_records<U>(self) -> Batch<'a, U> {
+        Batch { bytes: self.bytes, items: PhantomData }
+    }
 }
 
 impl<'a, T: Record> Batch<'a, T> {

@@ -13,6 +13,7 @@ mod record;
 pub use crate::batch::{Batch, BatchRoom, Framed, Full, Items};
 use crate::batch::{Record, Tail, read};
 pub use grant::{ClientGrant, DiskGrant, Extent, Partition, Place};
+pub use record::{Plain, PlainTransfer};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +41,8 @@ pub enum Request<'a> {
     },
     /// What disk is this, now? Answered with [`Answer::Information`].
     Information,
-    /// Do this, and answer [`Answer::Done`] when it is done.
-    Transfer(Operation),
+    /// Do this [`Operation`], and answer [`Answer::Done`] when it is done.
+    Transfer(Plain),
     /// Take these, and tell which have completed. Answered with [`Answer::Exchanged`].
     Exchange {
         /// New ones; may be none.
@@ -185,8 +186,8 @@ impl<'a> Request<'a> {
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         match bytes {
             [TRANSFER, rest @ ..] => match rest.split_first() {
-                Some((length, operation)) if [*length as usize, operation.len()] == [Operation::BYTES; 2] => {
-                    Operation::read(operation).map(Self::Transfer)
+                Some((length, operation)) if [*length as usize, operation.len()] == [Plain::BYTES; 2] => {
+                    Plain::read(operation).map(Self::Transfer)
                 }
                 _ => read(bytes),
             },
@@ -214,8 +215,8 @@ impl TransferMessage {
     #[inline]
     pub fn new(operation: &Operation) -> Self {
         let mut bytes = [0; 48];
-        (bytes[0], bytes[1]) = (TRANSFER, Operation::BYTES as u8);
-        operation.write(&mut bytes[2..2 + Operation::BYTES]);
+        (bytes[0], bytes[1]) = (TRANSFER, Plain::BYTES as u8);
+        Plain::from(*operation).write(&mut bytes[2..2 + Plain::BYTES]);
         Self(bytes)
     }
 
@@ -225,7 +226,7 @@ impl TransferMessage {
     }
 
     /// How many of them are the message.
-    pub const LENGTH: usize = 2 + Operation::BYTES;
+    pub const LENGTH: usize = 2 + Plain::BYTES;
 }
 
 impl<'a> Answer<'a> {

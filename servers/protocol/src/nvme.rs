@@ -184,16 +184,16 @@ pub struct Operations {
     pub verify: bool,
 }
 
-/// What to do.
+/// What to do, by its number in messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Operation {
     /// Read blocks into memory.
-    Read,
+    Read = 0,
     /// Write blocks from memory.
-    Write {
-        /// It ends only when the blocks are durable, whatever caches there are (Force Unit Access).
-        durable: bool,
-    },
+    Write,
+    /// As [`Self::Write`], but it ends only when the blocks are durable, whatever caches there are (Force Unit Access).
+    DurableWrite,
     /// Make everything durable that was written and had ended before; blocks and place are ignored.
     Flush,
     /// The blocks' content is not needed any more; what they read as afterwards is the device's affair. One range;
@@ -205,6 +205,50 @@ pub enum Operation {
     Compare,
     /// Have the device check that the blocks can be read, without moving them; place is ignored.
     Verify,
+}
+
+impl Operation {
+    /// All, by their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Read,
+        Self::Write,
+        Self::DurableWrite,
+        Self::Flush,
+        Self::Discard,
+        Self::WriteZeroes,
+        Self::Compare,
+        Self::Verify,
+    ];
+
+    /// The operation of this number.
+    #[inline]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number < Self::ALL.len() as u32 { Some(Self::ALL[number as usize]) } else { None }
+    }
+
+    /// A bit of its own.
+    #[inline]
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// Whether it changes blocks.
+    #[inline]
+    pub const fn changes_blocks(self) -> bool {
+        const CHANGES: u8 = Operation::Write.bit()
+            | Operation::DurableWrite.bit()
+            | Operation::Discard.bit()
+            | Operation::WriteZeroes.bit();
+        self.bit() & CHANGES != 0
+    }
+
+    /// Whether it has a place in memory.
+    #[inline]
+    pub const fn has_data(self) -> bool {
+        const DATA: u8 =
+            Operation::Read.bit() | Operation::Write.bit() | Operation::DurableWrite.bit() | Operation::Compare.bit();
+        self.bit() & DATA != 0
+    }
 }
 
 /// One request to the device. It may be longer than one device command: the driver splits it.

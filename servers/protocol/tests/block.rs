@@ -77,7 +77,7 @@ fn requests() {
         ("request-compare", Operation::Compare { first_block: 5, blocks: 6, offset: 512 }),
         ("request-verify", Operation::Verify { first_block: 7, blocks: 8 }),
     ] {
-        held.against(name, &Request::Transfer(operation));
+        held.against(name, &Request::Transfer(operation.into()));
     }
     let room = batch(&[Transfer { tag: 1, operation: READ }, Transfer { tag: 300, operation: Operation::Flush }]);
     held.against("request-exchange", &Request::Exchange { transfers: room.batch(), wait: true });
@@ -213,16 +213,8 @@ fn every_completion_is_a_record() {
 #[test]
 fn every_transfer_of_the_driver_and_every_namespace_is_a_record() {
     use protocol::nvme::{Namespace, Operation, Operations, Transfer};
-    for operation in [
-        Operation::Read,
-        Operation::Write { durable: false },
-        Operation::Write { durable: true },
-        Operation::Flush,
-        Operation::Discard,
-        Operation::WriteZeroes,
-        Operation::Compare,
-        Operation::Verify,
-    ] {
+    for (number, operation) in Operation::ALL.into_iter().enumerate() {
+        assert_eq!((Operation::new(number as u32), operation as usize), (Some(operation), number));
         check(Transfer { tag: 1, operation, nsid: 2, first_block: 1 << 40, blocks: 3, offset: 4096 });
     }
     for bits in 0..64 {

@@ -288,7 +288,7 @@ pub const fn read(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u6
 
 /// A write.
 pub const fn write(tag: u32, nsid: u32, first_block: u64, blocks: u32, offset: u64) -> Transfer {
-    transfer(Operation::Write { durable: false }, tag, nsid, first_block, blocks, offset)
+    transfer(Operation::Write, tag, nsid, first_block, blocks, offset)
 }
 
 /// Any transfer.

@@ -1,3 +1,4 @@
+use protocol::block::Operation;
 use protocol::nvme::Operations;
 
 use super::*;
@@ -37,7 +38,7 @@ fn a_range_that_is_not_in_the_namespace_is_no_disk() {
 #[test]
 fn a_read_is_moved_into_range_and_window() {
     let disk = Disk::new(&LARGE, 1 << 32, Some(64), &TERMS).unwrap();
-    let transfer = disk.transfer(&read(60, 4, 4096)).unwrap();
+    let transfer = disk.transfer(&read(60, 4, 4096).into()).unwrap();
     let expected = Transfer {
         tag: 0,
         operation: nvme::Operation::Read,
@@ -46,7 +47,7 @@ fn a_read_is_moved_into_range_and_window() {
         blocks: 4,
         offset: 12288,
     };
-    assert_eq!(transfer, expected);
+    assert_eq!(transfer, (expected, 4 * 4096));
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn what_is_beyond_range_or_window_is_invalid() {
             Operation::Write { first_block, blocks, offset, durable: true },
             Operation::Compare { first_block, blocks, offset },
         ] {
-            assert_eq!(disk.transfer(&operation), Err(Failure::Invalid), "{operation:?}");
+            assert_eq!(disk.transfer(&operation.into()), Err(Failure::Invalid), "{operation:?}");
         }
     }
     for (first_block, blocks) in [(0, 0), (64, 1), (63, 2), (u64::MAX, 1), (0, 65)] {
@@ -80,10 +81,10 @@ fn what_is_beyond_range_or_window_is_invalid() {
             Operation::WriteZeroes { first_block, blocks },
             Operation::Verify { first_block, blocks },
         ] {
-            assert_eq!(disk.transfer(&operation), Err(Failure::Invalid), "{operation:?}");
+            assert_eq!(disk.transfer(&operation.into()), Err(Failure::Invalid), "{operation:?}");
         }
     }
-    assert!(disk.transfer(&read(0, 16, 0)).is_ok());
+    assert!(disk.transfer(&read(0, 16, 0).into()).is_ok());
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn what_the_device_does_not_have_is_unsupported_and_what_is_not_granted_denied()
         (plain, writable, [None, unsupported, unsupported, unsupported, unsupported]),
     ] {
         let disk = Disk::new(&namespace, 0, None, &terms).unwrap();
-        assert_eq!(operations.map(|operation| disk.transfer(&operation).err()), expected);
+        assert_eq!(operations.map(|operation| disk.transfer(&operation.into()).err()), expected);
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 
 /// What a request that moves so many bytes counts for.
+#[inline]
 const fn counted(bytes: u64) -> u64 {
     if bytes == 0 { BYTES_WITHOUT_DATA } else { bytes }
 }

@@ -2,11 +2,6 @@
 
 use protocol::nvme::{Operation, Transfer};
 
-/// Whether an operation changes blocks.
-pub const fn changes(operation: Operation) -> bool {
-    matches!(operation, Operation::Write { .. } | Operation::WriteZeroes | Operation::Discard)
-}
-
 /// Blocks of a namespace.
 #[derive(Clone, Copy, Debug)]
 struct Range {
@@ -86,7 +81,7 @@ impl<const N: usize> Changing<N> {
     /// A driver is given this, which is here already if it is undecided.
     #[inline]
     pub fn add(&mut self, index: usize, transfer: &Transfer) {
-        if changes(transfer.operation) && !self.all.has(index) {
+        if transfer.operation.changes_blocks() && !self.all.has(index) {
             self.ranges[index] = Range::of(transfer);
             self.all.add(index);
         }
@@ -127,7 +122,7 @@ impl<const N: usize> Changing<N> {
 
     #[inline(never)]
     fn overlaps(&self, transfer: &Transfer) -> bool {
-        let against = if changes(transfer.operation) { &self.all } else { &self.undecided };
+        let against = if transfer.operation.changes_blocks() { &self.all } else { &self.undecided };
         let range = Range::of(transfer);
         transfer.operation != Operation::Flush && against.any(|index| self.ranges[index].overlaps(&range))
     }

@@ -312,7 +312,7 @@ const DRIVER: u64 = 8;
 const READ: Operation = Operation::Read { first_block: 0, blocks: 8, offset: 0 };
 
 fn read(badge: u64, reply: u64) -> Next {
-    Next::Request { badge, reply, request: encode(&Request::Transfer(READ)) }
+    Next::Request { badge, reply, request: encode(&Request::Transfer(READ.into())) }
 }
 
 fn exchange(badge: u64, reply: u64, tags: &[u32], wait: bool) -> Next {

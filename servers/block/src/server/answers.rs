@@ -89,12 +89,8 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// Puts into the room what has completed; whether the client's disk has changed.
     fn tell_ended(&self, client: usize, room: &mut AnswerRoom) -> bool {
         room.completions.clear();
-        for (tag, outcome) in self.requests.ended(client) {
-            // What has no room is told the next time.
-            if room.completions.push(&Completion { tag, outcome }).is_err() {
-                break;
-            }
-        }
+        // What has no room is told the next time.
+        self.requests.tell_ended(client, &mut room.completions);
         room.told = room.completions.len();
         self.clients[client].standing == Standing::Changed
     }

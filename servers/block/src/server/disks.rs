@@ -1,7 +1,7 @@
 //! Which disk each client has: at the start, when namespaces have changed, and when a partition table was read.
 
 use heapless::Vec;
-use protocol::block::{Extent, Place};
+use protocol::block::{Completion, Extent, Place};
 use protocol::nvme::{Operation, Transfer};
 
 use super::Server;
@@ -178,7 +178,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
 
     /// A request of the server's own has ended.
     pub(super) fn own_ended(&mut self) {
-        while let Some((_, outcome)) = { self.requests.ended(SERVER).next() } {
+        while let Some(Completion { outcome, .. }) = { self.requests.ended(SERVER).next() } {
             self.requests.taken(SERVER, 1);
             self.flushed(outcome);
             let (Some(mut reading), Some(scratch)) = (self.reading.take(), self.memory.scratch()) else { continue };

@@ -95,7 +95,7 @@ impl Client {
     }
 
     fn read(&self, first_block: u64, blocks: u32, offset: u64) -> Answer {
-        self.ask(&Request::Transfer(Operation::Read { first_block, blocks, offset }))
+        self.ask(&Request::Transfer(Operation::Read { first_block, blocks, offset }.into()))
     }
 
     /// Messages that are none: empty, of unknown kinds, cut, with bytes left over, with lengths that are not there, and
@@ -112,7 +112,7 @@ impl Client {
         let mut room = [0; 64];
         for request in [
             Request::Open { version: VERSION },
-            Request::Transfer(Operation::Read { first_block: 1 << 40, blocks: 1 << 20, offset: 1 << 30 }),
+            Request::Transfer(Operation::Read { first_block: 1 << 40, blocks: 1 << 20, offset: 1 << 30 }.into()),
             Request::Load { offset: 1 << 20, bytes: 64 },
             Request::Store { offset: 0, data: &[1; 8] },
         ] {
@@ -159,7 +159,10 @@ impl Client {
             Operation::Discard { first_block: 0, blocks: 1 },
             Operation::WriteZeroes { first_block: 0, blocks: 1 },
         ];
-        self.tell_all("write-to-a-read-only-disk", changing.map(|operation| self.ask(&Request::Transfer(operation))));
+        self.tell_all(
+            "write-to-a-read-only-disk",
+            changing.map(|operation| self.ask(&Request::Transfer(operation.into()))),
+        );
         self.tell_all(
             "load-without-slot",
             [0, window, u64::MAX].map(|offset| self.ask(&Request::Load { offset, bytes: 8 })),

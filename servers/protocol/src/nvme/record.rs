@@ -18,7 +18,7 @@ impl Record for Transfer {
         put(to, self.first_block.to_le_bytes());
         put(to, self.offset.to_le_bytes());
         put(to, self.blocks.to_le_bytes());
-        put(to, u32::from(number(self.operation)).to_le_bytes());
+        put(to, u32::from(self.operation as u8).to_le_bytes());
     }
 
     #[inline]
@@ -30,36 +30,9 @@ impl Record for Transfer {
         let first_block = u64::from_le_bytes(field(from)?);
         let offset = u64::from_le_bytes(field(from)?);
         let blocks = u32::from_le_bytes(field(from)?);
-        let operation = operation(u32::from_le_bytes(field(from)?))?;
+        let operation = Operation::new(u32::from_le_bytes(field(from)?))?;
         Some(Self { tag, operation, nsid, first_block, blocks, offset })
     }
-}
-
-const fn number(operation: Operation) -> u8 {
-    match operation {
-        Operation::Read => 0,
-        Operation::Write { durable: false } => 1,
-        Operation::Write { durable: true } => 2,
-        Operation::Flush => 3,
-        Operation::Discard => 4,
-        Operation::WriteZeroes => 5,
-        Operation::Compare => 6,
-        Operation::Verify => 7,
-    }
-}
-
-const fn operation(number: u32) -> Option<Operation> {
-    Some(match number {
-        0 => Operation::Read,
-        1 => Operation::Write { durable: false },
-        2 => Operation::Write { durable: true },
-        3 => Operation::Flush,
-        4 => Operation::Discard,
-        5 => Operation::WriteZeroes,
-        6 => Operation::Compare,
-        7 => Operation::Verify,
-        _ => return None,
-    })
 }
 
 impl Code for Failure {

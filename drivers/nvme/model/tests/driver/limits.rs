@@ -40,7 +40,7 @@ fn blocks_that_are_not_granted_for_writing_are_denied_by_the_broker() {
     let rest = Limit { namespace: Some(1), writable: false, ..Limit::WHOLE_DEVICE };
     let mut machine = Machine::with(Identity::default(), &[0, 1], &[head, rest]);
     machine.start();
-    let writes = [Operation::Write { durable: false }, Operation::Discard, Operation::WriteZeroes];
+    let writes = [Operation::Write, Operation::Discard, Operation::WriteZeroes];
     for (tag, operation) in (0..).step_by(10).zip(writes) {
         assert_eq!(machine.done(transfer(operation, tag, 1, 92, 8, 0)), Ok(()));
         assert_eq!(machine.done(transfer(operation, tag + 1, 1, 93, 8, 0)), Err(Failure::Denied));
@@ -70,7 +70,7 @@ fn what_the_grant_does_not_list_is_unsupported_or_denied() {
     let operations = Operations { write: true, verify: true, ..Operations::default() };
     assert_eq!(supported(&mut machine), (operations, true));
     let mut done = |tag, operation| machine.done(transfer(operation, tag, 1, 0, 1, 0));
-    assert_eq!([done(1, Operation::Write { durable: false }), done(2, Operation::Verify)], [Ok(()); 2]);
+    assert_eq!([done(1, Operation::Write), done(2, Operation::Verify)], [Ok(()); 2]);
     let others = [(3, Operation::Discard), (4, Operation::WriteZeroes), (5, Operation::Compare)];
     assert!(others.into_iter().all(|(tag, operation)| done(tag, operation) == Err(Failure::Unsupported)));
     assert_eq!([done(6, Operation::Flush), done(7, Operation::Read)], [Err(Failure::Denied); 2]);

@@ -49,7 +49,8 @@ struct Wish {
 fn wish() -> impl Strategy<Value = Wish> {
     let operation = prop_oneof![
         8 => Just(Operation::Read),
-        8 => any::<bool>().prop_map(|durable| Operation::Write { durable }),
+        4 => Just(Operation::Write),
+        4 => Just(Operation::DurableWrite),
         2 => Just(Operation::Flush),
         1 => Just(Operation::Discard),
         1 => Just(Operation::WriteZeroes),
@@ -152,7 +153,7 @@ fn data(tag: u32, bytes: usize) -> Vec<u8> {
 }
 
 fn changes(operation: Operation) -> bool {
-    matches!(operation, Operation::Write { .. } | Operation::Discard | Operation::WriteZeroes)
+    operation.changes_blocks()
 }
 
 impl Places {
@@ -191,7 +192,7 @@ impl Run {
         for transfer in &transfers {
             let bytes = u64::from(transfer.blocks) * namespace(transfer.nsid).block_bytes();
             let inside = transfer.offset.checked_add(bytes).is_some_and(|end| end <= 4 << 20);
-            if matches!(transfer.operation, Operation::Write { .. }) && inside {
+            if matches!(transfer.operation, Operation::Write | Operation::DurableWrite) && inside {
                 let content = data(transfer.tag, bytes as usize);
                 self.machine.kernel.put_region(transfer.offset, &content);
                 self.written.insert(transfer.tag, content);
@@ -251,7 +252,7 @@ impl Run {
                 let now = disk.read(&namespace, first_block, blocks);
                 let before = namespace.content(first_block, blocks);
                 let after = match operation {
-                    Operation::Write { .. } => {
+                    Operation::Write | Operation::DurableWrite => {
                         self.written.get(&transfer.tag).cloned().unwrap_or_else(|| before.clone())
                     }
                     _ => vec![0; before.len()],

@@ -25,7 +25,7 @@ fn what_is_written_lies_at_its_blocks_and_nowhere_else() {
             let data = pattern(tag as u8, (blocks as usize) << shift);
             machine.kernel.put_region(4100, &data);
             let durable = tag % 2 == 0;
-            let operation = Operation::Write { durable };
+            let operation = if durable { Operation::DurableWrite } else { Operation::Write };
             assert_eq!(machine.done(transfer(operation, tag as u32, 5, first, blocks, 4100)), Ok(()));
             let disk = &machine.kernel.device.disk;
             assert!(disk.read(&namespace, first, blocks.into()) == data, "blocks of 2^{shift} at {first}");
@@ -143,7 +143,7 @@ fn a_read_only_grant_and_a_protected_namespace_write_nothing() {
     for mut machine in [granted, protected] {
         let reads = Operations { compare: true, verify: true, ..Operations::default() };
         assert_eq!(supported(&mut machine), (reads, true));
-        let writes = [Operation::Write { durable: true }, Operation::Discard, Operation::WriteZeroes];
+        let writes = [Operation::DurableWrite, Operation::Discard, Operation::WriteZeroes];
         for (tag, operation) in writes.into_iter().enumerate() {
             assert_eq!(machine.done(transfer(operation, tag as u32, 1, 0, 1, 0)), Err(Failure::Unsupported));
         }

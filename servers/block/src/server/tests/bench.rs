@@ -257,7 +257,7 @@ impl Bench {
     }
 
     pub fn transfer(&mut self, badge: u32, operation: Operation) -> Question {
-        self.ask(badge, Request::Transfer(operation))
+        self.ask(badge, Request::Transfer(operation.into()))
     }
 
     pub fn exchange(&mut self, badge: u32, transfers: &[Transfer], wait: bool) -> Question {

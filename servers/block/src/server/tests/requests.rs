@@ -10,7 +10,7 @@ use crate::server::hand_over::ROUNDS;
 #[test]
 fn a_client_begins_with_its_version() {
     let mut bench = Bench::ready();
-    for request in [Request::Information, Request::Transfer(read(0)), Request::Load { offset: 0, bytes: 1 }] {
+    for request in [Request::Information, Request::Transfer(read(0).into()), Request::Load { offset: 0, bytes: 1 }] {
         let early = bench.ask(1, request);
         assert_eq!(bench.answers(), [(early, failed(Failure::NotOpen))]);
     }

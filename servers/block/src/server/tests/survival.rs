@@ -51,9 +51,9 @@ impl Device {
             let (block, place) = ((transfer.first_block + index) as usize, transfer.offset / BLOCK_BYTES + index);
             match transfer.operation {
                 nvme::Operation::Read => drop(self.memory.insert(place, self.medium[block])),
-                nvme::Operation::Write { durable } => {
+                nvme::Operation::Write | nvme::Operation::DurableWrite => {
                     self.medium[block] = self.memory[&place];
-                    if durable {
+                    if transfer.operation == nvme::Operation::DurableWrite {
                         self.durable[block] = self.medium[block];
                     }
                 }

@@ -78,9 +78,9 @@ impl Trial {
     fn commands(&mut self) -> Result<(), Stop> {
         let block = u64::from(BLOCKS);
         self.fill(0, 1)?;
-        self.step("write", Operation::Write { durable: false }, 0, 0)?;
+        self.step("write", Operation::Write, 0, 0)?;
         self.fill(self.bytes, 2)?;
-        self.step("write-durable", Operation::Write { durable: true }, block, self.bytes)?;
+        self.step("write-durable", Operation::DurableWrite, block, self.bytes)?;
         self.step("write-zeroes", Operation::WriteZeroes, 2 * block, 0)?;
         self.step("discard", Operation::Discard, 3 * block, 0)?;
         self.step("flush", Operation::Flush, 0, 0)?;
@@ -91,8 +91,8 @@ impl Trial {
         self.step("read", Operation::Read, block, 2 * self.bytes)?;
         let wrong = self.wrong(2 * self.bytes, 2)?;
         log!(self.grants.log, "read back wrong_bytes={wrong}");
-        self.step("write-beyond", Operation::Write { durable: false }, u64::MAX - 3, 0)?;
-        self.step("write-nowhere", Operation::Write { durable: false }, 0, u64::MAX - 3)
+        self.step("write-beyond", Operation::Write, u64::MAX - 3, 0)?;
+        self.step("write-nowhere", Operation::Write, 0, u64::MAX - 3)
     }
 
     fn step(&mut self, name: &str, operation: Operation, first_block: u64, offset: u64) -> Result<(), Stop> {
