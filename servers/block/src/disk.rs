@@ -186,52 +186,51 @@ impl Disk {
         one.nsid == other.nsid && one.first_block < end(other) && other.first_block < end(one)
     }
 
-    /// The transfer that an operation means, without its tag, and the bytes that it moves.
-    ///
-    /// # Errors
-    /// [`Failure::Invalid`] if it is not in the disk or the window, or its offset is no multiple of 4;
-    /// [`Failure::Denied`] for a change of a disk that the client may not write; [`Failure::Unsupported`].
+    /// The transfer that an operation means, without its tag, and the bytes that it moves. `None` if it cannot be, for
+    /// [this reason](Self::refusal): one that need not be carried through the books of all those that can.
     #[inline(always)]
-    pub fn transfer(&self, asked: &Plain) -> Result<(Transfer, u64), Failure> {
+    pub fn transfer(&self, asked: &Plain) -> Option<(Transfer, u64)> {
         let Plain { operation, first_block, blocks, offset } = *asked;
         let Information { nsid, first_block: first, .. } = self.information;
         if self.allowed & operation.bit() == 0 {
-            return Err(self.refusal(operation));
+            return None;
         }
-        let end = first_block.checked_add(blocks.into()).ok_or(Failure::Invalid)?;
+        let end = first_block.checked_add(blocks.into())?;
         if blocks == 0 || end > self.information.blocks {
-            return match operation {
-                // Of all blocks.
-                nvme::Operation::Flush => {
-                    Ok((Transfer { tag: 0, operation, nsid, first_block: 0, blocks: 1, offset: 0 }, 0))
-                }
-                _ => Err(Failure::Invalid),
-            };
+            // A flush is of all blocks.
+            let flush = Transfer { tag: 0, operation, nsid, first_block: 0, blocks: 1, offset: 0 };
+            return (operation == nvme::Operation::Flush).then_some((flush, 0));
         }
         let (offset, bytes) = if operation.has_data() { self.place(offset, blocks)? } else { (0, 0) };
         // In the namespace, because the disk is.
-        Ok((Transfer { tag: 0, operation, nsid, first_block: first + first_block, blocks, offset }, bytes))
+        Some((Transfer { tag: 0, operation, nsid, first_block: first + first_block, blocks, offset }, bytes))
     }
 
-    /// Why the operation is not allowed.
+    /// Why there is no [transfer](Self::transfer): [`Failure::Denied`] for a change of a disk that the client may not write;
+    /// [`Failure::Unsupported`]; else [`Failure::Invalid`], because it is not in the disk or the window, or its offset is no
+    /// multiple of 4.
     #[cold]
-    fn refusal(&self, operation: nvme::Operation) -> Failure {
-        let may_write = self.information.supports.write;
-        if operation.changes_blocks() && !may_write { Failure::Denied } else { Failure::Unsupported }
+    pub fn refusal(&self, asked: &Plain) -> Failure {
+        if asked.operation.changes_blocks() && !self.information.supports.write {
+            Failure::Denied
+        } else if self.allowed & asked.operation.bit() == 0 {
+            Failure::Unsupported
+        } else {
+            Failure::Invalid
+        }
     }
 
     /// Where `offset` of the window lies in the region, if `blocks` fit from there; and their bytes.
     #[inline(always)]
-    fn place(&self, offset: u64, blocks: u32) -> Result<(u64, u64), Failure> {
+    fn place(&self, offset: u64, blocks: u32) -> Option<(u64, u64)> {
         // Both factors have 32 bits.
         let bytes = u64::from(blocks) * u64::from(self.information.block_bytes);
-        let end = offset.checked_add(bytes).ok_or(Failure::Invalid)?;
+        let end = offset.checked_add(bytes)?;
         if !offset.is_multiple_of(4) || end > self.information.window_bytes {
-            return Err(Failure::Invalid);
+            return None;
         }
         // A window that does not fit in 64 bits is no window.
-        let offset = self.window_offset.checked_add(offset).ok_or(Failure::Invalid)?;
-        Ok((offset, bytes))
+        Some((self.window_offset.checked_add(offset)?, bytes))
     }
 }
 

@@ -464,6 +464,7 @@ impl<R> Requests<R> {
     }
 
     /// Takes an answer that is due to a client that waits for it.
+    #[inline]
     pub fn take_answer(&mut self) -> Option<(R, Result<(), Failure>)> {
         let index = self.next.pop_front(&mut self.answers)?;
         match self.release(index)? {

@@ -145,7 +145,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
             Ok(()) => {}
             Err((reply, said)) => self.say(reply, said),
         }
-        if self.staged || self.requests.is_waiting() {
+        if self.requests.is_waiting() || self.staged && !self.may_post() {
             self.run(false);
         }
     }
@@ -234,9 +234,13 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     /// Takes a client's only transfer in.
     fn take_one(&mut self, client: usize, reply: R, operation: &Plain) -> Result<(), (R, Said)> {
         let failed = |reply, failure| Err((reply, Said::Failed(failure)));
-        let (transfer, bytes) = match self.disk(client).and_then(|disk| disk.transfer(operation)) {
-            Ok(good) => good,
+        let disk = match self.disk(client) {
+            Ok(disk) => disk,
             Err(failure) => return failed(reply, failure),
+        };
+        let Some((transfer, bytes)) = disk.transfer(operation) else {
+            let failure = disk.refusal(operation);
+            return failed(reply, failure);
         };
         if self.room(client) == 0 {
             return failed(reply, Failure::Busy);
@@ -261,13 +265,12 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         let disk = self.disk(client).copied();
         for PlainTransfer { tag, operation } in transfers.plain().iter().take(self.room(client).min(BATCH_MAX)) {
             let origin = Origin::Tag(tag);
-            let checked = match &disk {
-                Ok(disk) => disk.transfer(&operation),
-                Err(failure) => Err(*failure),
-            };
-            let admitted = match checked {
-                Ok((transfer, bytes)) => self.admit(at_once, client, origin, &transfer, bytes),
-                Err(failure) => self.requests.admit_failed(client, origin, failure),
+            let admitted = match &disk {
+                Ok(disk) => match disk.transfer(&operation) {
+                    Some((transfer, bytes)) => self.admit(at_once, client, origin, &transfer, bytes),
+                    None => self.requests.admit_failed(client, origin, disk.refusal(&operation)),
+                },
+                Err(failure) => self.requests.admit_failed(client, origin, *failure),
             };
             if admitted.is_err() {
                 break;
@@ -330,21 +333,29 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// Takes an answer that is due.
-    #[inline]
+    #[inline(always)]
     pub fn take_due(&mut self) -> Option<Due<R>> {
-        let may_be = self.immediate.is_some()
-            || self.holding != 0
-            || self.requests.has_answers()
-            || matches!(self.power, Power::Down(..));
+        if self.requests.has_answers() && self.immediate.is_none() {
+            return self.take_answer();
+        }
+        let may_be = self.immediate.is_some() || self.holding != 0 || matches!(self.power, Power::Down(..));
         if may_be { self.find_due() } else { None }
     }
 
+    /// Takes the answer to a client that waited for just this.
+    #[inline]
+    fn take_answer(&mut self) -> Option<Due<R>> {
+        let (reply, outcome) = self.requests.take_answer()?;
+        Some(Due { reply, said: outcome.map_or_else(Said::Failed, |()| Said::Done) })
+    }
+
+    #[inline(never)]
     fn find_due(&mut self) -> Option<Due<R>> {
         if let Some((reply, said)) = self.immediate.take() {
             return Some(Due { reply, said });
         }
-        if let Some((reply, outcome)) = self.requests.take_answer() {
-            return Some(Due { reply, said: outcome.map_or_else(Said::Failed, |()| Said::Done) });
+        if let Some(due) = self.take_answer() {
+            return Some(due);
         }
         if let Some(due) = self.power.take_due() {
             return Some(due);

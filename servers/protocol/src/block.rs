@@ -174,6 +174,8 @@ pub enum Answer<'a> {
 
 /// The numbers of [`Request::Transfer`] and [`Request::Exchange`] among requests.
 const TRANSFER: u8 = 2;
+/// What a [`Plain`] has, as a message tells it.
+const PLAIN_BYTES: u8 = Plain::BYTES as u8;
 const EXCHANGE: u8 = 3;
 /// The numbers of [`Answer::Done`] and [`Answer::Exchanged`] among answers.
 const DONE: u8 = 2;
@@ -185,12 +187,10 @@ impl<'a> Request<'a> {
     #[inline]
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         match bytes {
-            [TRANSFER, rest @ ..] => match rest.split_first() {
-                Some((length, operation)) if [*length as usize, operation.len()] == [Plain::BYTES; 2] => {
-                    Plain::read(operation).map(Self::Transfer)
-                }
-                _ => read(bytes),
-            },
+            [TRANSFER, PLAIN_BYTES, operation @ ..] if operation.len() == Plain::BYTES => {
+                Plain::read(operation).map(Self::Transfer)
+            }
+            [TRANSFER, ..] => read(bytes),
             [EXCHANGE, rest @ ..] => match Batch::split(rest) {
                 Some((transfers, [wait @ 0..=1])) => Some(Self::Exchange { transfers, wait: *wait != 0 }),
                 _ => read(bytes),
@@ -215,7 +215,7 @@ impl TransferMessage {
     #[inline]
     pub fn new(operation: &Operation) -> Self {
         let mut bytes = [0; 48];
-        (bytes[0], bytes[1]) = (TRANSFER, Plain::BYTES as u8);
+        (bytes[0], bytes[1]) = (TRANSFER, PLAIN_BYTES);
         Plain::from(*operation).write(&mut bytes[2..2 + Plain::BYTES]);
         Self(bytes)
     }

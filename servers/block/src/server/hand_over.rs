@@ -5,7 +5,7 @@ use heapless::Vec;
 use protocol::nvme;
 
 use super::recovery::Link;
-use super::{Doubt, Server};
+use super::{Doubt, Power, Server};
 use crate::driver::{Driver, Trouble};
 use crate::requests::SERVER;
 
@@ -31,7 +31,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 break;
             }
             let is_all = !self.batch.is_full() || !self.requests.is_waiting();
-            if is_all && !look && self.requests.count_in_flight() <= self.room {
+            if is_all && !look && self.may_post() {
                 // The loop posts it when it waits.
                 self.staged = true;
                 return;
@@ -67,6 +67,12 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 break;
             }
         }
+    }
+
+    /// Whether the driver has promised room for all that it has and is to have.
+    #[inline]
+    pub(super) fn may_post(&self) -> bool {
+        self.requests.count_in_flight() <= self.room
     }
 
     /// Empties the batch, unless the driver does not have what is in it yet.
@@ -125,7 +131,9 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         if touched & 1 << SERVER != 0 {
             self.own_ended();
         }
-        self.advance_power();
+        if !matches!(self.power, Power::On) {
+            self.advance_power();
+        }
     }
 
     /// The driver has told along with its signal what has completed; `None` if that was malformed.

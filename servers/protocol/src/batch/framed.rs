@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Batch, BatchRoom, HEAD, Record};
+use super::{Batch, BatchRoom, HEAD, RECORDS, Record, TAIL};
 
 /// A message, encoded. The bytes go on behind it, and the next ones are zero.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,14 @@ impl<'a> Framed<'a> {
     }
 }
 
+/// A batch's length as postcard writes it, and how many bytes: one or two.
+#[inline]
+const fn length(bytes: usize) -> (u64, usize) {
+    const { assert!(RECORDS < 1 << 14) };
+    let bytes = bytes as u64;
+    if bytes < 0x80 { (bytes, 1) } else { (bytes & 0x7f | 0x80 | (bytes >> 7 & 0x7f) << 8, 2) }
+}
+
 /// A number as postcard writes it: seven bits a byte, the lowest first; and how many bytes.
 #[inline]
 const fn varint(number: u32) -> (u64, usize) {
@@ -46,7 +54,9 @@ impl<T: Record> BatchRoom<T> {
     #[inline]
     pub(crate) fn framed<const H: usize>(&mut self, head: [u8; H], tail: Tail) -> Framed<'_> {
         const { assert!(H <= 4) };
-        let (varint_bytes, varint_length) = varint(self.length as u32);
+        // Never longer than there is room.
+        let batch_length = self.length.min(RECORDS);
+        let (varint_bytes, varint_length) = length(batch_length);
         let head_bytes = head.iter().rev().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte));
         let before = H + varint_length;
         let word = (head_bytes | varint_bytes << (8 * H)) << (8 * (HEAD - before));
@@ -56,14 +66,12 @@ impl<T: Record> BatchRoom<T> {
             Tail::Byte(byte) => (u64::from(byte), 1),
             Tail::Number(number) => varint(number),
         };
-        let end = HEAD + self.length;
-        // There is always room for these; what follows the message is not to be what was there before.
-        if let Some(room) = self.bytes.get_mut(end..end + 16) {
-            room[..8].copy_from_slice(&after.to_le_bytes());
-            room[8..].copy_from_slice(&[0; 8]);
-        }
-        let bytes = self.bytes.get(HEAD - before..).unwrap_or_default();
-        Framed { bytes, length: before + self.length + after_length }
+        let end = HEAD + batch_length;
+        // What follows the message is not to be what was there before.
+        let room = &mut self.bytes[end..end + TAIL];
+        room[..8].copy_from_slice(&after.to_le_bytes());
+        room[8..].copy_from_slice(&[0; 8]);
+        Framed { bytes: &self.bytes[HEAD - before..], length: before + batch_length + after_length }
     }
 }
 
