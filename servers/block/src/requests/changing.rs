@@ -79,9 +79,16 @@ impl<const N: usize> Changing<N> {
     }
 
     /// A driver is given this, which is here already if it is undecided.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, index: usize, transfer: &Transfer) {
-        if transfer.operation.changes_blocks() && !self.all.has(index) {
+        if transfer.operation.changes_blocks() {
+            self.add_change(index, transfer);
+        }
+    }
+
+    #[inline(never)]
+    fn add_change(&mut self, index: usize, transfer: &Transfer) {
+        if !self.all.has(index) {
             self.ranges[index] = Range::of(transfer);
             self.all.add(index);
         }
