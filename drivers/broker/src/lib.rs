@@ -66,9 +66,9 @@ pub trait Device {
     fn read_hidden(&mut self, offset: u32, to: &mut [u8]);
     /// Copies bytes into hidden memory.
     fn write_hidden(&mut self, offset: u32, from: &[u8]);
-    /// Copies 64 bytes into hidden memory, to a multiple of eight.
-    fn write_hidden_line(&mut self, offset: u32, from: &[[u8; 8]; 8]) {
-        self.write_hidden(offset, from.as_flattened());
+    /// Writes eight little-endian words of eight bytes to hidden memory, from a multiple of eight on.
+    fn write_hidden_line(&mut self, offset: u32, words: [u64; 8]) {
+        self.write_hidden(offset, words.map(u64::to_le_bytes).as_flattened());
     }
     /// Writes `count` little-endian words of eight bytes to hidden memory, from a multiple of eight on: `first`, and each
     /// further one by `step` more.

@@ -65,6 +65,7 @@ impl<F: Function> Device for Hardware<'_, F> {
         value
     }
 
+    #[inline(always)]
     fn hidden_u64(&mut self, offset: u32) -> u64 {
         let value = self.parts.hidden.read_u64(offset);
         fence(Ordering::Acquire);
@@ -79,8 +80,9 @@ impl<F: Function> Device for Hardware<'_, F> {
         copy_in(&mut self.parts.hidden, offset, from);
     }
 
-    fn write_hidden_line(&mut self, offset: u32, from: &[[u8; 8]; 8]) {
-        self.parts.hidden.write_line(offset, from);
+    #[inline(always)]
+    fn write_hidden_line(&mut self, offset: u32, words: [u64; 8]) {
+        self.parts.hidden.write_line(offset, words);
     }
 
     fn write_hidden_series(&mut self, offset: u32, first: u64, step: u64, count: u32) {

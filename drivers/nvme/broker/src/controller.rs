@@ -228,6 +228,7 @@ impl NvmeBroker {
     }
 
     /// Whether commands may be submitted now.
+    #[inline(always)]
     pub(crate) fn takes_commands(&mut self, device: &mut impl Device) -> Result<(), Reason> {
         self.gives_completions(device)?;
         if let Some(fault) = self.controller.fault {
@@ -237,7 +238,15 @@ impl NvmeBroker {
     }
 
     /// Whether there may be completions now.
+    #[inline(always)]
     pub(crate) fn gives_completions(&mut self, device: &mut impl Device) -> Result<(), Reason> {
+        if self.controller.stage == Stage::Ready { Ok(()) } else { self.gets_ready(device) }
+    }
+
+    /// Whether a controller that was not ready is, or why not.
+    #[cold]
+    #[inline(never)]
+    fn gets_ready(&mut self, device: &mut impl Device) -> Result<(), Reason> {
         if matches!(self.controller.stage, Stage::Enabling | Stage::Disabling) {
             self.look(device);
         }

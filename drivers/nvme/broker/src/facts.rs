@@ -6,6 +6,7 @@ use broker::Device;
 use nvme_spec::brokered;
 use nvme_spec::identify::{Controller, LbaFormat, Namespace, flush_takes_broadcast, format_index};
 
+use crate::extents::Extents;
 use crate::reason::Reason;
 
 /// Namespaces that facts are kept of; a power of two. Beyond them nothing is learned, and so nothing is allowed.
@@ -35,6 +36,8 @@ struct Known {
 pub struct Facts {
     controller: Option<ControllerFacts>,
     namespaces: [Known; NAMESPACES_KEPT],
+    /// Found from the above, and forgotten whenever that changes.
+    pub extents: Extents,
 }
 
 /// What Identify Controller said.
@@ -49,7 +52,11 @@ pub struct ControllerFacts {
 impl Facts {
     /// Nothing.
     pub const fn new() -> Self {
-        Self { controller: None, namespaces: [Known { nsid: 0, facts: None }; NAMESPACES_KEPT] }
+        Self {
+            controller: None,
+            namespaces: [Known { nsid: 0, facts: None }; NAMESPACES_KEPT],
+            extents: Extents::new(),
+        }
     }
 
     /// Back to nothing.
@@ -60,6 +67,7 @@ impl Facts {
     /// Namespaces may be others than they were.
     pub fn forget_namespaces(&mut self) {
         self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];
+        self.extents.forget();
     }
 
     /// What is known of the controller.
@@ -85,6 +93,7 @@ impl Facts {
             transfer_bytes_max: brokered::transfer_bytes_max(transfer_shift_max),
             flush_takes_broadcast: flush_takes_broadcast(volatile_write_cache),
         });
+        self.extents.forget();
     }
 
     /// Learns from the Identify Namespace structure at a hidden offset.
@@ -103,6 +112,7 @@ impl Facts {
     fn set(&mut self, nsid: u32, facts: Option<NamespaceFacts>) {
         if let Some(place) = self.place(nsid) {
             self.namespaces[place] = Known { nsid, facts };
+            self.extents.forget();
         }
     }
 

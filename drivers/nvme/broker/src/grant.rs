@@ -28,8 +28,15 @@ pub fn command(ledger: &Ledger, nsid: u32, command: Command) -> Result<(), Reaso
     if holds(Check::ListedCommands, listed) { Ok(()) } else { Err(Reason::CommandNotListed) }
 }
 
-/// Whether one limit grants this command on these blocks.
-pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, command: Command) -> Result<(), Reason> {
+/// Blocks from `first` up to and without `end`.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    pub first: u64,
+    pub end: u64,
+}
+
+/// The blocks around these on which one limit grants this command.
+pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, command: Command) -> Result<Blocks, Reason> {
     let Some(end) = range.first.checked_add(u64::from(range.count)) else {
         namespace(ledger, nsid)?;
         return Err(Reason::BlocksBeyondEnd);
@@ -43,7 +50,8 @@ pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, command: Command) -
     for limit in granted {
         let directed = holds(Check::Direction, limit.writable || !command.changes_blocks());
         if directed && holds(Check::ListedCommands, limit.commands.contains(command)) {
-            return Ok(());
+            let first = limit.first_block;
+            return Ok(Blocks { first, end: limit.blocks.map_or(u64::MAX, |blocks| first.saturating_add(blocks)) });
         }
         is_covered = true;
         is_directed |= directed;
@@ -54,12 +62,14 @@ pub fn blocks(ledger: &Ledger, nsid: u32, range: BlockRange, command: Command) -
         // Not these blocks, or none of the namespace.
         (false, _) => {
             namespace(ledger, nsid)?;
-            if holds(Check::BlockRange, false) { Ok(()) } else { Err(Reason::BlocksNotGranted) }
+            let asked = Blocks { first: range.first, end };
+            if holds(Check::BlockRange, false) { Ok(asked) } else { Err(Reason::BlocksNotGranted) }
         }
     }
 }
 
 /// The physical address of `bytes` at an offset in a region.
+#[inline(always)]
 pub fn memory(ledger: &Ledger, region: u64, offset: u64, bytes: u32) -> Result<u64, Reason> {
     let index = usize::try_from(region).map_err(|_| Reason::RegionUnknown)?;
     let Region { base, bytes: size } = *ledger.regions.get(index).ok_or(Reason::RegionUnknown)?;

@@ -11,20 +11,20 @@
 //! | Flush | any of the namespace | none |
 
 use abi::package::Command;
+use abi::system_call::DEVICE_COMMAND_BYTES;
 use broker::{Device, Ledger};
 use checks::{Check, holds, kept};
 use nvme_spec::brokered::IO_COMMANDS;
-use nvme_spec::nvm::{
-    BLOCKS_MASK, COMPARE, DATASET_MANAGEMENT, DEALLOCATE, FLUSH, FORCE_UNIT_ACCESS, LIMITED_RETRY, READ, VERIFY, WRITE,
-    WRITE_ZEROES,
-};
+use nvme_spec::nvm::{COMPARE, DATASET_MANAGEMENT, DEALLOCATE, FLUSH, READ, VERIFY, WRITE, WRITE_ZEROES};
 use nvme_spec::{BROADCAST_NSID, SubmissionEntry};
 
+use crate::extents::{Extent, Extents, OPERANDS};
 use crate::facts::{Facts, NamespaceFacts};
+use crate::grant::{self, Blocks};
 use crate::prp::{self, List};
 use crate::queue::{Queue, Shape, slot};
 use crate::ranges::Payload;
-use crate::{Authored, Reason, grant, layout};
+use crate::{Authored, Reason, layout};
 
 /// Whether the controller knows a queue; changes to [`Live`](Self::Live) and [`Absent`](Self::Absent) only when
 /// success was seen.
@@ -38,6 +38,15 @@ pub enum Existence {
     Live,
     /// It was asked to delete it.
     Deleting,
+}
+
+/// Commands that were put into the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// Units of 64 bytes of the submission: they, and what belongs to them.
+    pub units: usize,
+    /// What authoring them cost, as [`Authored::written`].
+    pub written: u32,
 }
 
 /// An I/O submission queue and its completion queue.
@@ -97,68 +106,119 @@ impl Pair {
         }
     }
 
-    /// The command that the controller may see for this one. Its list is written.
+    /// Puts what the controller may see for these commands into the ring, up to one that is no transfer in an extent that
+    /// is remembered, or is wrong, or until at least `written_max` bytes of lists were written.
+    #[inline(never)]
+    pub fn transfers(
+        &mut self,
+        device: &mut impl Device,
+        ledger: &Ledger,
+        extents: &Extents,
+        index: usize,
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+        written_max: u32,
+    ) -> Accepted {
+        let mut accepted = Accepted { units: 0, written: 0 };
+        for command in commands {
+            let command = SubmissionEntry::of_bytes(command);
+            let Some(extent) = extents.find(command) else { break };
+            let Ok(written) = self.transfer(device, ledger, index, command, extent) else { break };
+            accepted.units += 1;
+            accepted.written += written;
+            if written > 0 && accepted.written >= written_max {
+                break;
+            }
+        }
+        accepted
+    }
+
+    /// Likewise for a transfer in an extent: data lies in a region. Returns bytes written to its list.
+    #[inline(always)]
+    fn transfer(
+        &mut self,
+        device: &mut impl Device,
+        ledger: &Ledger,
+        index: usize,
+        command: &SubmissionEntry,
+        extent: &Extent,
+    ) -> Result<u32, Reason> {
+        self.queue.slots().check(command.identifier.get())?;
+        // An extent has no blocks of more bytes than one transfer may have.
+        let bytes = command.block_range().count << extent.block_shift;
+        let address = grant::memory(ledger, command.prp2.get(), command.prp1.get(), bytes)?;
+        let (second, written) = match prp::second(address, bytes) {
+            Some(second) => (second, 0),
+            // Eight bytes for each page of data.
+            None => (self.write_list(device, ledger, index, command, address, bytes), (bytes / layout::PAGE) * 8),
+        };
+        // The same command anew, with nothing but what was checked.
+        let [head, _, _, _, _, first, dwords12, _] = command.to_words();
+        self.queue.push(device, [head & !0xff00, 0, 0, address, second, first, u64::from(dwords12 as u32), 0]);
+        Ok(written)
+    }
+
+    /// Writes the PRP list of a transfer and returns its address.
+    #[inline(never)]
+    fn write_list(
+        &mut self,
+        device: &mut impl Device,
+        ledger: &Ledger,
+        index: usize,
+        command: &SubmissionEntry,
+        address: u64,
+        bytes: u32,
+    ) -> u64 {
+        let list = self.list(ledger, index, command);
+        let slot = slot(command.identifier.get());
+        let mut was_used = self.lists_used & 1 << slot != 0;
+        let second = prp::write_list(device, address, bytes, &list, &mut was_used);
+        self.lists_used |= u64::from(was_used) << slot;
+        second
+    }
+
+    /// Looks the first of these commands up, and puts what the controller may see for it into the ring. Its list is written.
+    #[cold]
+    #[inline(never)]
     pub fn author(
         &mut self,
         device: &mut impl Device,
         ledger: &Ledger,
-        facts: &Facts,
+        facts: &mut Facts,
         index: usize,
-        command: &SubmissionEntry,
-        payload: Payload<'_>,
-    ) -> Result<Authored, Reason> {
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+    ) -> Result<Accepted, Reason> {
+        let Some((first, following)) = commands.split_first() else { return Ok(Accepted { units: 0, written: 0 }) };
+        let command = SubmissionEntry::of_bytes(first);
+        let payload = Payload::of(command, following)?;
         self.queue.slots().check(command.identifier.get())?;
-        match command.opcode {
-            READ => self.author_transfer(device, ledger, facts, index, command, Command::Read),
-            WRITE => self.author_transfer(device, ledger, facts, index, command, Command::Write),
-            COMPARE => self.author_transfer(device, ledger, facts, index, command, Command::Compare),
-            FLUSH => author_flush(ledger, facts, command),
-            VERIFY => author_without_data(ledger, facts, command, 0, Command::Verify),
-            WRITE_ZEROES => author_without_data(ledger, facts, command, DEALLOCATE, Command::WriteZeroes),
+        let transfer = match command.opcode {
+            READ => Some(Command::Read),
+            WRITE => Some(Command::Write),
+            COMPARE => Some(Command::Compare),
+            _ => None,
+        };
+        if let Some(kind) = transfer {
+            let extent = extent_around(ledger, facts, command, kind)?;
+            facts.extents.remember(extent);
+            let written = self.transfer(device, ledger, index, command, &extent)?;
+            return Ok(Accepted { units: 1, written });
+        }
+        let authored = match command.opcode {
+            FLUSH => author_flush(ledger, facts, command)?,
+            VERIFY => author_without_data(ledger, facts, command, 0, Command::Verify)?,
+            WRITE_ZEROES => author_without_data(ledger, facts, command, DEALLOCATE, Command::WriteZeroes)?,
             DATASET_MANAGEMENT => {
                 let list = self.list(ledger, index, command);
                 let authored = payload.author(device, ledger, facts, command, &list)?;
                 // The list's place holds ranges now.
                 self.lists_used &= !(1 << slot(command.identifier.get()));
-                Ok(authored)
+                authored
             }
-            _ if holds(Check::Opcode, false) => Ok((*command).into()),
-            _ => Err(Reason::OpcodeWithoutRule),
-        }
-    }
-
-    /// Read, Write and Compare: data lies in a region.
-    fn author_transfer(
-        &mut self,
-        device: &mut impl Device,
-        ledger: &Ledger,
-        facts: &Facts,
-        index: usize,
-        command: &SubmissionEntry,
-        kind: Command,
-    ) -> Result<Authored, Reason> {
-        check_common(command, operands_of_blocks(command, 0))?;
-        let namespace = check_blocks(ledger, facts, command, kind)?;
-        let block_shift = if kept(Check::BlockSize) { namespace.block_shift } else { 9 };
-        let bytes = u64::from(command.block_range().count) << block_shift;
-        if bytes > u64::from(facts.controller()?.transfer_bytes_max) {
-            return Err(Reason::TransferTooLong);
-        }
-        let bytes = bytes as u32;
-        let address = grant::memory(ledger, command.prp2.get(), command.prp1.get(), bytes)?;
-
-        let list = self.list(ledger, index, command);
-        let slot = slot(command.identifier.get());
-        let mut was_used = self.lists_used & 1 << slot != 0;
-        let (prp1, prp2) = prp::describe(device, address, bytes, &list, &mut was_used);
-        self.lists_used |= u64::from(was_used) << slot;
-        // Eight bytes of a list for each page of data.
-        let written = (bytes / layout::PAGE) * 8;
-        // The same command anew, with nothing but what was checked.
-        let (opcode, identifier, nsid) = (command.opcode, command.identifier.get(), command.nsid.get());
-        let (first, dword12) = (command.block_range().first, command.dword12.get());
-        let entry = SubmissionEntry::transfer(opcode, identifier, nsid, first, dword12, (prp1, prp2));
-        Ok(Authored { entry, written })
+            _ if holds(Check::Opcode, false) => (*command).into(),
+            _ => return Err(Reason::OpcodeWithoutRule),
+        };
+        self.queue.push(device, authored.entry.to_words());
+        Ok(Accepted { units: 1 + payload.units(), written: authored.written })
     }
 
     /// The PRP list of a command's slot.
@@ -166,6 +226,20 @@ impl Pair {
         let offset = layout::io_list(index, slot(command.identifier.get()));
         List { offset, address: ledger.hidden + u64::from(offset) }
     }
+}
+
+/// The extent around a Read, Write or Compare in which it is allowed.
+fn extent_around(ledger: &Ledger, facts: &Facts, command: &SubmissionEntry, kind: Command) -> Result<Extent, Reason> {
+    check_common(command, operands_of_blocks(command, 0))?;
+    let (namespace, granted) = check_blocks(ledger, facts, command, kind)?;
+    let block_shift = if kept(Check::BlockSize) { namespace.block_shift } else { 9 };
+    let bytes = u64::from(command.block_range().count) << block_shift;
+    let transfer_bytes_max = facts.controller()?.transfer_bytes_max;
+    if bytes > u64::from(transfer_bytes_max) {
+        return Err(Reason::TransferTooLong);
+    }
+    let end = granted.end.min(namespace.blocks);
+    Ok(Extent::around(command, granted.first, end, block_shift, transfer_bytes_max))
 }
 
 /// Verify and Write Zeroes: blocks, and no data. `allowed` are further bits of dword 12.
@@ -207,30 +281,33 @@ fn on_blocks(command: &SubmissionEntry) -> SubmissionEntry {
     }
 }
 
-/// Whether the blocks that a command names in dwords 10 to 12 may be used; what is known of their namespace.
+/// Whether the blocks that a command names in dwords 10 to 12 may be used: what is known of their namespace, and the blocks
+/// around them that are granted.
 fn check_blocks(
     ledger: &Ledger,
     facts: &Facts,
     command: &SubmissionEntry,
     kind: Command,
-) -> Result<NamespaceFacts, Reason> {
+) -> Result<(NamespaceFacts, Blocks), Reason> {
     let nsid = command.nsid.get();
     if nsid == BROADCAST_NSID {
         return Err(Reason::BroadcastNotHarmless);
     }
     let range = command.block_range();
-    grant::blocks(ledger, nsid, range, kind)?;
+    let granted = grant::blocks(ledger, nsid, range, kind)?;
     let namespace = facts.namespace(nsid)?;
     match range.first.checked_add(u64::from(range.count)) {
-        Some(end) if end <= namespace.blocks => Ok(namespace),
+        Some(end) if end <= namespace.blocks => Ok((namespace, granted)),
         _ => Err(Reason::BlocksBeyondEnd),
     }
 }
 
 /// What must be zero in dwords 12 to 15 of a command on blocks: protection information, directives, hints among it.
 fn operands_of_blocks(command: &SubmissionEntry, allowed: u32) -> u32 {
-    let allowed = BLOCKS_MASK | LIMITED_RETRY | FORCE_UNIT_ACCESS | allowed;
-    command.dword12.get() & !allowed | command.dword13.get() | command.dword14.get() | command.dword15.get()
+    command.dword12.get() & !(OPERANDS | allowed)
+        | command.dword13.get()
+        | command.dword14.get()
+        | command.dword15.get()
 }
 
 /// FUSE and PSDT, the metadata pointer, dwords 2 and 3, and what else of this command must be zero.

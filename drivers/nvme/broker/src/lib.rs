@@ -10,7 +10,7 @@
 //!   and deletion.
 //! - `io`, `ranges`: the rules of I/O queues.
 //! - `queue`: rings, slots, doorbells.
-//! - `facts`: what was learned of controller and namespaces.
+//! - `facts`: what was learned of controller and namespaces. `extents`: what was found from it for the last commands.
 //! - `grant`: what the ledger allows.
 //! - `prp`: addresses of data.
 //! - `probe`: whether an IOMMU holds the controller.
@@ -23,6 +23,7 @@
 mod admin;
 mod admin_queues;
 mod controller;
+mod extents;
 mod facts;
 mod grant;
 mod io;
@@ -45,7 +46,6 @@ use crate::facts::Facts;
 use crate::io::Pair;
 use crate::layout::PAGE;
 use crate::queue::{Queue, slot};
-use crate::ranges::Payload;
 pub use crate::reason::Reason;
 
 /// Bytes of hidden memory beside the ring after which a submission takes no further command: the kernel's entries are
@@ -107,13 +107,13 @@ impl NvmeBroker {
         let mut submitted = Submitted { accepted: 0, refused: None };
         let mut written = 0;
         for command in commands {
-            if written >= WRITTEN_AT_ONCE || !self.admin.queue.has_room() {
+            if written >= WRITTEN_AT_ONCE || self.admin.queue.room() == 0 {
                 break;
             }
             match self.author_admin(device, &SubmissionEntry::from_bytes(*command)) {
-                Ok(mut authored) => {
+                Ok(authored) => {
                     written += authored.written;
-                    self.admin.queue.push(device, &mut authored.entry);
+                    self.admin.queue.push(device, authored.entry.to_words());
                     submitted.accepted += 1;
                 }
                 Err(reason) => {
@@ -137,31 +137,30 @@ impl NvmeBroker {
     ) -> Submitted<Reason> {
         let mut submitted = Submitted { accepted: 0, refused: None };
         let index = usize::from(queue) - 1;
-        let Some(pair) = self.pairs.get_mut(index) else { return submitted };
-        let (mut written, mut rest) = (0, commands);
-        while let Some((first, following)) = rest.split_first() {
-            let is_enough = written >= WRITTEN_AT_ONCE || submitted.accepted >= COMMANDS_AT_ONCE;
-            if is_enough || !pair.queue.has_room() {
+        let Self { pairs, ledger, facts, .. } = self;
+        let Some(pair) = pairs.get_mut(index) else { return submitted };
+        let (mut written, mut room, mut rest) = (0, usize::from(pair.queue.room()), commands);
+        while written < WRITTEN_AT_ONCE {
+            let most = room.min(COMMANDS_AT_ONCE.saturating_sub(submitted.accepted)).min(rest.len());
+            let Some((ordinary, _)) = rest.split_at_checked(most) else { break };
+            let accepted = pair.transfers(device, ledger, &facts.extents, index, ordinary, WRITTEN_AT_ONCE - written);
+            submitted.accepted += accepted.units;
+            written += accepted.written;
+            if written >= WRITTEN_AT_ONCE || accepted.units >= most {
                 break;
             }
-            let command = SubmissionEntry::of_bytes(first);
-            let payload = match Payload::of(command, following) {
-                Ok(payload) => payload,
+            // The next one is something else, or wrong.
+            room -= accepted.units;
+            rest = rest.get(accepted.units..).unwrap_or_default();
+            match pair.author(device, ledger, facts, index, rest) {
+                Ok(accepted) => {
+                    submitted.accepted += accepted.units;
+                    written += accepted.written;
+                    room -= 1;
+                    rest = rest.get(accepted.units..).unwrap_or_default();
+                }
                 Err(reason) => {
                     submitted.refused = Some(reason.into());
-                    break;
-                }
-            };
-            // It stays where it is made: to move it would cost as much as a check.
-            match &mut pair.author(device, &self.ledger, &self.facts, index, command, payload) {
-                Ok(authored) => {
-                    written += authored.written;
-                    pair.queue.push(device, &mut authored.entry);
-                    submitted.accepted += 1 + payload.units();
-                    rest = following.get(payload.units()..).unwrap_or_default();
-                }
-                Err(reason) => {
-                    submitted.refused = Some((*reason).into());
                     break;
                 }
             }
@@ -174,15 +173,11 @@ impl NvmeBroker {
 }
 
 /// What the driver is told of a command that has ended.
-fn told(queue: u16, identifier: u16, dword0: u32, entry: &CompletionEntry) -> [u8; DEVICE_COMPLETION_BYTES] {
-    let mut told = CompletionEntry {
-        dword0: dword0.into(),
-        submission_queue: queue.into(),
-        identifier: identifier.into(),
-        ..CompletionEntry::ZERO
-    };
-    told.set_status(entry.status(), false);
-    told.to_bytes()
+#[inline(always)]
+fn told(queue: u16, identifier: u16, dword0: u32, second_half: u64) -> [u8; DEVICE_COMPLETION_BYTES] {
+    const STATUS: u64 = 0xfffe << 48;
+    let second_half = u64::from(queue) << 16 | u64::from(identifier) << 32 | second_half & STATUS;
+    zerocopy::transmute!([u64::from(dword0).to_le_bytes(), second_half.to_le_bytes()])
 }
 
 // In both, a controller that writes faster than we read must not keep us: no more are taken than the ring has entries.
@@ -196,9 +191,11 @@ impl NvmeBroker {
         {
             taken += 1;
             self.anomalies += arrival.anomalies();
-            if let Some((identifier, entry)) = arrival.retired {
+            if let Some(identifier) = arrival.retired {
+                let dword0 = device.hidden_u32(arrival.first_half).into();
+                let entry = CompletionEntry { dword0, ..CompletionEntry::from_second_half(arrival.second_half) };
                 let dword0 = self.settle(device, identifier, &entry);
-                *room = told(0, identifier, dword0, &entry);
+                *room = told(0, identifier, dword0, arrival.second_half);
                 given += 1;
             }
         }
@@ -208,7 +205,9 @@ impl NvmeBroker {
         given
     }
 
-    /// Takes completions of an I/O queue; none while the controller is asked to create or delete it.
+    /// Takes completions of an I/O queue, which have no result but their status; none while the controller is asked to
+    /// create or delete it.
+    #[inline(never)]
     fn complete_io(
         &mut self,
         device: &mut impl Device,
@@ -223,8 +222,8 @@ impl NvmeBroker {
         {
             taken += 1;
             anomalies += arrival.anomalies();
-            if let Some((identifier, entry)) = arrival.retired {
-                *room = told(number, identifier, 0, &entry);
+            if let Some(identifier) = arrival.retired {
+                *room = told(number, identifier, 0, arrival.second_half);
                 given += 1;
             }
         }

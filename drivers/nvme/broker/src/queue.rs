@@ -40,13 +40,18 @@ pub struct Queue {
 #[derive(Debug)]
 pub struct Arrival {
     /// The driver's identifier of the command that it retired; `None` if it was for no command in flight on this queue.
-    pub retired: Option<(u16, CompletionEntry)>,
+    pub retired: Option<u16>,
+    /// Its second half, as [`CompletionEntry::from_second_half`] takes it.
+    pub second_half: u64,
+    /// Hidden offset of its first half, the command's own result, until the doorbell is rung.
+    pub first_half: u32,
     /// It says that the controller fetched what was never submitted.
     pub head_is_impossible: bool,
 }
 
 impl Arrival {
     /// How much of it nobody had asked for.
+    #[inline(always)]
     pub fn anomalies(&self) -> u64 {
         u64::from(self.head_is_impossible) + u64::from(self.retired.is_none())
     }
@@ -91,18 +96,27 @@ impl Queue {
         self.slots.forget();
     }
 
-    /// Whether one more command fits: into the submission ring, and its completion into the completion ring.
-    pub const fn has_room(&self) -> bool {
+    /// How many more commands fit: into the submission ring, and their completions into the completion ring.
+    pub const fn room(&self) -> u16 {
+        let most = self.shape.entries - 1;
         let used =
             if self.tail >= self.head { self.tail - self.head } else { self.tail + self.shape.entries - self.head };
-        used + 1 < self.shape.entries && self.slots.count + 1 < self.shape.entries
+        // Neither is ever more: `advance` and `push` see to that.
+        let in_submission = most.saturating_sub(used);
+        let in_completion = most.saturating_sub(self.slots.count);
+        if in_submission < in_completion { in_submission } else { in_completion }
     }
 
-    /// Puts a command, whose identifier [`Slots::check`] found good, into the ring. The doorbell is yet to be rung.
-    pub fn push(&mut self, device: &mut impl Device, entry: &mut SubmissionEntry) {
-        entry.identifier = self.slots.pin(entry.identifier.get()).into();
+    /// Puts a command, whose identifier [`Slots::check`] found good, into the ring; there is [`room`](Self::room). The
+    /// doorbell is yet to be rung.
+    #[inline(always)]
+    pub fn push(&mut self, device: &mut impl Device, [head, rest @ ..]: [u64; 8]) {
+        const IDENTIFIER: u32 = 16;
+        let seen = self.slots.pin((head >> IDENTIFIER) as u16);
+        let head = head & !(0xffff << IDENTIFIER) | u64::from(seen) << IDENTIFIER;
         let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
-        device.write_hidden_line(offset, zerocopy::transmute_ref!(&*entry));
+        let [second, third, fourth, fifth, sixth, seventh, eighth] = rest;
+        device.write_hidden_line(offset, [head, second, third, fourth, fifth, sixth, seventh, eighth]);
         self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
     }
 
@@ -114,16 +128,15 @@ impl Queue {
 
     /// Takes the next entry of the completion ring, if the controller has written one, and retires its command. The
     /// doorbell is yet to be rung.
+    #[inline(always)]
     pub fn take(&mut self, device: &mut impl Device) -> Option<Arrival> {
         let offset = self.shape.completion + u32::from(self.completion_head) * CompletionEntry::BYTES as u32;
         // One access: all of it is as new as the phase tag in it.
-        let entry = CompletionEntry::from_second_half(device.hidden_u64(offset + CompletionEntry::BYTES as u32 / 2));
+        let second_half = device.hidden_u64(offset + CompletionEntry::BYTES as u32 / 2);
+        let entry = CompletionEntry::from_second_half(second_half);
         if entry.phase() != self.phase {
             return None;
         }
-        // Commands of I/O queues have no result but their status.
-        let dword0 = if self.number == 0 { device.hidden_u32(offset) } else { 0 };
-        let entry = CompletionEntry { dword0: dword0.into(), ..entry };
         if self.completion_head + 1 == self.shape.entries {
             self.completion_head = 0;
             self.phase = !self.phase;
@@ -133,7 +146,7 @@ impl Queue {
         let ours = entry.submission_queue.get() == self.number;
         let retired = if ours { self.slots.retire(entry.identifier.get()) } else { None };
         let head_is_impossible = retired.is_some() && !self.advance(entry.submission_head.get());
-        Some(Arrival { retired: retired.map(|identifier| (identifier, entry)), head_is_impossible })
+        Some(Arrival { retired, second_half, first_half: offset, head_is_impossible })
     }
 
     /// Tells the controller that completions were taken.
@@ -142,6 +155,7 @@ impl Queue {
     }
 
     /// Frees what the controller has fetched, if `head` lies between our head and our tail.
+    #[inline(always)]
     fn advance(&mut self, head: u16) -> bool {
         let possible = if self.head <= self.tail {
             self.head <= head && head <= self.tail
@@ -169,15 +183,22 @@ pub struct Slots {
     limit: u16,
     count: u16,
     in_flight: u64,
-    uses: [u8; 64],
-    /// The driver's identifiers.
-    named: [u16; 64],
+    last: [Use; 64],
+}
+
+/// The last command in a slot.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    /// What the driver called it.
+    named: u16,
+    /// What the controller did.
+    seen: u16,
 }
 
 impl Slots {
     const fn new(limit: u16) -> Self {
         assert!(limit <= 64);
-        Self { limit, count: 0, in_flight: 0, uses: [0; 64], named: [0; 64] }
+        Self { limit, count: 0, in_flight: 0, last: [Use { named: 0, seen: 0 }; 64] }
     }
 
     /// Whether no command is in flight.
@@ -186,6 +207,7 @@ impl Slots {
     }
 
     /// Whether a command may take this identifier.
+    #[inline(always)]
     pub fn check(&self, identifier: u16) -> Result<(), Reason> {
         let slot = slot(identifier);
         if slot >= self.limit {
@@ -199,7 +221,7 @@ impl Slots {
 
     /// Whether this is what the driver called the last command in that slot.
     pub const fn is_named(&self, identifier: u16) -> bool {
-        self.named[slot(identifier) as usize] == identifier
+        self.last[slot(identifier) as usize].named == identifier
     }
 
     /// The controller's identifier of a command in flight; `None` if the driver has no such command in flight.
@@ -208,29 +230,33 @@ impl Slots {
         if self.in_flight & 1 << slot == 0 || !self.is_named(identifier) {
             return None;
         }
-        Some(slot | (self.uses[slot as usize] as u16) << 8)
+        Some(self.last[slot as usize].seen)
     }
 
     /// Pins a slot and returns the identifier for the controller; never 0xffff, which error logs use for none.
+    #[inline(always)]
     fn pin(&mut self, identifier: u16) -> u16 {
         let slot = slot(identifier);
         self.in_flight |= 1 << slot;
         self.count += 1;
-        self.named[usize::from(slot)] = identifier;
-        let uses = &mut self.uses[usize::from(slot)];
-        *uses = (*uses + 1) & 0x7f;
-        slot | u16::from(*uses) << 8
+        let last = &mut self.last[usize::from(slot)];
+        let seen = slot | (last.seen & 0x7f00).wrapping_add(0x100) & 0x7f00;
+        *last = Use { named: identifier, seen };
+        seen
     }
 
     /// Retires the command with the controller's identifier, and returns the driver's.
+    #[inline(always)]
     fn retire(&mut self, seen: u16) -> Option<u16> {
-        let (slot, uses) = (seen & 0xff, (seen >> 8) as u8);
-        if slot >= self.limit || self.in_flight & 1 << slot == 0 || self.uses[usize::from(slot & 63)] != uses {
+        // An identifier of no slot is none of the last commands'.
+        let slot = slot(seen);
+        let last = self.last[usize::from(slot)];
+        if last.seen != seen || self.in_flight & 1 << slot == 0 {
             return None;
         }
         self.in_flight &= !(1 << slot);
         self.count -= 1;
-        Some(self.named[usize::from(slot & 63)])
+        Some(last.named)
     }
 
     fn forget(&mut self) {

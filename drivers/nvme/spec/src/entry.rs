@@ -66,7 +66,15 @@ impl SubmissionEntry {
         zerocopy::transmute!(words.map(u64::to_le_bytes))
     }
 
+    /// The entry's dwords, two in a word, the lower one first.
+    #[inline(always)]
+    pub fn to_words(&self) -> [u64; 8] {
+        let words: &[[u8; 8]; 8] = zerocopy::transmute_ref!(self);
+        words.map(u64::from_le_bytes)
+    }
+
     /// The entry that these bytes are.
+    #[inline(always)]
     pub fn of_bytes(bytes: &[u8; 64]) -> &Self {
         zerocopy::transmute_ref!(bytes)
     }
@@ -168,6 +176,7 @@ mod tests {
         assert_eq!(entry.to_bytes(), bytes);
         let words = core::array::from_fn(|index| u64::from_le_bytes(bytes.as_chunks().0[index]));
         assert_eq!(SubmissionEntry::from_words(words), entry);
+        assert_eq!(entry.to_words(), words);
     }
 
     #[test]

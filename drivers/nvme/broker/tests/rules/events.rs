@@ -31,6 +31,8 @@ fn request(bench: &mut Bench) {
 #[test]
 fn namespaces_are_not_believed_after_they_changed() {
     let mut bench = Bench::running();
+    bench.submit(1, read(5)).unwrap();
+    bench.run(1);
     request(&mut bench);
     let event = Event::NAMESPACE_ATTRIBUTE_CHANGED;
     assert_eq!(report(&mut bench, event), event.0);

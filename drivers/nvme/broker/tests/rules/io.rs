@@ -78,6 +78,8 @@ fn the_longest_transfer_fits_at_the_end_of_a_region() {
 #[test]
 fn a_transfer_keeps_to_mdts() {
     let mut bench = Bench::running();
+    bench.submit(1, read(1, 0, 17)).unwrap();
+    bench.run(1);
     bench.device.transfer_shift_max = 1;
     bench.identify();
     assert_eq!(bench.submit(1, read(1, 0, 16)), Ok(()));
@@ -184,6 +186,57 @@ fn blocks_stay_in_the_grant() {
     assert_eq!(bench.submit(1, read(7, 0, 1)), Err((Error::Denied, Reason::NamespaceNotGranted)));
     assert_eq!(bench.refused(1, SubmissionEntry::flush(5, 7)), Reason::NamespaceNotGranted);
     assert_eq!(bench.submit(1, SubmissionEntry::flush(5, 1)), Ok(()));
+}
+
+#[test]
+fn what_one_command_was_allowed_no_other_is() {
+    let limit = Limit { namespace: Some(2), first_block: 100, blocks: Some(500), writable: false, ..WHOLE };
+    let mut bench = Bench::running_with(ledger(&[limit]));
+    let allowed = read(2, 100, 128);
+    let changed = |change: &dyn Fn(&mut SubmissionEntry)| {
+        let mut entry = allowed;
+        change(&mut entry);
+        entry
+    };
+    let others = [
+        (changed(&|entry| entry.opcode = nvm::WRITE), Reason::WriteNotGranted),
+        (changed(&|entry| entry.opcode |= 4), Reason::OpcodeWithoutRule),
+        (changed(&|entry| entry.flags = 1), Reason::FieldNotZero),
+        (changed(&|entry| entry.flags = 0x40), Reason::FieldNotZero),
+        (changed(&|entry| entry.nsid = 1.into()), Reason::NamespaceNotGranted),
+        (changed(&|entry| entry.nsid = 3.into()), Reason::NamespaceNotGranted),
+        (changed(&|entry| entry.nsid = BROADCAST_NSID.into()), Reason::BroadcastNotHarmless),
+        (changed(&|entry| entry.dword2 = 1.into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.dword3 = (1 << 31).into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.metadata_pointer = (1 << 63).into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.dword12 = (1 << 16).into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.dword13 = 1.into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.dword14 = 1.into()), Reason::FieldNotZero),
+        (changed(&|entry| entry.dword15 = (1 << 31).into()), Reason::FieldNotZero),
+        (read(2, 100, 129), Reason::TransferTooLong),
+        (read(2, 99, 1), Reason::BlocksNotGranted),
+        (read(2, 599, 2), Reason::BlocksNotGranted),
+        (read(2, u64::MAX - 1, 4), Reason::BlocksBeyondEnd),
+    ];
+    for (other, reason) in others {
+        bench.submit(1, allowed).unwrap();
+        assert_eq!(bench.seen().block_range(), allowed.block_range());
+        bench.run(1);
+        assert_eq!(bench.refused(1, other), reason, "{other:?}");
+        bench.submit(1, read(2, 599, 1)).unwrap();
+        bench.run(1);
+        assert_eq!(bench.refused(1, other), reason, "{other:?}");
+    }
+}
+
+#[test]
+fn what_is_learned_anew_ends_what_was_allowed() {
+    let mut bench = Bench::running();
+    bench.submit(1, read(2, 999, 1)).unwrap();
+    bench.run(1);
+    bench.device.namespaces.get_mut(&2).unwrap().blocks = 900;
+    bench.admin(SubmissionEntry::identify(0, nvme_spec::identify::Structure::Namespace, 2));
+    assert_eq!(bench.refused(1, read(2, 999, 1)), Reason::BlocksBeyondEnd);
 }
 
 #[test]

@@ -27,8 +27,8 @@ const fn mutant(point: u8, file: &'static str, from: &'static str, to: &'static 
 }
 
 const MUTANTS: &[Mutant] = &[
-    mutant(1, "io.rs", "<< block_shift", "<< 9", "io::lengths_come_from_the_namespaces_own_block_size"),
-    mutant(1, "io.rs", "<< block_shift", "<< 9", PROPERTY),
+    mutant(1, "io.rs", "<< extent.block_shift", "<< 9", "io::lengths_come_from_the_namespaces_own_block_size"),
+    mutant(1, "io.rs", "<< extent.block_shift", "<< 9", PROPERTY),
     mutant(
         1,
         "facts.rs",
@@ -83,7 +83,7 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "|| self.uses[usize::from(slot & 63)] != uses",
+        "last.seen != seen || ",
         "",
         "completions::a_completion_that_comes_twice_does_not_retire_the_slots_next_command",
     ),
@@ -112,8 +112,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "used + 1 < self.shape.entries && ",
-        "",
+        "most.saturating_sub(used)",
+        "most",
         "completions::a_ring_that_is_not_fetched_is_never_overrun",
     ),
     mutant(2, "prp.rs", "if !*was_used {", "if false {", "io::every_length_and_offset_is_described_to_the_byte"),
@@ -220,8 +220,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         8,
         "io.rs",
-        "_ => Err(Reason::OpcodeWithoutRule),",
-        "_ => Ok((*command).into()),",
+        "_ => return Err(Reason::OpcodeWithoutRule),",
+        "_ => (*command).into(),",
         "admin::opcodes_without_a_rule_are_denied",
     ),
     mutant(8, "io.rs", "pointer == 0 && rest == 0", "rest == 0", "admin::every_field_without_a_meaning_must_be_zero"),
@@ -255,8 +255,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         8,
         "io.rs",
-        "BLOCKS_MASK | LIMITED_RETRY | FORCE_UNIT_ACCESS | allowed",
-        "u32::MAX | allowed",
+        "!(OPERANDS | allowed)",
+        "!(u32::MAX | allowed)",
         "writes::every_field_without_a_meaning_must_be_zero",
     ),
     mutant(
@@ -391,8 +391,29 @@ const MUTANTS: &[Mutant] = &[
         "if false {",
         "quiesce::a_working_controller_stops_with_everything_in_flight_retired_only_then",
     ),
+    mutant(8, "extents.rs", "head & HEAD == self.head", "true", ALLOWED),
+    mutant(8, "extents.rs", "&& must_be_zero == 0", "", ALLOWED),
+    mutant(8, "extents.rs", "&& count <= self.blocks_max", "", ALLOWED),
+    mutant(8, "extents.rs", "&& first >= self.first", "", ALLOWED),
+    mutant(8, "extents.rs", "&& first.checked_add(count.into()).is_some_and(|end| end <= self.end)", "", ALLOWED),
+    mutant(
+        1,
+        "facts.rs",
+        "        self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];\n        self.extents.forget();",
+        "        self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];",
+        "events::namespaces_are_not_believed_after_they_changed",
+    ),
+    mutant(
+        1,
+        "facts.rs",
+        "            self.namespaces[place] = Known { nsid, facts };\n            self.extents.forget();",
+        "            self.namespaces[place] = Known { nsid, facts };",
+        "io::what_is_learned_anew_ends_what_was_allowed",
+    ),
+    mutant(1, "facts.rs", "        });\n        self.extents.forget();", "        });", "io::a_transfer_keeps_to_mdts"),
 ];
 
+const ALLOWED: &str = "io::what_one_command_was_allowed_no_other_is";
 const FIELDS: &str = "admin::every_field_of_flush_and_deletion_without_a_meaning_must_be_zero";
 
 fn here() -> &'static Path {
