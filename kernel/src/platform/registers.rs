@@ -121,7 +121,7 @@ impl Registers {
     #[inline(always)]
     pub fn write_line(&mut self, offset: u32, words: [u64; 8]) {
         if !self.has(offset, size_of_val(&words) as u32) || !offset.is_multiple_of(8) {
-            return self.write_words(offset, &words.map(u64::to_le_bytes));
+            return self.write_line_in_part(offset, words);
         }
         // SAFETY: `offset` is inside the window, which is one mapping.
         let place = unsafe { self.start.add(offset as usize) }.cast::<u64>();
@@ -138,6 +138,13 @@ impl Registers {
         write(5);
         write(6);
         write(7);
+    }
+
+    /// Writes what is inside of a line that is not.
+    #[cold]
+    #[inline(never)]
+    fn write_line_in_part(&mut self, offset: u32, words: [u64; 8]) {
+        self.write_words(offset, &words.map(u64::to_le_bytes));
     }
 
     /// Writes `count` little-endian words from `offset` on, each in one access: `first`, and each further one by `step`

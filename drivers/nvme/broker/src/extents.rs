@@ -18,7 +18,7 @@ const REMEMBERED: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// The first word of such a command, but for its identifier.
-    head: u64,
+    pub head: u64,
     /// The first of the blocks.
     first: u64,
     /// The first one after them.

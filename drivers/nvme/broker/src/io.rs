@@ -124,9 +124,11 @@ impl Pair {
             let Some(extent) = extents.find(command) else { break };
             let Ok(written) = self.transfer(device, ledger, index, command, extent) else { break };
             accepted.units += 1;
-            accepted.written += written;
-            if written > 0 && accepted.written >= written_max {
-                break;
+            if written > 0 {
+                accepted.written += written;
+                if accepted.written >= written_max {
+                    break;
+                }
             }
         }
         accepted
@@ -152,8 +154,9 @@ impl Pair {
             None => (self.write_list(device, ledger, index, command, address, bytes), (bytes / layout::PAGE) * 8),
         };
         // The same command anew, with nothing but what was checked.
-        let [head, _, _, _, _, first, dwords12, _] = command.to_words();
-        self.queue.push(device, [head & !0xff00, 0, 0, address, second, first, u64::from(dwords12 as u32), 0]);
+        let [_, _, _, _, _, first, dwords12, _] = command.to_words();
+        let words = [extent.head, 0, 0, address, second, first, u64::from(dwords12 as u32), 0];
+        self.queue.push(device, command.identifier.get(), words);
         Ok(written)
     }
 
@@ -217,7 +220,7 @@ impl Pair {
             _ if holds(Check::Opcode, false) => (*command).into(),
             _ => return Err(Reason::OpcodeWithoutRule),
         };
-        self.queue.push(device, authored.entry.to_words());
+        self.queue.push_entry(device, &authored.entry);
         Ok(Accepted { units: 1 + payload.units(), written: authored.written })
     }
 

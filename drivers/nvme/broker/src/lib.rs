@@ -113,7 +113,7 @@ impl NvmeBroker {
             match self.author_admin(device, &SubmissionEntry::from_bytes(*command)) {
                 Ok(authored) => {
                     written += authored.written;
-                    self.admin.queue.push(device, authored.entry.to_words());
+                    self.admin.queue.push_entry(device, &authored.entry);
                     submitted.accepted += 1;
                 }
                 Err(reason) => {

@@ -91,7 +91,7 @@ impl NvmeBroker {
 
     fn identify_to(&mut self, device: &mut impl Device, address: u64) {
         let entry = SubmissionEntry::identify(0, Structure::Controller, 0).with_data(address, 0);
-        self.admin.queue.push(device, entry.to_words());
+        self.admin.queue.push_entry(device, &entry);
         self.admin.queue.ring_tail(device);
     }
 }

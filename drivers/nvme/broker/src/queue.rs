@@ -9,6 +9,9 @@ use nvme_spec::{CompletionEntry, SubmissionEntry};
 
 use crate::reason::Reason;
 
+/// Place of the identifier in the first word of a command, in bits.
+const IDENTIFIER_SHIFT: u32 = 16;
+
 /// What a queue's rings are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -107,17 +110,24 @@ impl Queue {
         if in_submission < in_completion { in_submission } else { in_completion }
     }
 
-    /// Puts a command, whose identifier [`Slots::check`] found good, into the ring; there is [`room`](Self::room). The
-    /// doorbell is yet to be rung.
+    /// Puts a command, whose identifier [`Slots::check`] found good, into the ring; there is [`room`](Self::room). In its
+    /// words the identifier is left out. The doorbell is yet to be rung.
     #[inline(always)]
-    pub fn push(&mut self, device: &mut impl Device, [head, rest @ ..]: [u64; 8]) {
-        const IDENTIFIER: u32 = 16;
-        let seen = self.slots.pin((head >> IDENTIFIER) as u16);
-        let head = head & !(0xffff << IDENTIFIER) | u64::from(seen) << IDENTIFIER;
+    pub fn push(&mut self, device: &mut impl Device, identifier: u16, [head, rest @ ..]: [u64; 8]) {
+        let head = head | u64::from(self.slots.pin(identifier)) << IDENTIFIER_SHIFT;
         let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
         let [second, third, fourth, fifth, sixth, seventh, eighth] = rest;
         device.write_hidden_line(offset, [head, second, third, fourth, fifth, sixth, seventh, eighth]);
         self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
+    }
+
+    /// Likewise for a whole entry.
+    #[inline(never)]
+    pub fn push_entry(&mut self, device: &mut impl Device, entry: &SubmissionEntry) {
+        let [head, rest @ ..] = entry.to_words();
+        let [second, third, fourth, fifth, sixth, seventh, eighth] = rest;
+        let head = head & !(0xffff << IDENTIFIER_SHIFT);
+        self.push(device, entry.identifier.get(), [head, second, third, fourth, fifth, sixth, seventh, eighth]);
     }
 
     /// Tells the controller of new commands.
@@ -182,28 +192,29 @@ pub const fn slot(identifier: u16) -> u16 {
 pub struct Slots {
     limit: u16,
     count: u16,
-    in_flight: u64,
-    last: [Use; 64],
+    uses: [Use; 64],
 }
 
 /// The last command in a slot.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
 struct Use {
     /// What the driver called it.
     named: u16,
     /// What the controller did.
     seen: u16,
+    is_in_flight: bool,
 }
 
 impl Slots {
     const fn new(limit: u16) -> Self {
         assert!(limit <= 64);
-        Self { limit, count: 0, in_flight: 0, last: [Use { named: 0, seen: 0 }; 64] }
+        Self { limit, count: 0, uses: [Use { named: 0, seen: 0, is_in_flight: false }; 64] }
     }
 
     /// Whether no command is in flight.
     pub const fn is_empty(&self) -> bool {
-        self.in_flight == 0
+        self.count == 0
     }
 
     /// Whether a command may take this identifier.
@@ -212,7 +223,7 @@ impl Slots {
         let slot = slot(identifier);
         if slot >= self.limit {
             Err(Reason::IdentifierOutOfRange)
-        } else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {
+        } else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {
             Err(Reason::IdentifierInFlight)
         } else {
             Ok(())
@@ -221,47 +232,42 @@ impl Slots {
 
     /// Whether this is what the driver called the last command in that slot.
     pub const fn is_named(&self, identifier: u16) -> bool {
-        self.last[slot(identifier) as usize].named == identifier
+        self.uses[slot(identifier) as usize].named == identifier
     }
 
     /// The controller's identifier of a command in flight; `None` if the driver has no such command in flight.
     pub const fn seen(&self, identifier: u16) -> Option<u16> {
-        let slot = slot(identifier);
-        if self.in_flight & 1 << slot == 0 || !self.is_named(identifier) {
-            return None;
-        }
-        Some(self.last[slot as usize].seen)
+        let Use { named, seen, is_in_flight } = self.uses[slot(identifier) as usize];
+        if is_in_flight && named == identifier { Some(seen) } else { None }
     }
 
     /// Pins a slot and returns the identifier for the controller; never 0xffff, which error logs use for none.
     #[inline(always)]
     fn pin(&mut self, identifier: u16) -> u16 {
         let slot = slot(identifier);
-        self.in_flight |= 1 << slot;
         self.count += 1;
-        let last = &mut self.last[usize::from(slot)];
-        let seen = slot | (last.seen & 0x7f00).wrapping_add(0x100) & 0x7f00;
-        *last = Use { named: identifier, seen };
+        let last = &mut self.uses[usize::from(slot)];
+        let seen = slot | last.seen.wrapping_add(0x100) & 0x7f00;
+        *last = Use { named: identifier, seen, is_in_flight: true };
         seen
     }
 
     /// Retires the command with the controller's identifier, and returns the driver's.
     #[inline(always)]
     fn retire(&mut self, seen: u16) -> Option<u16> {
-        // An identifier of no slot is none of the last commands'.
-        let slot = slot(seen);
-        let last = self.last[usize::from(slot)];
-        if last.seen != seen || self.in_flight & 1 << slot == 0 {
+        // An identifier of no slot is that of no slot's last command.
+        let last = &mut self.uses[usize::from(slot(seen))];
+        if last.seen != seen || !last.is_in_flight {
             return None;
         }
-        self.in_flight &= !(1 << slot);
+        last.is_in_flight = false;
         self.count -= 1;
         Some(last.named)
     }
 
     fn forget(&mut self) {
-        self.in_flight = 0;
         self.count = 0;
+        self.uses.iter_mut().for_each(|last| last.is_in_flight = false);
     }
 }
 

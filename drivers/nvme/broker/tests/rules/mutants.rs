@@ -69,14 +69,14 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "} else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {",
+        "} else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {",
         "} else if false {",
         "io::identifiers_are_unique_in_flight",
     ),
     mutant(
         2,
         "queue.rs",
-        "} else if !holds(Check::Identifier, self.in_flight & 1 << slot == 0) {",
+        "} else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {",
         "} else if false {",
         PROPERTY,
     ),
@@ -90,11 +90,11 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "|| self.in_flight & 1 << slot == 0",
+        "|| !last.is_in_flight",
         "",
         "completions::a_completion_that_nobody_asked_for_is_dropped_and_counted",
     ),
-    mutant(2, "queue.rs", "|| self.in_flight & 1 << slot == 0", "", PROPERTY),
+    mutant(2, "queue.rs", "|| !last.is_in_flight", "", PROPERTY),
     mutant(
         2,
         "queue.rs",
@@ -313,8 +313,8 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "self.in_flight & 1 << slot == 0 || !self.is_named(identifier)",
-        "false",
+        "is_in_flight && named == identifier",
+        "true",
         "events::an_abort_names_the_command_that_the_controller_knows",
     ),
     mutant(
