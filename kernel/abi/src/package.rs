@@ -21,9 +21,9 @@ pub const VERSION: u32 = 5;
 pub const HEADER_BYTES: usize = 24;
 
 /// Most tasks.
-pub const TASKS_MAX: usize = 32;
+pub const TASKS_MAX: usize = 64;
 /// Most endpoints.
-pub const ENDPOINTS_MAX: usize = 32;
+pub const ENDPOINTS_MAX: usize = 64;
 /// Most devices.
 pub const DEVICES_MAX: usize = 8;
 /// Most DMA regions.

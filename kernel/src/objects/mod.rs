@@ -30,7 +30,7 @@ use task::{State, Task};
 
 use crate::log::Allowance;
 
-const _: () = assert!(TASKS_MAX.is_power_of_two() && ENDPOINTS_MAX.is_power_of_two() && TASKS_MAX <= 32);
+const _: () = assert!(TASKS_MAX.is_power_of_two() && ENDPOINTS_MAX.is_power_of_two() && TASKS_MAX <= 64);
 
 /// A task's number. Indexing is masked, so no speculation goes beyond the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub struct Endpoint {
     /// Tasks that have called and were not received yet.
     pub callers: Queue,
     /// Tasks that hold a call capability, a bit each.
-    pub holders: u32,
+    pub holders: u64,
 }
 
 /// Everything that tasks do with each other. In this order: what is zero at first comes last, as in

@@ -76,17 +76,22 @@ impl Objects {
         (queue, Some(first))
     }
 
-    /// Takes a task out of the middle of a queue.
-    pub(super) fn remove(&mut self, queue: Queue, id: TaskId) -> Queue {
-        let mut kept = Queue::default();
-        let mut rest = queue;
-        while let (after, Some(first)) = self.pop(rest) {
-            rest = after;
-            if first != id {
-                kept = self.push(kept, first);
-            }
+    /// Takes a task out of a queue, wherever it is in it.
+    pub(super) fn remove(&mut self, mut queue: Queue, id: TaskId) -> Queue {
+        let Some((first, last)) = queue.ends else { return queue };
+        if first == id {
+            return self.pop(queue).0;
         }
-        kept
+        let mut before = first;
+        while let Some(next) = self.task(before).next {
+            if next == id {
+                self.task_mut(before).next = self.task_mut(id).next.take();
+                queue.ends = Some((first, if last == id { before } else { last }));
+                break;
+            }
+            before = next;
+        }
+        queue
     }
 
     /// Makes a task wait for the processor, behind its equals.

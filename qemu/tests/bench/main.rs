@@ -141,7 +141,7 @@ fn scale() {
             .filter_map(|row| Some((row.get("name")?.strip_prefix(prefix)?.parse().ok()?, cost(row))))
             .collect(),
     };
-    let tasks = [4, 8, 16, 32].map(|tasks| {
+    let tasks = [4, 8, 16, 32, 64].map(|tasks| {
         let mut text = fs::read_to_string(root().join("qemu/bench/messages.toml")).expect("the charter is read");
         for number in 3..tasks {
             text += &format!(
