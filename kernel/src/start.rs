@@ -310,7 +310,7 @@ mod bare {
     /// Enters what a task's capabilities mean for endpoints, devices and interrupts.
     fn bind(kernel: &mut Kernel, id: TaskId, task: &Packed<'_>) {
         for endpoint in record::callable(task).filter_map(|endpoint| EndpointId::new(endpoint.into())) {
-            kernel.objects.endpoint_mut(endpoint).holders |= 1 << id.index();
+            kernel.objects.add_holder(endpoint, id);
         }
         for capability in &task.capabilities {
             match *capability {

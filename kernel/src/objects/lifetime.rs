@@ -104,7 +104,7 @@ impl Objects {
             self.endpoint_mut(endpoint).callers = queue;
             self.wake_with(caller, Error::DeadPeer);
         }
-        let holders = self.endpoints[endpoint.index()].holders;
+        let holders = self.holders[endpoint.index()];
         for holder in (0..TASKS_MAX).filter_map(TaskId::new) {
             if holders & (1 << holder.index()) != 0 {
                 self.signal(holder, PEER_STOPPED);

@@ -78,16 +78,17 @@ impl Queue {
     }
 }
 
-/// Where messages for one task arrive.
+/// Where messages for one task arrive. Of a size by which an endpoint is found in one instruction.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(8))]
 pub struct Endpoint {
     /// The task that receives here.
     pub server: Option<TaskId>,
     /// Tasks that have called and were not received yet.
     pub callers: Queue,
-    /// Tasks that hold a call capability, a bit each.
-    pub holders: u64,
 }
+
+const _: () = assert!(size_of::<Endpoint>() == 8);
 
 /// Everything that tasks do with each other. In this order: what is zero at first comes last, as in
 /// [`Kernel`](crate::state::Kernel).
@@ -102,6 +103,8 @@ pub struct Objects {
     buffers: &'static mut [[u8; IPC_BUFFER_BYTES]],
     ready: ReadyQueues,
     endpoints: [Endpoint; ENDPOINTS_MAX],
+    /// Tasks that hold a call capability to each endpoint, a bit each.
+    holders: [u64; ENDPOINTS_MAX],
     tasks: [Task; TASKS_MAX],
     lives: [Life; TASKS_MAX],
 }
@@ -122,7 +125,8 @@ impl Objects {
         Self {
             tasks: [const { Task::empty() }; TASKS_MAX],
             lives: [Life { restarts: 0, calls_of_the_dead: 0 }; TASKS_MAX],
-            endpoints: [Endpoint { server: None, callers: Queue { ends: None }, holders: 0 }; ENDPOINTS_MAX],
+            endpoints: [Endpoint { server: None, callers: Queue { ends: None } }; ENDPOINTS_MAX],
+            holders: [0; ENDPOINTS_MAX],
             ready: ReadyQueues::new(),
             current: None,
             earliest_deadline: NO_DEADLINE,
@@ -167,6 +171,11 @@ impl Objects {
     /// An endpoint.
     pub fn endpoint_mut(&mut self, id: EndpointId) -> &mut Endpoint {
         &mut self.endpoints[id.index()]
+    }
+
+    /// A task may call an endpoint: it is signalled when its server stops.
+    pub fn add_holder(&mut self, id: EndpointId, holder: TaskId) {
+        self.holders[id.index()] |= 1 << holder.index();
     }
 
     /// The task that receives on an endpoint.

@@ -26,7 +26,7 @@ fn system(clients: &[u8]) -> Objects {
     for (index, priority) in [9].iter().chain(clients).enumerate() {
         objects.add(id(index), Task { priority: *priority, ..Task::empty() });
         if index > 0 {
-            objects.endpoint_mut(ENDPOINT).holders |= 1 << index;
+            objects.add_holder(ENDPOINT, id(index));
         }
     }
     run(&mut objects, 0);

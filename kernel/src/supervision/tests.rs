@@ -21,7 +21,7 @@ fn kernel() -> Box<Kernel> {
     let mut kernel = Box::new(Kernel::new());
     kernel.objects.set_buffers(Box::leak(vec![[0; IPC_BUFFER_BYTES]; TASKS_MAX].into_boxed_slice()));
     kernel.objects.endpoint_mut(ENDPOINT).server = Some(id(1));
-    kernel.objects.endpoint_mut(ENDPOINT).holders = 1 << 2;
+    kernel.objects.add_holder(ENDPOINT, id(2));
     for (index, priority) in [9, 5, 1].into_iter().enumerate() {
         let mut task = Task { priority, required: true, ..Task::empty() };
         if index == 0 {
