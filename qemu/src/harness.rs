@@ -496,6 +496,20 @@ pub fn test_kernel(feature: &str) -> PathBuf {
     bare_directory().join(format!("x86_64-unknown-none/release/kernel-{feature}"))
 }
 
+/// Checks that no image is built with the kernel that has this feature, unless it is said that it is for tests; and that
+/// such an image says so.
+pub fn check_is_for_tests_only(feature: &str) {
+    let charter = root().join("qemu/tests/charters/manners.toml");
+    let inputs = Inputs { kernel: test_kernel(feature), test_image: false, ..inputs() };
+    let refused = image_builder::build_file(&charter, &inputs).expect_err("built, and not for tests").to_string();
+    assert!(refused.contains(&format!("has the feature {feature} and is for tests only")), "{refused}");
+    let inputs = Inputs { test_image: true, ..inputs };
+    let build = image_builder::build_file(&charter, &inputs).unwrap_or_else(|error| panic!("{error}"));
+    let inspection = image_builder::inspect::inspect(&build.image).expect("an image that was built can be inspected");
+    assert_eq!(inspection.test_features, [feature]);
+    assert!(inspection.to_string().contains(&format!("FOR TESTS ONLY: the kernel has {feature}")));
+}
+
 /// The check that every machine of this process does without, if one of them is to be: its tests must notice.
 pub fn switched_off() -> Option<String> {
     std::env::var(SWITCHED_OFF).ok().filter(|name| !name.is_empty())

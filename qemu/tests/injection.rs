@@ -10,7 +10,7 @@ use std::thread;
 
 use abi::features::TEST_FAULTS;
 use image_builder::executable::test_features;
-use qemu::harness::{self, root};
+use qemu::harness;
 use qemu::lane::Lane;
 use qemu::random::{self, Random};
 use qemu::storage::injection::{self, Class, Counts};
@@ -105,15 +105,7 @@ fn no_product_can_make_faults() {
     assert_eq!(names(&for_tests), [true; 4]);
     assert_eq!(names(&product), [false; 4]);
 
-    let charter = root().join("qemu/tests/charters/manners.toml");
-    let inputs = image_builder::Inputs { kernel: harness::test_kernel(TEST_FAULTS), ..inputs };
-    let refused = image_builder::build_file(&charter, &inputs).unwrap_err().to_string();
-    assert!(refused.contains("has the feature test-faults and is for tests only"), "{refused}");
-    let inputs = image_builder::Inputs { test_image: true, ..inputs };
-    let build = image_builder::build_file(&charter, &inputs).unwrap_or_else(|error| panic!("{error}"));
-    let inspection = image_builder::inspect::inspect(&build.image).unwrap();
-    assert_eq!(inspection.test_features, ["test-faults"]);
-    assert!(inspection.to_string().contains("FOR TESTS ONLY: the kernel has test-faults"));
+    harness::check_is_for_tests_only(TEST_FAULTS);
 }
 
 /// As `injection: class=… SEED=… faults=…` says.

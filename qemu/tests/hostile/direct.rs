@@ -16,6 +16,7 @@ use qemu::serial::Event;
 
 use super::boot::{Hostile, LOW_BYTES, check, check_told_of_calls};
 use super::table::{CLIENT, DIRECT, Expected, NOT_MAPPED, Reach, in_common};
+use super::trace::{self, Blocked};
 
 /// Bus 0, device 9, function 0.
 const REQUESTER: u64 = 0x48;
@@ -25,14 +26,9 @@ const LINES_MAX: usize = 20;
 /// What the IOMMU blocked, as QEMU traces it: by requester and page, whether a write was among it.
 fn blocked(trace: &str) -> BTreeMap<(u64, u64), Vec<Reach>> {
     let mut blocked = BTreeMap::<_, Vec<_>>::new();
-    for line in trace.lines().filter(|line| line.contains("vtd_dmar_fault ")) {
-        let number = |key: &str| {
-            let rest = line.split(&format!("{key} 0x")).nth(1).unwrap_or_else(|| panic!("no {key} in {line}"));
-            let digits = rest.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default();
-            u64::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{key} in {line}: {error}"))
-        };
-        let reach = if line.trim_end().ends_with("write 1") { Reach::Write } else { Reach::Read };
-        let reaches = blocked.entry((number("sid"), number("addr") & !0xfff)).or_default();
+    for Blocked { requester, page, write } in trace::blocked(trace) {
+        let reach = if write { Reach::Write } else { Reach::Read };
+        let reaches = blocked.entry((requester, page)).or_default();
         if !reaches.contains(&reach) {
             reaches.push(reach);
         }

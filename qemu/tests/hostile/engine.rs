@@ -10,6 +10,7 @@ use qemu::machine::{Machine, Trace};
 use qemu::qmp::Client;
 
 use super::boot::Hostile;
+use super::trace::{self, Blocked};
 
 /// In the place of the hostile NVMe driver and its controller.
 const ENGINE: &str = r#"
@@ -54,17 +55,10 @@ fn with_engine(machine: &mut Machine) {
     machine.further.extend(["-device", "edu,addr=0a.0,dma_mask=0xffffffffffffffff"].map(Into::into));
 }
 
-/// A number behind a key of a trace line.
-fn number(line: &str, key: &str) -> Option<u64> {
-    let digits = line.split(&format!("{key} 0x")).nth(1)?.split(|c: char| !c.is_ascii_hexdigit()).next()?;
-    u64::from_str_radix(digits, 16).ok()
-}
-
 /// What the IOMMU blocked of the engine: page and whether it was a write.
 fn blocked(trace: &str) -> Vec<(u64, bool)> {
-    let own = |line: &&str| line.contains("vtd_dmar_fault ") && number(line, "sid") == Some(REQUESTER);
-    let fault = |line: &str| (number(line, "addr").expect("an address") & !0xfff, line.trim_end().ends_with("write 1"));
-    trace.lines().filter(own).map(fault).collect()
+    let own = |blocked: &Blocked| blocked.requester == REQUESTER;
+    trace::blocked(trace).filter(own).map(|blocked| (blocked.page, blocked.write)).collect()
 }
 
 /// The interrupt messages that named an entry of the table, by their addresses, and whether they were passed on.
@@ -74,7 +68,7 @@ fn messages(trace: &str) -> Vec<(u64, bool)> {
     // What became of the last one may not have been written yet.
     let message = |(at, line): (usize, &&str)| {
         let passed = !lines.get(at + 1)?.contains("vtd_ir_remap_msi_req");
-        Some((number(line, "addr").expect("an address"), passed))
+        Some((trace::number(line, "addr").expect("an address"), passed))
     };
     requests.filter_map(message).filter(|(address, _)| address & REMAPPABLE != 0).collect()
 }
@@ -88,7 +82,7 @@ fn configure(control: &mut Client, offset: u64, value: u64) {
 fn configuration(control: &mut Client, offset: u64) -> u64 {
     control.monitor(&format!("o /w 0xcf8 {:#x}", CONFIGURATION | offset)).unwrap();
     let answer = control.monitor("i /w 0xcfc").unwrap();
-    number(&answer, "=").unwrap_or_else(|| panic!("{answer}"))
+    trace::number(&answer, "=").unwrap_or_else(|| panic!("{answer}"))
 }
 
 /// Has the engine send interrupts with this address and data, by its MSI capability, which the kernel leaves off.

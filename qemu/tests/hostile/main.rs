@@ -11,3 +11,4 @@ mod engine;
 mod fuzz;
 mod storm;
 mod table;
+mod trace;

@@ -106,14 +106,7 @@ fn no_product_does_without_a_check() {
     assert!(names(&for_tests) > 10);
     assert_eq!(names(&product), 0);
 
-    let charter = root().join("qemu/tests/charters/manners.toml");
-    let inputs = image_builder::Inputs { kernel: harness::test_kernel(TEST_MUTANTS), ..inputs };
-    let refused = image_builder::build_file(&charter, &inputs).unwrap_err().to_string();
-    assert!(refused.contains("has the feature test-mutants and is for tests only"), "{refused}");
-    let inputs = image_builder::Inputs { test_image: true, ..inputs };
-    let build = image_builder::build_file(&charter, &inputs).unwrap_or_else(|error| panic!("{error}"));
-    let inspection = image_builder::inspect::inspect(&build.image).unwrap();
-    assert!(inspection.to_string().contains("FOR TESTS ONLY: the kernel has test-mutants"));
+    harness::check_is_for_tests_only(TEST_MUTANTS);
 }
 
 fn kernel_of(file: &[u8]) -> image_builder::executable::Executable {

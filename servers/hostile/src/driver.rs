@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use nvme_spec::registers::{Configuration, ShutdownNotification};
-use task::{Deadline, Dma, Instant, Log, Receive, Registers, Stop};
+use task::abi::Error;
+use task::{Deadline, Direct, Dma, Instant, Log, Receive, Registers, Stop};
 
 /// CC.EN, with what the broker authors beside it.
 pub const ENABLE: u32 = Configuration::new(true, ShutdownNotification::None).0;
@@ -32,6 +33,20 @@ pub struct Means {
 /// Waits a little. It ends by timing out, or by an interrupt.
 pub fn pause() {
     let _ = task::wait(Deadline::after(PAUSE));
+}
+
+/// What a driver has of its device on the direct lane; waits until the kernel knows.
+///
+/// # Errors
+/// If it is another lane.
+pub fn direct(registers: &Registers) -> Result<Direct, Stop> {
+    loop {
+        match registers.direct() {
+            Ok(direct) => return Ok(direct),
+            Err(Error::Busy) => pause(),
+            Err(error) => return Err(Stop::new(format_args!("the lane is not direct: {error}"))),
+        }
+    }
 }
 
 /// Waits until this is so.

@@ -12,8 +12,7 @@ mod life;
 mod own;
 mod reach;
 
-use abi::Error;
-use hostile::{Answer, Tally, handles, pattern};
+use hostile::{Answer, Tally, driver, handles, pattern};
 use nvme_spec::SubmissionEntry;
 use nvme_spec::identify::Structure;
 use nvme_spec::registers::{CC, CSTS};
@@ -52,13 +51,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let has_lived = life::has_lived(&window)?;
     pattern::fill(&window, SALT, 0, window.bytes() - PAGE)?;
     task::ready(Started::Well);
-    let direct = loop {
-        match registers.direct() {
-            Ok(direct) => break direct,
-            Err(Error::Busy) => controller::pause(),
-            Err(error) => return Err(Stop::new(format_args!("the lane is not direct: {error}"))),
-        }
-    };
+    let direct = driver::direct(&registers)?;
     let region = direct.regions.get(usize::from(region)).copied().unwrap_or_default();
     let mut hostile = Hostile { log, controller: Controller::new(direct), window, region, bytes: window.bytes() };
     if has_lived {

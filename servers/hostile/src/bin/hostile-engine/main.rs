@@ -9,8 +9,7 @@ mod engine;
 
 use core::time::Duration;
 
-use abi::Error;
-use hostile::pattern;
+use hostile::{driver, pattern};
 use task::{Dma, Environment, Log, Started, Stop};
 use trials::insist;
 
@@ -55,13 +54,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     let Grants { registers, log, data } = Grants::find(&environment)?;
     pattern::fill(&data.window, SALT, 0, BUFFER_BYTES)?;
     task::ready(Started::Well);
-    let direct = loop {
-        match registers.direct() {
-            Ok(direct) => break direct,
-            Err(Error::Busy) => pause(Duration::from_millis(1)),
-            Err(error) => return Err(Stop::new(format_args!("the lane is not direct: {error}"))),
-        }
-    };
+    let direct = driver::direct(&registers)?;
     match registers.read_u32(0) {
         Err(error) => insist(log, format_args!("brokered call answer=\"{error}\"")),
         Ok(_) => insist(log, format_args!("brokered call answer=ok")),
