@@ -1,4 +1,4 @@
-//! Commands for one submission, and the slots that they stand for.
+//! Commands for one submission.
 
 use abi::system_call::DEVICE_COMMANDS_MAX;
 use heapless::Vec;
@@ -7,7 +7,7 @@ use nvme_spec::{SubmissionEntry, brokered};
 use protocol::nvme::Operation;
 use zerocopy::IntoBytes;
 
-use crate::transfers::Part;
+use crate::part::Part;
 
 /// Units of a discard: the command, and its one range.
 const UNITS_OF_DISCARD: usize = 1 + brokered::range_units(1);
@@ -16,70 +16,112 @@ const UNITS_OF_DISCARD: usize = 1 + brokered::range_units(1);
 #[derive(Debug)]
 pub struct Batch {
     /// Commands, each followed by its payload if it has one.
-    pub commands: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
-    /// The identifiers of the commands.
-    pub identifiers: Vec<u16, DEVICE_COMMANDS_MAX>,
+    units: Vec<SubmissionEntry, DEVICE_COMMANDS_MAX>,
+    /// How many of these are payload.
+    payload: usize,
 }
 
 impl Batch {
     /// None.
     pub const fn new() -> Self {
-        Self { commands: Vec::new(), identifiers: Vec::new() }
+        Self { units: Vec::new(), payload: 0 }
     }
 
     /// Takes all out.
     pub fn clear(&mut self) {
-        self.commands.clear();
-        self.identifiers.clear();
+        self.units.clear();
+        self.payload = 0;
+    }
+
+    /// Commands, each followed by its payload if it has one.
+    pub fn units(&self) -> &[SubmissionEntry] {
+        &self.units
+    }
+
+    /// How many commands there are.
+    pub fn len(&self) -> usize {
+        self.units.len() - self.payload
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
     }
 
     /// Whether one more command for this part fits.
     pub fn fits(&self, part: &Part) -> bool {
-        self.commands.len() + units(part) <= DEVICE_COMMANDS_MAX
+        let units = if part.operation == Operation::Discard { UNITS_OF_DISCARD } else { 1 };
+        self.units.len() + units <= DEVICE_COMMANDS_MAX
     }
 
     /// Adds a part's command: PRP entry 1 is the byte offset in the region, PRP entry 2 the region's number.
+    #[inline]
     pub fn push(&mut self, identifier: u16, part: &Part, region: u16) {
         let data = (part.offset, u64::from(region));
-        let on_blocks = |opcode, flags, data| {
-            let dword12 = part.blocks.wrapping_sub(1) & nvm::BLOCKS_MASK | flags;
-            SubmissionEntry::transfer(opcode, identifier, part.nsid, part.first_block, dword12, data)
+        let (opcode, flags, data) = match part.operation {
+            Operation::Read => (nvm::READ, 0, data),
+            Operation::Write => (nvm::WRITE, 0, data),
+            Operation::DurableWrite => (nvm::WRITE, nvm::FORCE_UNIT_ACCESS, data),
+            Operation::Compare => (nvm::COMPARE, 0, data),
+            Operation::WriteZeroes => (nvm::WRITE_ZEROES, 0, (0, 0)),
+            Operation::Verify => (nvm::VERIFY, 0, (0, 0)),
+            Operation::Discard => return self.push_discard(identifier, part),
+            Operation::Flush => return self.push_unit(SubmissionEntry::flush(identifier, part.nsid)),
         };
-        let command = match part.operation {
-            Operation::Read => on_blocks(nvm::READ, 0, data),
-            Operation::Write => on_blocks(nvm::WRITE, 0, data),
-            Operation::DurableWrite => on_blocks(nvm::WRITE, nvm::FORCE_UNIT_ACCESS, data),
-            Operation::Compare => on_blocks(nvm::COMPARE, 0, data),
-            Operation::WriteZeroes => on_blocks(nvm::WRITE_ZEROES, 0, (0, 0)),
-            Operation::Verify => on_blocks(nvm::VERIFY, 0, (0, 0)),
-            Operation::Discard => SubmissionEntry::deallocate(identifier, part.nsid, 1),
-            Operation::Flush => SubmissionEntry::flush(identifier, part.nsid),
-        };
+        let dword12 = part.blocks.wrapping_sub(1) & nvm::BLOCKS_MASK | flags;
+        self.push_unit(SubmissionEntry::transfer(opcode, identifier, part.nsid, part.first_block, dword12, data));
+    }
+
+    #[cold]
+    fn push_discard(&mut self, identifier: u16, part: &Part) {
+        let mut payload = [0; SubmissionEntry::BYTES];
+        let range = DatasetRange::new(part.first_block, part.blocks);
+        payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
+        self.push_unit(SubmissionEntry::deallocate(identifier, part.nsid, 1));
+        self.push_unit(SubmissionEntry::from_bytes(payload));
+        self.payload += UNITS_OF_DISCARD - 1;
+    }
+
+    #[inline(always)]
+    fn push_unit(&mut self, unit: SubmissionEntry) {
         // The caller adds no more than there is room for.
-        let _ = self.commands.push(command);
-        if part.operation == Operation::Discard {
-            let mut payload = [0; SubmissionEntry::BYTES];
-            let range = DatasetRange::new(part.first_block, part.blocks);
-            payload[..DatasetRange::BYTES].copy_from_slice(range.as_bytes());
-            let _ = self.commands.push(SubmissionEntry::from_bytes(payload));
-        }
-        let _ = self.identifiers.push(identifier);
+        let _ = self.units.push(unit);
+    }
+
+    /// Takes the last command out, and its payload; its identifier.
+    #[cold]
+    pub fn pop(&mut self) -> Option<u16> {
+        let (command, units) = self.commands().last()?;
+        let identifier = command.identifier.get();
+        self.payload -= units - 1;
+        self.units.truncate(self.units.len() - units);
+        Some(identifier)
     }
 
     /// How many commands were taken, if so many units were.
+    #[inline]
     pub fn taken(&self, accepted: usize) -> usize {
-        if accepted >= self.commands.len() {
-            return self.identifiers.len();
-        }
-        let (mut taken, mut end) = (0, 0);
-        while let Some(command) = self.commands.get(end) {
-            end += if command.opcode == nvm::DATASET_MANAGEMENT { UNITS_OF_DISCARD } else { 1 };
-            if end > accepted {
-                break;
-            }
-            taken += 1;
-        }
-        taken
+        if accepted >= self.units.len() { self.len() } else { self.taken_of(accepted) }
+    }
+
+    #[cold]
+    fn taken_of(&self, accepted: usize) -> usize {
+        let ends = self.commands().scan(0, |end, (_, units)| {
+            *end += units;
+            Some(*end)
+        });
+        ends.take_while(|end| *end <= accepted).count()
+    }
+
+    /// The commands, and how many units each takes.
+    fn commands(&self) -> impl Iterator<Item = (&SubmissionEntry, usize)> {
+        let mut rest = self.units.as_slice();
+        core::iter::from_fn(move || {
+            let command = rest.first()?;
+            let units = if command.opcode == nvm::DATASET_MANAGEMENT { UNITS_OF_DISCARD } else { 1 };
+            rest = rest.get(units..)?;
+            Some((command, units))
+        })
     }
 }
 
@@ -87,9 +129,4 @@ impl Default for Batch {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Units that a part's command takes in a submission.
-fn units(part: &Part) -> usize {
-    if part.operation == Operation::Discard { UNITS_OF_DISCARD } else { 1 }
 }

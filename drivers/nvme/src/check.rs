@@ -4,7 +4,7 @@ use protocol::nvme::{Failure, Namespace, Operation, Transfer};
 
 use crate::identify::Known;
 use crate::limits::Limits;
-use crate::transfers::Cut;
+use crate::part::Cut;
 
 /// Whether a transfer makes sense on this controller; its namespace.
 ///
@@ -45,4 +45,99 @@ pub fn cut(operation: Operation, known: &Known, limits: &Limits) -> Cut {
         _ => 0,
     };
     Cut { block_bytes, blocks: limits.blocks(operation, block_bytes), boundary }
+}
+
+/// What of a namespace decides whether a read or write of it makes sense and is one command.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole {
+    /// Its identifier.
+    pub nsid: u32,
+    /// Its size in blocks.
+    blocks: u64,
+    block_bytes: u32,
+    /// Most blocks in one command; 0 if none may be moved.
+    most: u32,
+    /// Blocks between boundaries that no command crosses; 0 if there are none.
+    boundary: u32,
+    /// What may be done of reading and writing: [`Operation::bit`] of each.
+    operations: u8,
+    region_bytes: u64,
+}
+
+impl Whole {
+    /// No namespace: nothing is one command.
+    pub const NONE: Self =
+        Self { nsid: 0, blocks: 0, block_bytes: 0, most: 0, boundary: 0, operations: 0, region_bytes: 0 };
+
+    /// Of this namespace, among these.
+    pub fn new(nsid: u32, namespaces: &[Known], limits: &Limits, region_bytes: u64) -> Self {
+        let known = namespaces.iter().find(|known| known.told.nsid == nsid && known.told.block_bytes > 0);
+        let Some(known) = known else { return Self { nsid, ..Self::NONE } };
+        let Namespace { blocks, supports, .. } = known.told;
+        let Cut { block_bytes, blocks: most, boundary } = cut(Operation::Read, known, limits);
+        let writes = Operation::Write.bit() | Operation::DurableWrite.bit();
+        let operations = Operation::Read.bit() | if supports.write { writes } else { 0 };
+        Self { nsid, blocks, block_bytes, most, boundary, operations, region_bytes }
+    }
+
+    /// Whether a transfer of this namespace is a read or write that [`check`] finds nothing wrong with and that is not
+    /// [`cut`].
+    #[inline]
+    pub fn is(&self, transfer: &Transfer) -> bool {
+        let Transfer { operation, nsid, first_block, blocks, offset, .. } = *transfer;
+        // At most 2^16 blocks of at most 2^12 bytes.
+        let bytes = u64::from(blocks) * u64::from(self.block_bytes);
+        nsid == self.nsid
+            && self.operations & operation.bit() != 0
+            && blocks.wrapping_sub(1) < self.most
+            && first_block < self.blocks
+            && u64::from(blocks) <= self.blocks - first_block
+            && offset.is_multiple_of(4)
+            && offset < self.region_bytes
+            && bytes <= self.region_bytes - offset
+            && (self.boundary == 0 || blocks <= self.within_boundary(first_block))
+    }
+
+    /// Blocks from this one up to the next boundary.
+    #[inline(never)]
+    fn within_boundary(&self, first_block: u64) -> u32 {
+        // A remainder by 32 bits has 32 bits.
+        self.boundary - (first_block % u64::from(self.boundary)) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use protocol::nvme::Operations;
+
+    const REGION_BYTES: u64 = 1 << 20;
+
+    proptest! {
+        /// What is taken for one command is a read or write that makes sense and that is not cut, and the other way round.
+        #[test]
+        fn one_command_is_what_makes_sense_and_is_not_cut(
+            operation in proptest::sample::select(&Operation::ALL),
+            nsid in 1_u32..3,
+            first_block in prop_oneof![0_u64..300, u64::MAX - 40..=u64::MAX],
+            blocks in prop_oneof![0_u32..40, any::<u32>()],
+            offset in prop_oneof![0..REGION_BYTES + 8, REGION_BYTES - 20_000..REGION_BYTES, any::<u64>()],
+            boundary in prop_oneof![Just(0), 1_u16..40],
+            (size, block_bytes) in (prop_oneof![0_u64..300, Just(u64::MAX)], prop_oneof![Just(0), Just(512), Just(4096)]),
+            write in any::<bool>(),
+        ) {
+            let supports = Operations { write, compare: true, verify: true, discard: true, write_zeroes: true };
+            let told = Namespace { nsid: 1, blocks: size, block_bytes, supports, volatile_cache: false };
+            let namespaces = [Known { told, boundary, protected: false }];
+            let limits = Limits { data: 16_384, ..Limits::new(7) };
+            let transfer = Transfer { tag: 0, operation, nsid, first_block, blocks, offset };
+            let is_ordinary = matches!(operation, Operation::Read | Operation::Write | Operation::DurableWrite);
+            let expected = is_ordinary
+                && check(&transfer, &namespaces, REGION_BYTES)
+                    .is_ok_and(|known| blocks <= cut(operation, known, &limits).most(first_block));
+            let whole = Whole::new(nsid, &namespaces, &limits, REGION_BYTES);
+            prop_assert_eq!(whole.is(&transfer), expected);
+        }
+    }
 }

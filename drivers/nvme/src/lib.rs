@@ -14,7 +14,8 @@
 //! - [`direct`]: the direct lane, behind an IOMMU, with rings of its own.
 //! - [`bring_up`]: from any state of the controller to one that takes I/O commands.
 //! - [`admin`], [`identify`]: single admin commands, and what Identify returns.
-//! - [`transfers`], [`io`], [`slots`]: transfers, cut into commands; the queue; the commands in flight.
+//! - [`transfers`], [`part`], [`io`], [`slots`]: transfers, cut into commands; the queue; the commands in flight.
+//! - [`check`], [`limits`]: what makes sense, and how it is cut; [`batch`]: what is submitted together.
 //! - [`driver`]: all of it together; [`trouble`]: why a controller does not work.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod identify;
 pub mod io;
 pub mod limits;
 pub mod machine;
+pub mod part;
 mod place;
 pub mod slots;
 pub mod transfers;

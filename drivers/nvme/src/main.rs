@@ -27,7 +27,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(30_904);
+task::stack!(30_920);
 
 /// How long a command may take if the charter does not say: on Azure the host itself tries for 120 s, and guests are
 /// told to wait as long as this.
@@ -168,7 +168,7 @@ fn serve(
                 && let message = Encoded::new(notice.bytes(), notice.len())
                 && let Ok(next) = grants.requests.signal_receive(client, &message, deadline, &mut inbox)
             {
-                driver.told(badge);
+                driver.told(badge, ended.len());
                 event = Some(next);
                 continue;
             }

@@ -5,7 +5,7 @@
 //! little of it. All commands of a queue have the same timeout, so the order of issue is the order of deadlines; who is
 //! oldest is looked for only where that matters.
 
-use crate::place::Place;
+use core::num::NonZeroU64;
 
 /// A command in flight, or one that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,12 @@ struct Slot<T> {
 
 /// Bits of an identifier that are the slot; the others are the sequence number.
 const SLOT_BITS: u32 = 6;
+/// Most slots.
+const SLOTS_MAX: usize = 1 << SLOT_BITS;
 
 /// The slot of an identifier.
 const fn slot(identifier: u16) -> usize {
-    (identifier & ((1 << SLOT_BITS) - 1)) as usize
+    identifier as usize % SLOTS_MAX
 }
 
 /// The identifier of the command in this slot that was issued in this place.
@@ -31,12 +33,18 @@ const fn identifier(number: usize, issued: u64) -> u16 {
     number as u16 | (issued as u16) << SLOT_BITS
 }
 
+/// What a slot is marked with while the command of this identifier is in flight in it; never zero.
+const fn mark(identifier: u16) -> u32 {
+    1 << u16::BITS | identifier as u32
+}
+
 /// At most `N` commands in flight, 64 or fewer, each with a payload.
 #[derive(Debug)]
 pub struct Slots<T, const N: usize> {
-    slots: [Place<Slot<T>>; N],
-    /// Slots that may be taken, and those of them in which no command is in flight: one bit each.
-    usable: u64,
+    slots: [Slot<T>; N],
+    /// Which command is in flight in each slot; zero if none is.
+    marks: [u32; SLOTS_MAX],
+    /// Slots that may be taken and in which no command is in flight: one bit each.
     free: u64,
     in_flight: usize,
     /// Slots that may be taken.
@@ -46,17 +54,19 @@ pub struct Slots<T, const N: usize> {
 }
 
 impl<T: Copy, const N: usize> Slots<T, N> {
-    /// No slots yet.
-    pub const fn new() -> Self {
-        const { assert!(N <= 1 << SLOT_BITS) };
-        Self { slots: [const { Place::Free }; N], usable: 0, free: 0, in_flight: 0, depth: 0, issued: 0 }
+    /// No slots yet; `nothing` lies in them.
+    pub const fn new(nothing: T) -> Self {
+        const { assert!(N <= SLOTS_MAX) };
+        let slot = Slot { payload: nothing, deadline: 0, issued: 0 };
+        Self { slots: [slot; N], marks: [0; SLOTS_MAX], free: 0, in_flight: 0, depth: 0, issued: 0 }
     }
 
     /// Begins anew with `usable` slots, all free; at most `N`. The sequence goes on.
     pub fn reset(&mut self, usable: usize) {
         self.depth = usable.min(N);
-        self.usable = if self.depth == 64 { u64::MAX } else { (1 << self.depth) - 1 };
-        (self.free, self.in_flight) = (self.usable, 0);
+        self.free = if self.depth == SLOTS_MAX { u64::MAX } else { (1 << self.depth) - 1 };
+        self.marks = [0; SLOTS_MAX];
+        self.in_flight = 0;
     }
 
     /// Commands that can be put in flight now.
@@ -75,13 +85,16 @@ impl<T: Copy, const N: usize> Slots<T, N> {
     /// earlier from one call to the next.
     #[inline]
     pub fn take(&mut self, payload: T, deadline: u64) -> Option<u16> {
-        let number = self.free.trailing_zeros() as usize;
+        let number = NonZeroU64::new(self.free)?.trailing_zeros() as usize;
         let place = self.slots.get_mut(number)?;
+        let issued = self.issued + 1;
+        *place = Slot { payload, deadline, issued };
+        let identifier = identifier(number, issued);
+        self.marks[number] = mark(identifier);
         self.free &= self.free - 1;
         self.in_flight += 1;
-        self.issued += 1;
-        *place = Place::Taken(Slot { payload, deadline, issued: self.issued });
-        Some(identifier(number, self.issued))
+        self.issued = issued;
+        Some(identifier)
     }
 
     /// Ends a command and frees its slot; `None` if no command of this identifier is in flight (a stale, repeated or
@@ -89,14 +102,13 @@ impl<T: Copy, const N: usize> Slots<T, N> {
     #[inline]
     pub fn retire(&mut self, ended: u16) -> Option<&T> {
         let number = slot(ended);
-        let Place::Taken(slot) = self.slots.get(number)? else { return None };
-        let bit = 1 << number;
-        if self.usable & !self.free & bit == 0 || identifier(number, slot.issued) != ended {
+        if self.marks[number] != mark(ended) {
             return None;
         }
-        self.free |= bit;
+        self.marks[number] = 0;
+        self.free |= 1 << number;
         self.in_flight -= 1;
-        Some(&slot.payload)
+        self.slots.get(number).map(|slot| &slot.payload)
     }
 
     /// When the oldest command in flight is overdue.
@@ -119,9 +131,7 @@ impl<T: Copy, const N: usize> Slots<T, N> {
     pub fn find_overdue(&mut self, now: u64, mut select: impl FnMut(&mut T) -> bool) -> Option<u16> {
         let mut issued = 0;
         while let Some((number, command)) = self.after(issued).filter(|(_, command)| command.deadline <= now) {
-            if let Some(slot) = self.slots[number].as_mut()
-                && select(&mut slot.payload)
-            {
+            if select(&mut self.slots[number].payload) {
                 return Some(identifier(number, command.issued));
             }
             issued = command.issued;
@@ -131,16 +141,9 @@ impl<T: Copy, const N: usize> Slots<T, N> {
 
     /// The oldest command in flight of those issued after this one.
     fn after(&self, issued: u64) -> Option<(usize, Slot<T>)> {
-        let taken = self.usable & !self.free;
-        let commands = self.slots.iter().enumerate().filter(|(number, _)| taken & 1 << number != 0);
-        let commands = commands.filter_map(|(number, place)| Some((number, place.get()?)));
+        let slots = self.slots.iter().enumerate();
+        let commands = slots.filter(|(number, _)| self.marks[*number] != 0).map(|(number, slot)| (number, *slot));
         commands.filter(|(_, command)| command.issued > issued).min_by_key(|(_, command)| command.issued)
-    }
-}
-
-impl<T: Copy, const N: usize> Default for Slots<T, N> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -152,8 +155,8 @@ mod tests {
     extern crate std;
     use std::collections::VecDeque;
 
-    fn slots<T: Copy, const N: usize>(usable: usize) -> Slots<T, N> {
-        let mut slots = Slots::new();
+    fn slots<T: Copy + Default, const N: usize>(usable: usize) -> Slots<T, N> {
+        let mut slots = Slots::new(T::default());
         slots.reset(usable);
         slots
     }

@@ -2,88 +2,36 @@
 //!
 //! A transfer is cut into parts, one device command each. Transfers with parts left to issue take turns, a part at a
 //! time, so that a short one does not wait behind a long one. A transfer has ended when none of its parts is in
-//! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: it leaves
-//! [`State::Open`] in one place, [`Transfers::settle`].
+//! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: where it gives up its
+//! place, [`Transfers::end`], how it ended is listed.
 
-use heapless::{Deque, Vec};
-use protocol::nvme::{BatchRoom, Completion, Failure, Operation, Transfer};
+use heapless::Deque;
+use protocol::nvme::{Failure, Operation, Transfer};
 
+use crate::part::{Cut, Part};
 use crate::place::Place;
+use ended::Ended;
+
+mod ended;
 
 /// Most transfers accepted and not yet taken back, over all clients.
 pub const TRANSFERS_MAX: usize = 128;
 
-/// One device command's share of a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Which transfer, for [`Transfers::part_ended`].
-    pub transfer: u16,
-    /// What to do.
-    pub operation: Operation,
-    /// Which namespace.
-    pub nsid: u32,
-    /// First logical block.
-    pub first_block: u64,
-    /// Number of logical blocks; 0 for a flush.
-    pub blocks: u32,
-    /// Where the data lies: byte offset in the region.
-    pub offset: u64,
-    /// It was in flight when the controller was reset, and is issued once more.
-    pub again: bool,
-}
-
-/// How a transfer is cut into parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cut {
-    /// Bytes in a block.
-    pub block_bytes: u32,
-    /// Most blocks in one part; 0 counts as 1.
-    pub blocks: u32,
-    /// Blocks between boundaries that no part crosses; 0 if there are none.
-    pub boundary: u32,
-}
-
-impl Cut {
-    /// Most blocks of a part that begins here.
-    fn most(self, first_block: u64) -> u32 {
-        let most = self.blocks.max(1);
-        if self.boundary == 0 {
-            return most;
-        }
-        // A remainder by 32 bits has 32 bits.
-        let beyond = (first_block % u64::from(self.boundary)) as u32;
-        most.min(self.boundary - beyond)
-    }
-}
-
-impl Part {
-    /// The part as a transfer of its own, to be checked like one.
-    pub fn as_transfer(&self) -> Transfer {
-        let Self { operation, nsid, first_block, blocks, offset, .. } = *self;
-        Transfer { tag: 0, operation, nsid, first_block, blocks, offset }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Parts are left or in flight.
-    Open,
-    /// Over; the client has not taken the outcome yet.
-    Ended,
-}
-
+/// A transfer that has not ended.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    state: State,
     /// Who asked.
     badge: u32,
-    /// What was asked; `first_block` and `offset` advance as parts are issued.
-    transfer: Transfer,
+    /// What was asked, as in [`Transfer`]; `first_block` and `offset` advance as parts are issued.
+    tag: u32,
+    operation: Operation,
+    nsid: u32,
+    blocks: u32,
+    first_block: u64,
+    offset: u64,
     /// What is left to issue: blocks, or 1 or 0 for a flush.
     left: u32,
     cut: Cut,
-    /// Its blocks, first and end, all of them.
-    range: (u64, u64),
     /// Another transfer that changes some of its blocks was accepted after it.
     overlapped: bool,
     /// Parts in flight.
@@ -95,18 +43,28 @@ struct Entry {
     outcome: Result<(), Failure>,
 }
 
+/// How far a transfer is when it is given its place.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// All of it is in flight.
+    InFlight,
+    /// It waits for its turn.
+    Waits,
+}
+
 /// All transfers.
 #[derive(Debug)]
 pub struct Transfers {
     entries: [Place<Entry>; TRANSFERS_MAX],
-    /// Those that were used and are free again.
-    free: Vec<u8, TRANSFERS_MAX>,
-    /// The first that was never used.
-    unused: u16,
+    /// The blocks of each that changes some, first and end, all of them.
+    ranges: [(u64, u64); TRANSFERS_MAX],
+    /// The order in which places are taken, the first [`Transfers::open`] of which are: each number by how it differs from
+    /// its index, so that at first all are zero.
+    order: [u8; TRANSFERS_MAX],
     /// Those with parts left to issue, in the order of their turns. Each stands here at most once.
     waiting: Deque<u16, TRANSFERS_MAX>,
-    /// Those that have ended, in the order in which they did.
-    ended: Vec<u8, TRANSFERS_MAX>,
+    /// How those ended of which clients have yet to be told.
+    pub ended: Ended,
     /// Those that change blocks and have not ended, one bit each.
     changing: u128,
     /// How many have not ended.
@@ -128,10 +86,10 @@ impl Transfers {
     pub const fn new() -> Self {
         Self {
             entries: [const { Place::Free }; TRANSFERS_MAX],
-            free: Vec::new(),
-            unused: 0,
+            ranges: [(0, 0); TRANSFERS_MAX],
+            order: [0; TRANSFERS_MAX],
             waiting: Deque::new(),
-            ended: Vec::new(),
+            ended: Ended::new(),
             changing: 0,
             open: 0,
             news: false,
@@ -139,13 +97,9 @@ impl Transfers {
     }
 
     /// How many more can be accepted.
+    #[inline]
     pub fn free(&self) -> usize {
-        self.free.len() + TRANSFERS_MAX - usize::from(self.unused)
-    }
-
-    /// Whether outcomes wait to be taken.
-    pub fn has_ended(&self) -> bool {
-        !self.ended.is_empty()
+        TRANSFERS_MAX - self.open - self.ended.len()
     }
 
     /// Whether some have parts left, or are to be settled.
@@ -183,85 +137,80 @@ impl Transfers {
 
     /// Accepts a transfer that has been checked. Returns whether there was room.
     pub fn accept(&mut self, badge: u32, transfer: Transfer, cut: Cut) -> bool {
-        let left = match transfer.operation {
-            Operation::Flush => 1,
-            _ => transfer.blocks,
-        };
-        let Some(number) = self.insert(badge, transfer, left, cut, true) else { return false };
+        let Some(number) = self.insert(badge, &transfer, cut, Progress::Waits) else { return false };
         let _ = self.waiting.push_back(number);
         true
     }
 
-    /// Accepts a transfer that has been checked and that one command carries out, and gives that, which is in flight from
-    /// now on, as [`Transfers::next_part`] does. `None` if it takes several, others wait for their turn, or there is no
-    /// room: nothing has changed then.
+    /// Accepts a transfer that has been checked and that one command carries out, which is in flight from now on. Its
+    /// number, if there is room.
     #[inline]
-    pub fn accept_whole(&mut self, badge: u32, transfer: &Transfer, cut: Cut) -> Option<Part> {
-        let Transfer { operation, nsid, first_block, blocks, offset, .. } = *transfer;
-        if self.has_waiting() || operation == Operation::Flush || blocks > cut.most(first_block) {
-            return None;
-        }
-        let number = self.insert(badge, *transfer, blocks, cut, false)?;
-        let entry = self.entry(number)?;
-        (entry.left, entry.in_flight) = (0, 1);
-        Some(Part { transfer: number, operation, nsid, first_block, blocks, offset, again: false })
+    pub fn accept_whole(&mut self, badge: u32, transfer: &Transfer) -> Option<u16> {
+        self.insert(badge, transfer, Cut::WHOLE, Progress::InFlight)
     }
 
     /// Accepts a transfer that has failed already. Returns whether there was room.
     pub fn accept_failed(&mut self, badge: u32, transfer: Transfer, failure: Failure) -> bool {
-        let Some(number) = self.insert(badge, transfer, 0, Cut::default(), false) else { return false };
-        self.fail(number, failure);
-        self.settle(number);
-        true
+        let has_room = self.free() > 0;
+        if has_room {
+            self.ended.push(badge, transfer.tag, Err(failure));
+            self.news = true;
+        }
+        has_room
     }
 
-    #[inline]
-    fn insert(&mut self, badge: u32, transfer: Transfer, left: u32, cut: Cut, queued: bool) -> Option<u16> {
-        let number = self.take_free()?;
-        let range = match transfer.operation {
-            Operation::Flush => (0, 0),
-            _ => (transfer.first_block, transfer.first_block.saturating_add(transfer.blocks.into())),
-        };
-        if left > 0 && transfer.operation.changes_blocks() {
-            self.overlap(transfer.nsid, range);
-            self.changing |= 1 << number;
+    /// Gives a transfer a place.
+    #[inline(always)]
+    fn insert(&mut self, badge: u32, transfer: &Transfer, cut: Cut, progress: Progress) -> Option<u16> {
+        if self.open + self.ended.len() >= TRANSFERS_MAX {
+            return None;
         }
-        self.open += 1;
-        let entry = Entry {
-            state: State::Open,
+        let number = u16::from(*self.order.get(self.open)? ^ self.open as u8);
+        let place = self.entries.get_mut(usize::from(number))?;
+        let Transfer { tag, operation, nsid, first_block, blocks, offset } = *transfer;
+        let (left, in_flight, queued) = match progress {
+            Progress::InFlight => (0, 1, false),
+            Progress::Waits if operation == Operation::Flush => (1, 0, true),
+            Progress::Waits => (blocks, 0, true),
+        };
+        *place = Place::Taken(Entry {
             badge,
-            transfer,
+            tag,
+            operation,
+            nsid,
+            blocks,
+            first_block,
+            offset,
             left,
             cut,
-            range,
             overlapped: false,
-            in_flight: 0,
+            in_flight,
             queued,
             orphaned: false,
             outcome: Ok(()),
-        };
-        self.entries[usize::from(number)] = Place::Taken(entry);
+        });
+        self.open += 1;
+        if operation.changes_blocks() {
+            self.will_change(number, transfer);
+        }
         Some(number)
     }
 
-    fn take_free(&mut self) -> Option<u16> {
-        if usize::from(self.unused) == TRANSFERS_MAX {
-            return self.free.pop().map(u16::from);
-        }
-        self.unused += 1;
-        Some(self.unused - 1)
-    }
-
-    /// Marks those that change one of these blocks.
-    fn overlap(&mut self, nsid: u32, (first, end): (u64, u64)) {
+    /// A transfer that changes blocks is accepted: it overlaps those before it that change some of the same.
+    #[inline(never)]
+    fn will_change(&mut self, number: u16, transfer: &Transfer) {
+        let (first, end) = (transfer.first_block, transfer.first_block.saturating_add(transfer.blocks.into()));
         let mut left = self.changing;
         while left != 0 {
-            let number = left.trailing_zeros();
+            let other = left.trailing_zeros() as usize;
             left &= left - 1;
-            if let Place::Taken(entry) = &mut self.entries[number as usize] {
-                entry.overlapped |= entry.transfer.nsid == nsid && entry.range.0 < end && first < entry.range.1;
+            let range = self.ranges[other];
+            if let Place::Taken(entry) = &mut self.entries[other] {
+                entry.overlapped |= entry.nsid == transfer.nsid && range.0 < end && first < range.1;
             }
         }
+        self.ranges[usize::from(number)] = (first, end);
+        self.changing |= 1 << number;
     }
 
     /// The next part to issue, which is in flight from now on; [`Transfers::part_ended`] or
@@ -285,6 +234,24 @@ impl Transfers {
         }
     }
 
+    /// What was accepted by [`Transfers::accept_whole`] has ended well.
+    #[inline]
+    pub fn whole_ended(&mut self, number: u16) {
+        match self.entries.get(usize::from(number)) {
+            Some(&Place::Taken(Entry { badge, tag, outcome: Ok(()), .. })) => {
+                self.end(number);
+                self.ended.push(badge, tag, Ok(()));
+            }
+            // Its client has begun anew meanwhile.
+            _ => self.part_ended(number, Ok(())),
+        }
+    }
+
+    /// What was accepted by [`Transfers::accept_whole`], as a part.
+    pub fn whole(&self, number: u16) -> Option<Part> {
+        self.entries.get(usize::from(number))?.as_ref().map(|entry| Part::whole(number, &entry.rest(entry.blocks)))
+    }
+
     /// A part has ended. A failure keeps the transfer's further parts from being issued.
     pub fn part_ended(&mut self, transfer: u16, outcome: Result<(), Failure>) {
         let Some(entry) = self.entry(transfer) else { return };
@@ -304,8 +271,8 @@ impl Transfers {
         entry.in_flight = in_flight;
         if entry.outcome.is_ok() {
             entry.left += part.blocks.max(1);
-            entry.transfer.first_block = part.first_block;
-            entry.transfer.offset = part.offset;
+            entry.first_block = part.first_block;
+            entry.offset = part.offset;
         }
         if entry.left > 0 && !entry.queued {
             entry.queued = true;
@@ -319,7 +286,7 @@ impl Transfers {
         for _ in 0..self.waiting.len() {
             let Some(number) = self.waiting.pop_front() else { return };
             let Some(entry) = self.entry(number) else { continue };
-            let rest = Transfer { blocks: entry.left, ..entry.transfer };
+            let rest = entry.rest(entry.left);
             if entry.left > 0
                 && let Err(failure) = check(&rest)
             {
@@ -335,47 +302,6 @@ impl Transfers {
         }
     }
 
-    /// Moves outcomes of this client's transfers into `completions`, as many as there is room for.
-    pub fn take_ended(&mut self, badge: u32, completions: &mut BatchRoom<Completion>) {
-        let all = core::mem::take(&mut self.ended);
-        for number in all {
-            match self.ended_of(badge, number) {
-                Some(completion) if completions.push(&completion).is_ok() => self.release(number.into()),
-                // There is room for all that were there.
-                _ => drop(self.ended.push(number)),
-            }
-        }
-    }
-
-    /// Adds the outcomes of this client's transfers to `completions` and leaves them here. Returns whether there was room
-    /// for all.
-    pub fn copy_ended(&self, badge: u32, completions: &mut BatchRoom<Completion>) -> bool {
-        let mut own = self.ended.iter().filter_map(|number| self.ended_of(badge, *number));
-        own.all(|completion| completions.push(&completion).is_ok())
-    }
-
-    /// The client was told of all that [`Transfers::copy_ended`] gave.
-    pub fn forget_ended(&mut self, badge: u32) {
-        let mut kept = 0;
-        for place in 0..self.ended.len() {
-            let number = self.ended[place];
-            if self.ended_of(badge, number).is_some() {
-                self.release(number.into());
-            } else {
-                self.ended[kept] = number;
-                kept += 1;
-            }
-        }
-        self.ended.truncate(kept);
-    }
-
-    /// What the client of a transfer that has ended is told, if it is this one.
-    #[inline]
-    fn ended_of(&self, badge: u32, number: u8) -> Option<Completion> {
-        let entry = self.entries.get(usize::from(number)).and_then(Place::as_ref)?;
-        (entry.badge == badge).then_some(Completion { tag: entry.transfer.tag, outcome: entry.outcome })
-    }
-
     /// A client begins anew: it is told of nothing that it gave before, and of that nothing more is issued. Whether
     /// nothing of it is in flight.
     pub fn orphan(&mut self, badge: u32) -> bool {
@@ -386,8 +312,8 @@ impl Transfers {
                 _ => drop(self.waiting.push_back(number)),
             }
         }
-        self.forget_ended(badge);
-        for number in 0..self.unused {
+        self.ended.forget_all(badge);
+        for number in 0..TRANSFERS_MAX as u16 {
             if let Some(entry) = self.entry(number)
                 && entry.badge == badge
             {
@@ -398,13 +324,6 @@ impl Transfers {
             }
         }
         !self.entries.iter().filter_map(Place::as_ref).any(|entry| entry.badge == badge)
-    }
-
-    #[inline]
-    fn release(&mut self, number: u16) {
-        self.entries[usize::from(number)] = Place::Free;
-        // Numbers have seven bits, and there is room for all.
-        let _ = self.free.push(number as u8);
     }
 
     fn entry(&mut self, number: u16) -> Option<&mut Entry> {
@@ -421,40 +340,52 @@ impl Transfers {
     /// Ends a transfer that has nothing left and nothing in flight.
     fn settle(&mut self, number: u16) {
         let Some(entry) = self.entry(number) else { return };
-        if entry.state == State::Open && entry.left == 0 && entry.in_flight == 0 && !entry.queued {
-            entry.state = State::Ended;
-            let orphaned = entry.orphaned;
-            if self.changing != 0 {
-                self.changing &= !(1 << number);
-            }
-            self.open = self.open.saturating_sub(1);
-            self.news = true;
-            if orphaned {
-                self.release(number);
-            } else {
-                let _ = self.ended.push(number as u8);
+        if entry.left == 0 && entry.in_flight == 0 && !entry.queued {
+            let Entry { badge, tag, orphaned, outcome, .. } = *entry;
+            self.end(number);
+            if !orphaned {
+                self.ended.push(badge, tag, outcome);
             }
         }
+    }
+
+    /// A transfer has ended: its place is free again.
+    #[inline]
+    fn end(&mut self, number: u16) {
+        self.entries[usize::from(number)] = Place::Free;
+        self.open -= 1;
+        // The next one to be taken.
+        self.order[self.open] = number as u8 ^ self.open as u8;
+        if self.changing != 0 {
+            self.changing &= !(1 << number);
+        }
+        self.news = true;
     }
 }
 
 impl Entry {
+    /// So many blocks of it, from the first that has not been issued, as a transfer.
+    fn rest(&self, blocks: u32) -> Transfer {
+        let Self { tag, operation, nsid, first_block, offset, .. } = *self;
+        Transfer { tag, operation, nsid, first_block, blocks, offset }
+    }
+
     /// Cuts the next part off what is left.
     fn cut(&mut self, number: u16) -> Part {
-        let blocks = self.left.min(self.cut.most(self.transfer.first_block));
+        let blocks = self.left.min(self.cut.most(self.first_block));
         let part = Part {
             transfer: number,
-            operation: self.transfer.operation,
-            nsid: self.transfer.nsid,
-            first_block: self.transfer.first_block,
-            blocks: if self.transfer.operation == Operation::Flush { 0 } else { blocks },
-            offset: self.transfer.offset,
+            operation: self.operation,
+            nsid: self.nsid,
+            first_block: self.first_block,
+            blocks: if self.operation == Operation::Flush { 0 } else { blocks },
+            offset: self.offset,
             again: false,
         };
         self.left -= blocks;
         self.in_flight += 1;
-        self.transfer.first_block = self.transfer.first_block.wrapping_add(u64::from(blocks));
-        self.transfer.offset = self.transfer.offset.wrapping_add(u64::from(blocks) * u64::from(self.cut.block_bytes));
+        self.first_block = self.first_block.wrapping_add(u64::from(blocks));
+        self.offset = self.offset.wrapping_add(u64::from(blocks) * u64::from(self.cut.block_bytes));
         part
     }
 }

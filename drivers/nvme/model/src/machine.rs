@@ -215,7 +215,7 @@ impl<const DIRECT: bool> Machine<DIRECT> {
         let Some(notice) = self.driver.notice(BADGE, &mut room) else { return false };
         let bytes = &notice.bytes()[..notice.len()];
         let Notice { completions, namespaces } = Notice::read(bytes).expect("a notice is one");
-        self.driver.told(BADGE);
+        self.driver.told(BADGE, completions.len());
         self.take(completions, namespaces);
         self.backlog.is_empty()
     }

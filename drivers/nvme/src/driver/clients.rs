@@ -1,9 +1,11 @@
 //! What clients ask of the driver, and what they are told.
 
-use protocol::nvme::{Answer, Batch, BatchRoom, Completion, Controller, Framed, Namespace, Notice, Request, Transfer};
+use protocol::nvme::{
+    Answer, Batch, BatchRoom, Completion, Controller, Framed, Namespace, Notice, Operation, Request, Transfer,
+};
 
 use super::*;
-use crate::check::cut;
+use crate::check::{Whole, cut};
 
 /// Room for what answers tell many of.
 #[derive(Debug)]
@@ -96,13 +98,13 @@ impl Driver {
     pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Framed<'r>> {
         room.clear();
         let asks = self.state != State::Running || !self.begun.contains(&badge);
-        let all = !asks && self.io.transfers.copy_ended(badge, room);
+        let all = !asks && self.io.transfers.ended.copy(badge, room);
         (all && !room.is_empty()).then(|| Notice::framed(room, self.bring_up.edition()))
     }
 
-    /// The client was told of the last [`Driver::notice`].
-    pub fn told(&mut self, badge: u32) {
-        self.io.transfers.forget_ended(badge);
+    /// The client was told of the last [`Driver::notice`], which had so many transfers.
+    pub fn told(&mut self, badge: u32, count: usize) {
+        self.io.transfers.ended.forget(badge, count);
     }
 
     /// A client begins, or begins anew. Whether nothing of its earlier life is in flight: else it is to come again.
@@ -139,7 +141,7 @@ impl Driver {
         let mut accepted = 0;
         completions.clear();
         if self.state == State::Gone || self.state == State::Stopping {
-            self.io.transfers.take_ended(badge, completions);
+            self.io.transfers.ended.take(badge, completions);
             if self.state == State::Gone {
                 if completions.is_empty() {
                     return Exchange::NoController;
@@ -149,12 +151,12 @@ impl Driver {
             }
         } else {
             accepted = self.take_in(hardware, badge, transfers);
-            self.io.transfers.take_ended(badge, completions);
+            self.io.transfers.ended.take(badge, completions);
         }
         // What ended just now went along. A signal is due for what did not fit, and for what ended of other clients: not
         // for what they have not taken yet, or one client that takes nothing would have another signalled for ever.
         let ended = self.io.transfers.take_news();
-        self.news |= (ended || completions.is_full()) && self.io.transfers.has_ended();
+        self.news |= (ended || completions.is_full()) && !self.io.transfers.ended.is_empty();
         let completions = completions.batch();
         Exchange::Done { accepted: accepted as u8, completions, namespaces: self.bring_up.edition() }
     }
@@ -177,29 +179,53 @@ impl Driver {
             return 0;
         }
         let is_running = self.state == State::Running;
-        if is_running {
+        if is_running && !self.draining {
             self.hold_for_event();
             self.io.begin(hardware);
         }
-        let accepted = transfers.iter().take_while(|transfer| self.accept(badge, transfer)).count();
+        let mut whole = Whole::NONE;
+        let mut accepted = 0;
+        for transfer in transfers {
+            if transfer.nsid != whole.nsid {
+                let namespaces = self.bring_up.namespaces();
+                whole = Whole::new(transfer.nsid, namespaces, self.bring_up.limits(), self.settings.region_bytes);
+            }
+            let is_taken = match transfer.operation {
+                Operation::Read => self.accept(badge, &transfer, &whole),
+                _ => self.accept_other(badge, transfer, whole),
+            };
+            if !is_taken {
+                break;
+            }
+            accepted += 1;
+        }
         if is_running && let Err(trouble) = self.io.pump(hardware) {
             self.fail(hardware, trouble);
         }
         accepted
     }
 
-    /// Whether there was room for the transfer.
-    #[inline]
-    fn accept(&mut self, badge: u32, transfer: &Transfer) -> bool {
+    /// Whether there was room for the transfer; `whole` is that of its namespace.
+    #[inline(always)]
+    fn accept(&mut self, badge: u32, transfer: &Transfer, whole: &Whole) -> bool {
+        whole.is(transfer) && self.io.issue_at_once(badge, transfer) || self.accept_in_turn(badge, *transfer)
+    }
+
+    /// As [`Driver::accept`]: reads, which are most, have code of their own.
+    #[inline(never)]
+    fn accept_other(&mut self, badge: u32, transfer: Transfer, whole: Whole) -> bool {
+        self.accept(badge, &transfer, &whole)
+    }
+
+    /// Whether there was room for the transfer, which waits for its turn, or has failed already.
+    #[inline(never)]
+    fn accept_in_turn(&mut self, badge: u32, transfer: Transfer) -> bool {
         if self.draining {
-            return self.io.transfers.accept_failed(badge, *transfer, Failure::Stopped);
+            return self.io.transfers.accept_failed(badge, transfer, Failure::Stopped);
         }
-        match check(transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
-            Ok(known) => {
-                let cut = cut(transfer.operation, known, self.bring_up.limits());
-                self.io.issue_at_once(badge, transfer, cut) || self.io.transfers.accept(badge, *transfer, cut)
-            }
-            Err(failure) => self.io.transfers.accept_failed(badge, *transfer, failure),
+        match check(&transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
+            Ok(known) => self.io.accept(badge, transfer, cut(transfer.operation, known, self.bring_up.limits())),
+            Err(failure) => self.io.transfers.accept_failed(badge, transfer, failure),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use protocol::nvme::{BatchRoom, Completion};
 
 extern crate std;
 use std::vec::Vec as List;
@@ -15,7 +16,7 @@ fn read(tag: u32, blocks: u32) -> Transfer {
 
 fn ended(transfers: &mut Transfers) -> List<Completion> {
     let mut completions = BatchRoom::new();
-    transfers.take_ended(BADGE, &mut completions);
+    transfers.ended.take(BADGE, &mut completions);
     completions.batch().iter().collect()
 }
 
@@ -105,7 +106,7 @@ proptest! {
                 }
                 2 | 3 => {
                     if let Some(part) = transfers.next_part() {
-                        let tag = transfers.entries[usize::from(part.transfer)].get().unwrap().transfer.tag;
+                        let tag = transfers.entries[usize::from(part.transfer)].get().unwrap().tag;
                         tags.insert(part.transfer, tag);
                         issued.push((tag, part.first_block, part.blocks));
                         in_flight.push(part);
