@@ -326,21 +326,22 @@ impl<R> Requests<R> {
         }
     }
 
-    /// A transfer with this tag has ended, the driver says. Returns whose it was; `None` if none of this tag is in
-    /// flight.
+    /// A transfer with this tag has ended, the driver says. Returns the party that is to be told, a bit; none of them if a
+    /// client waits for just this, or nobody does. `None` if none of this tag is in flight.
     #[inline]
-    pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<usize> {
+    pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<u32> {
         let index = index(tag);
         let request = self.entries.get_mut(index)?.as_ref()?;
         if request.transfer.tag != tag || request.state != State::InFlight {
             return None;
         }
         let party = usize::from(request.party);
+        let told = if matches!(request.origin, Origin::Tag(_)) { 1 << party } else { 0 };
         self.parties[party].in_flight -= 1;
         self.in_flight -= 1;
         self.bytes_in_flight -= request.weight();
         self.end(index, outcome);
-        Some(party)
+        Some(told)
     }
 
     /// The driver has stopped: what it had is undecided, and waits before everything else, in its old order. What nobody
@@ -357,7 +358,7 @@ impl<R> Requests<R> {
             }
             let (party, tag) = (request.party, request.transfer.tag);
             if matches!(request.origin, Origin::Nobody) || request.transfer.operation == Operation::Compare {
-                told |= self.complete(tag, Err(Failure::Interrupted)).map_or(0, |party| 1 << party);
+                told |= self.complete(tag, Err(Failure::Interrupted)).unwrap_or(0);
                 continue;
             }
             request.undecided = true;

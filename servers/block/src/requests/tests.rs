@@ -58,7 +58,7 @@ fn simulate(loads: &[Load], bytes: u64) -> StdVec<Seen> {
             device.push_back((tag, left - part));
             continue;
         }
-        let party = requests.complete(tag, Ok(())).unwrap();
+        let party = requests.complete(tag, Ok(())).unwrap().trailing_zeros() as usize;
         requests.taken(party, 1);
         let own = &mut seen[party];
         own.requests += 1;

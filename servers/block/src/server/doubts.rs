@@ -87,12 +87,12 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
         }
     }
 
-    /// A transfer has failed, the driver says. Returns whose it was.
+    /// A transfer has failed, the driver says. Returns who is to be told, as for one that has not.
     ///
     /// # Errors
     /// Why that cannot be; it has not ended.
     #[cold]
-    pub(super) fn fail(&mut self, tag: u32, said: nvme::Failure, changed: bool) -> Result<usize, Doubt> {
+    pub(super) fn fail(&mut self, tag: u32, said: nvme::Failure, changed: bool) -> Result<u32, Doubt> {
         let failure = self.believe(tag, said, changed)?;
         self.requests.complete(tag, Err(failure)).ok_or(Doubt::UnknownCompletion)
     }

@@ -109,7 +109,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
                 Err(said) => self.fail(completion.tag, said, changed),
             };
             match ended {
-                Ok(party) => touched |= 1 << party,
+                Ok(told) => touched |= told,
                 // The rest is not believed either.
                 Err(reason) if self.driver.may_report() => {
                     doubt = Some(reason);
