@@ -335,12 +335,11 @@ impl<R> Requests<R> {
         if request.transfer.tag != tag || request.state != State::InFlight {
             return None;
         }
-        let party = usize::from(request.party);
-        let told = if matches!(request.origin, Origin::Tag(_)) { 1 << party } else { 0 };
+        let (party, weight) = (usize::from(request.party), request.weight());
+        let told = self.end(index, outcome);
         self.parties[party].in_flight -= 1;
         self.in_flight -= 1;
-        self.bytes_in_flight -= request.weight();
-        self.end(index, outcome);
+        self.bytes_in_flight -= weight;
         Some(told)
     }
 
@@ -433,22 +432,24 @@ impl<R> Requests<R> {
         self.taken(party, usize::MAX);
     }
 
-    /// A request has ended, and is in no list.
+    /// A request has ended, and is in no list. Returns the party that is to be told, as [`Self::complete`].
     #[inline(always)]
-    fn end(&mut self, index: usize, outcome: Result<(), Failure>) {
-        let Some(request) = &mut self.entries[index] else { return };
+    fn end(&mut self, index: usize, outcome: Result<(), Failure>) -> u32 {
+        let Some(request) = &mut self.entries[index] else { return 0 };
         request.state = State::Ended(outcome);
         request.undecided = false;
         self.changing.remove(index);
-        let party = usize::from(request.party);
         match request.origin {
             Origin::Call(_) => self.next.push_back(&mut self.answers, index),
             Origin::Tag(_) => {
-                self.parties[party].to_tell += 1;
-                self.next.push_back(&mut self.parties[party].ended, index);
+                let party = &mut self.parties[usize::from(request.party)];
+                party.to_tell += 1;
+                self.next.push_back(&mut party.ended, index);
+                return 1 << request.party;
             }
             Origin::Nobody => drop(self.release(index)),
         }
+        0
     }
 
     fn release(&mut self, index: usize) -> Option<Request<R>> {

@@ -82,14 +82,14 @@ impl<const N: usize> Changing<N> {
     #[inline(always)]
     pub fn add(&mut self, index: usize, transfer: &Transfer) {
         if transfer.operation.changes_blocks() {
-            self.add_change(index, transfer);
+            self.add_change(index, Range::of(transfer));
         }
     }
 
     #[inline(never)]
-    fn add_change(&mut self, index: usize, transfer: &Transfer) {
+    fn add_change(&mut self, index: usize, range: Range) {
         if !self.all.has(index) {
-            self.ranges[index] = Range::of(transfer);
+            self.ranges[index] = range;
             self.all.add(index);
         }
     }
