@@ -328,7 +328,7 @@ impl<R> Requests<R> {
 
     /// A transfer with this tag has ended, the driver says. Returns the party that is to be told, a bit; none of them if a
     /// client waits for just this, or nobody does. `None` if none of this tag is in flight.
-    #[inline]
+    #[inline(always)]
     pub fn complete(&mut self, tag: u32, outcome: Result<(), Failure>) -> Option<u32> {
         let index = index(tag);
         let request = self.entries.get_mut(index)?.as_ref()?;
