@@ -197,6 +197,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// A client's disk, as it knows it.
+    #[inline(always)]
     fn disk(&self, client: usize) -> Result<&Disk, Failure> {
         let client = &self.clients[client];
         let disk = match &client.state {
@@ -208,6 +209,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// How many more requests of a client are admitted.
+    #[inline(always)]
     fn room(&self, client: usize) -> usize {
         let share = self.clients[client].grant().map_or(0, |grant| grant.share);
         usize::from(share).saturating_sub(self.requests.held(client))
@@ -232,6 +234,7 @@ impl<'g, D: Driver, R> Server<'g, D, R> {
     }
 
     /// Takes a client's only transfer in.
+    #[inline(always)]
     fn take_one(&mut self, client: usize, reply: R, operation: &Plain) -> Result<(), (R, Said)> {
         let failed = |reply, failure| Err((reply, Said::Failed(failure)));
         let disk = match self.disk(client) {
