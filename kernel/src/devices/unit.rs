@@ -155,6 +155,7 @@ where
 
     /// What the device completed that nobody asked of it is logged: dropped by the broker, it tells of a device that
     /// cannot be trusted. Only the first of each power of two, because a device can do this without end.
+    #[inline(always)]
     pub(super) fn complete(
         &mut self,
         name: &str,
@@ -165,11 +166,18 @@ where
         let before = self.broker.anomalies();
         let (broker, mut device) = self.open(function)?;
         let taken = broker.complete(&mut device, narrow(queue)?, completions).map_err(wrap);
+        if self.broker.anomalies() != before {
+            self.tell_anomalies(name, before);
+        }
+        taken
+    }
+
+    #[cold]
+    fn tell_anomalies(&self, name: &str, before: u64) {
         let anomalies = self.broker.anomalies();
         if anomalies.checked_ilog2() != before.checked_ilog2() {
             crate::log!("dma", "completions dropped device={name} count={anomalies}");
         }
-        taken
     }
 
     pub(super) fn collect(

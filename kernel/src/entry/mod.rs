@@ -23,12 +23,13 @@ mod running {
     use core::cell::UnsafeCell;
     use core::sync::atomic::{AtomicU32, Ordering};
 
-    use abi::system_call::Number;
+    use abi::system_call::{NO_HANDLE, Number};
 
     use super::descriptors::{Cpu, Tables};
     use super::{exceptions, stubs};
     use crate::crash;
     use crate::devices::{END_VECTOR, FIRST_VECTOR};
+    use crate::log;
     use crate::objects::direct::HandOver;
     use crate::objects::registers::Registers;
     use crate::objects::task::Task;
@@ -112,41 +113,61 @@ mod running {
         kernel.corrupt_message();
         match kernel.objects.reply_receive_directly(reply, bytes, deadline, receive) {
             Some(over) => hand_over(kernel, over),
-            None => by_record(),
+            None => enter_by_receive(),
         }
     }
 
-    /// Likewise for anything else. Apart from the rest is what needs no room on the stack.
-    pub(super) extern "C" fn enter_by_system_call(first: u64, _: u64, _: u64, _: u64, number: u64) -> ! {
+    /// Likewise where nobody is answered, or not at once, as the current task's record tells: what it tells is not kept in
+    /// registers where somebody is.
+    #[inline(never)]
+    fn enter_by_receive() -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        if let Some(current) = kernel.objects.current() {
+            let Registers { rdi: reply, rdx: deadline, r15: receive, .. } = kernel.objects.task(current).registers;
+            if reply == NO_HANDLE && kernel.objects.receive_directly(deadline, receive) {
+                leave_slowly()
+            }
+        }
+        by_record()
+    }
+
+    /// Likewise for anything else. What needs room on the stack is apart, in functions that never return.
+    pub(super) extern "C" fn enter_by_system_call(first: u64, second: u64, third: u64, fourth: u64, number: u64) -> ! {
         // SAFETY: as in `enter_by_call`.
         let kernel = unsafe { kernel() };
         if let Some((status, results)) = system_call::at_once(kernel, number) {
             answer(kernel, status, results);
         }
-        if number == Number::Signal as u64
-            && let Some(over) = system_call::signal_directly(kernel, first)
-        {
-            hand_over(kernel, over);
+        if number == Number::Signal as u64 {
+            enter_by_signal(first)
         }
-        enter_by_another_call()
+        enter_by_another_call(first, second, third, fourth, number)
     }
 
-    /// The system calls of a driver under load, which the current task's record tells, and the rest. Apart, because these
-    /// need room on the stack.
     #[inline(never)]
-    fn enter_by_another_call() -> ! {
+    fn enter_by_signal(handle: u64) -> ! {
         // SAFETY: the reference of this entry was given up by the caller.
         let kernel = unsafe { kernel() };
-        let Some(current) = kernel.objects.current() else { leave() };
-        let registers = &kernel.objects.task(current).registers;
-        let (number, first, second, third) = (registers.rax, registers.rdi, registers.rsi, registers.rdx);
-        if number == Number::DeviceSubmit as u64 || number == Number::DeviceComplete as u64 {
-            let (status, results) = system_call::device_transfer(kernel, number, first, second, third);
-            answer(kernel, status, results);
+        match system_call::signal_directly(kernel, handle) {
+            Some(over) => hand_over(kernel, over),
+            None => by_record(),
+        }
+    }
+
+    /// The system calls of a driver under load, and the rest.
+    #[inline(never)]
+    fn enter_by_another_call(first: u64, second: u64, third: u64, fourth: u64, number: u64) -> ! {
+        if number == Number::DeviceSubmit as u64 {
+            enter_by_device_submit(first, second, third)
+        }
+        if number == Number::DeviceComplete as u64 {
+            enter_by_device_complete(first, second)
         }
         #[cfg(not(feature = "test-faults"))]
         {
-            let fourth = registers.r15;
+            // SAFETY: the reference of this entry was given up by the caller.
+            let kernel = unsafe { kernel() };
             let over = if number == Number::SignalReceive as u64 {
                 kernel.objects.signal_receive_directly(first, second, third, fourth)
             } else if number == Number::PostReceive as u64 {
@@ -159,6 +180,22 @@ mod running {
             }
         }
         by_record()
+    }
+
+    #[inline(never)]
+    fn enter_by_device_submit(handle: u64, queue: u64, count: u64) -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        let (status, results) = system_call::device_submit(kernel, handle, queue, count);
+        answer(kernel, status, results)
+    }
+
+    #[inline(never)]
+    fn enter_by_device_complete(handle: u64, queue: u64) -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        let (status, results) = system_call::device_complete(kernel, handle, queue);
+        answer(kernel, status, results)
     }
 
     /// The system call that the current task's record tells.
@@ -334,10 +371,12 @@ mod running {
     /// Nothing is ready: writes the log, then halts until an interrupt, and serves it.
     #[inline(never)]
     fn idle(kernel: &mut Kernel) {
-        if kernel.drain_log() {
-            return;
+        if log::is_waiting() {
+            if kernel.drain_log() {
+                return;
+            }
+            kernel.drain_log_soon(kernel.now());
         }
-        kernel.drain_log_soon(kernel.now());
         let before = platform::time_stamp();
         wait_for_interrupt();
         let after = platform::time_stamp();

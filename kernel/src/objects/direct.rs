@@ -76,6 +76,25 @@ impl Objects {
         Some(HandOver { from: server, to: client, first: 0, bytes, third: 0 })
     }
 
+    /// The current task's waiting with nobody to answer, if nothing is there for it and nobody else is ready. Returns
+    /// whether it waits now, and nobody runs.
+    #[inline(always)]
+    pub fn receive_directly(&mut self, deadline: u64, receive: u64) -> bool {
+        let Some(server) = self.current else { return false };
+        let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return false };
+        let Some(endpoint) = EndpointId::new(endpoint.into()) else { return false };
+        if deadline < self.earliest_deadline
+            || self.ready.is_any_from(0)
+            || self.task(server).notification != 0
+            || !self.endpoints[endpoint.index()].callers.is_empty()
+        {
+            return false;
+        }
+        self.wait(server, endpoint, deadline);
+        self.current = None;
+        true
+    }
+
     /// The current task's signal, if its target waits and is above it. The current task's own results must be set
     /// before it runs again.
     #[inline(always)]
@@ -152,10 +171,15 @@ impl Objects {
     /// Does so.
     #[inline(always)]
     fn leave_to(&mut self, next: TaskId, server: TaskId, endpoint: EndpointId, deadline: u64) {
+        self.wait(server, endpoint, deadline);
+        self.run_at_once(next);
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, server: TaskId, endpoint: EndpointId, deadline: u64) {
         let task = self.task_mut(server);
         task.state = State::Receiving(endpoint);
         task.deadline = deadline;
-        self.run_at_once(next);
     }
 
     /// Makes a task that waits, and is in no queue, the one that runs.

@@ -3,7 +3,7 @@
 use abi::Error;
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::Capability;
-use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMMANDS_MAX, DEVICE_COMPLETION_BYTES, Number};
+use abi::system_call::{DEVICE_COMMAND_BYTES, DEVICE_COMPLETION_BYTES};
 use checks::{Check, holds};
 
 use super::{Arguments, Results, finish};
@@ -50,6 +50,7 @@ fn answer(kernel: &mut Kernel, current: TaskId, result: Result<Results, Fault>) 
 
 /// Counts what a broker refused, for the log.
 #[cold]
+#[inline(never)]
 fn tell(kernel: &mut Kernel, current: TaskId, device: usize, refusal: Refusal) {
     let mut name = heapless::String::<{ abi::package::NAME_BYTES_MAX }>::new();
     // It is as long as a name of the charter.
@@ -102,58 +103,62 @@ pub(super) fn write(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes
     answer(kernel, current, result);
 }
 
-/// The status and results of the two calls by which commands move: they end at once, and nobody else is to run.
-#[inline(never)]
-pub fn transfer(kernel: &mut Kernel, number: u64, handle: u64, queue: u64, count: u64) -> (u64, Results) {
-    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
-    let outcome = owned(kernel, current, handle).map_err(Fault::from).and_then(|device| {
-        if number == Number::DeviceSubmit as u64 {
-            submit(kernel, current, (device, queue, count))
-        } else {
-            complete(kernel, current, (device, queue)).map(|results| (0, results))
+// The two calls by which commands move end at once, and nobody else is to run: the entry code asks for their status and
+// results.
+
+/// Submits commands. Results are set also when a command was refused: how many were accepted before it, and the reason's
+/// code.
+#[inline(always)]
+pub fn submit(kernel: &mut Kernel, handle: u64, queue: u64, count: u64) -> (u64, Results) {
+    let Some(current) = kernel.objects.current() else { return refused(kernel, Error::Denied) };
+    let device = match owned(kernel, current, handle) {
+        Ok(device) => device,
+        Err(error) => return refused(kernel, error),
+    };
+    let buffer = kernel.objects.buffer(current);
+    let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
+    let Some((commands, _)) = usize::try_from(count).ok().and_then(|count| commands.split_at_checked(count)) else {
+        return refused(kernel, Error::Invalid);
+    };
+    // No device writes the IPC buffer and its only task waits in this call, so what is checked is what is sent.
+    let submitted = kernel.devices.submit(device, queue, commands);
+    let accepted = submitted.accepted as u64;
+    match submitted.refused {
+        None => (0, [accepted, 0, 0]),
+        Some(refusal) => {
+            tell(kernel, current, device, refusal);
+            (refusal.error as u64, [accepted, refusal.because.code().into(), 0])
         }
-    });
-    match outcome {
-        Ok(answer) => answer,
-        Err(Fault::Call(error)) => {
-            super::refuse(kernel, current, error);
-            (error as u64, [0; 3])
-        }
-        Err(Fault::Device(device, refusal)) => {
+    }
+}
+
+/// Takes completions.
+#[inline(always)]
+pub fn complete(kernel: &mut Kernel, handle: u64, queue: u64) -> (u64, Results) {
+    let Some(current) = kernel.objects.current() else { return refused(kernel, Error::Denied) };
+    let device = match owned(kernel, current, handle) {
+        Ok(device) => device,
+        Err(error) => return refused(kernel, error),
+    };
+    let buffer = kernel.objects.buffer(current);
+    let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
+    match kernel.devices.complete(device, queue, completions) {
+        Ok(count) => (0, [count as u64, 0, 0]),
+        Err(refusal) => {
             tell(kernel, current, device, refusal);
             (refusal.error as u64, [0; 3])
         }
     }
 }
 
-/// Results are set also when a command was refused: how many were accepted before it, and the reason's code.
-fn submit(
-    kernel: &mut Kernel,
-    current: TaskId,
-    (device, queue, count): (usize, u64, u64),
-) -> Result<(u64, Results), Fault> {
-    if count > DEVICE_COMMANDS_MAX as u64 {
-        return Err(Error::Invalid.into());
+/// The same for a call that makes no sense, or its handle none.
+#[cold]
+#[inline(never)]
+fn refused(kernel: &mut Kernel, error: Error) -> (u64, Results) {
+    if let Some(current) = kernel.objects.current() {
+        super::refuse(kernel, current, error);
     }
-    let buffer = kernel.objects.buffer(current);
-    let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
-    // No device writes the IPC buffer and its only task waits in this call, so what is checked is what is sent.
-    let submitted = kernel.devices.submit(device, queue, &commands[..count as usize]);
-    let accepted = submitted.accepted as u64;
-    match submitted.refused {
-        None => Ok((0, [accepted, 0, 0])),
-        Some(refusal) => {
-            tell(kernel, current, device, refusal);
-            Ok((refusal.error as u64, [accepted, refusal.because.code().into(), 0]))
-        }
-    }
-}
-
-fn complete(kernel: &mut Kernel, current: TaskId, (device, queue): (usize, u64)) -> Result<Results, Fault> {
-    let buffer = kernel.objects.buffer(current);
-    let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
-    let count = kernel.devices.complete(device, queue, completions);
-    count.map(|count| [count as u64, 0, 0]).map_err(|refusal| Fault::Device(device, refusal))
+    (error as u64, [0; 3])
 }
 
 pub(super) fn collect(kernel: &mut Kernel, current: TaskId, [handle, queue, identifier, _]: Arguments) {

@@ -4,7 +4,7 @@ extern crate std;
 
 use abi::layout::IPC_BUFFER_BYTES;
 use abi::package::{Capability, TASKS_MAX};
-use abi::system_call::{NO_DEADLINE, Number, POSTED};
+use abi::system_call::{NO_DEADLINE, NO_HANDLE, Number, POSTED};
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::string::String;
@@ -63,6 +63,13 @@ fn enter(kernel: &mut Kernel) -> bool {
     };
     if let Some(over) = over {
         hand_over(kernel, over);
+        return true;
+    }
+    if registers.rax == Number::ReplyReceive as u64
+        && first == NO_HANDLE
+        && kernel.objects.receive_directly(third, fourth)
+    {
+        assert_eq!(kernel.objects.current(), None);
         return true;
     }
     if let Some((status, [first, second, third])) = at_once(kernel, registers.rax) {

@@ -10,8 +10,7 @@ mod log;
 mod power;
 mod supervise;
 
-#[cfg(target_os = "none")]
-pub(crate) use device::transfer as device_transfer;
+pub use device::{complete as device_complete, submit as device_submit};
 pub(crate) use power::end as end_machine;
 
 use abi::Error;
@@ -36,11 +35,10 @@ type Arguments = [u64; 4];
 /// The answer to a call that changes nothing, so that its task goes on: status and results. `None` for the others.
 #[inline(always)]
 pub fn at_once(kernel: &Kernel, number: u64) -> Option<(u64, Results)> {
-    match Number::new(number) {
-        Some(Number::Null) => Some((0, [0; 3])),
-        Some(Number::Clock) => Some((0, [kernel.now(), kernel.halted, 0])),
-        _ => None,
+    if number == Number::Null as u64 {
+        return Some((0, [0; 3]));
     }
+    (number == Number::Clock as u64).then(|| (0, [kernel.now(), kernel.halted, 0]))
 }
 
 /// Gives the current task's signal to a task that runs at once, if it is of that kind; else it is for [`handle`].
@@ -188,9 +186,14 @@ fn rest(kernel: &mut Kernel, current: TaskId, number: Number) {
         Number::DeviceDirect => return device::direct(kernel, current, first),
         Number::DeviceRead => return device::read(kernel, current, arguments),
         Number::DeviceWrite => return device::write(kernel, current, arguments),
+        // On the machine the entry code answers these.
+        #[cfg(not(target_os = "none"))]
         Number::DeviceSubmit | Number::DeviceComplete => {
             let [handle, queue, count, _] = arguments;
-            let (status, [first, second, third]) = device::transfer(kernel, number as u64, handle, queue, count);
+            let (status, [first, second, third]) = match number {
+                Number::DeviceSubmit => device_submit(kernel, handle, queue, count),
+                _ => device_complete(kernel, handle, queue),
+            };
             let registers = &mut kernel.objects.task_mut(current).registers;
             registers.set_results(status, first, second, third);
             return registers.set_words([0; MESSAGE_WORDS]);
