@@ -261,6 +261,7 @@ impl Devices {
     }
 
     /// Commands for a queue, already copied to where no task can change them.
+    #[inline(always)]
     pub fn submit(&mut self, index: usize, queue: u64, commands: &[[u8; DEVICE_COMMAND_BYTES]]) -> Submitted<Because> {
         let refuse = |state| Submitted { accepted: 0, refused: Some(Because::State(state).into()) };
         let Some(entry) = self.entries.get_mut(index) else { return refuse(State::Absent) };
@@ -271,6 +272,7 @@ impl Devices {
     ///
     /// # Errors
     /// See [`abi::system_call::Number::DeviceComplete`].
+    #[inline(always)]
     pub fn complete(
         &mut self,
         index: usize,

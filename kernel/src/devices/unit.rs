@@ -114,6 +114,7 @@ where
     }
 
     /// The broker and the device that it may use, if the driver may.
+    #[inline(always)]
     fn open<'a, F: Function>(&'a mut self, function: &'a mut F) -> Result<(&'a mut B, Hardware<'a, F>), Refusal> {
         match self.state {
             State::Running if matches!(self.lane.chosen, Some(Ok(_))) => Err(Because::Direct.into()),
@@ -138,6 +139,7 @@ where
         broker.write(&mut device, narrow(offset)?, narrow(bytes)?, value).map_err(wrap)
     }
 
+    #[inline(always)]
     pub(super) fn submit(
         &mut self,
         function: &mut impl Function,

@@ -126,7 +126,7 @@ mod running {
         if let Some(current) = kernel.objects.current() {
             let Registers { rdi: reply, rdx: deadline, r15: receive, .. } = kernel.objects.task(current).registers;
             if reply == NO_HANDLE && kernel.objects.receive_directly(deadline, receive) {
-                leave_slowly()
+                idle_until_ready()
             }
         }
         by_record()
@@ -354,17 +354,31 @@ mod running {
     /// Leaves the kernel where somebody must be chosen, the timer set, or nothing is ready.
     #[inline(never)]
     fn leave_slowly() -> ! {
+        leave_if_ready();
+        idle_until_ready()
+    }
+
+    /// Leaves the kernel to whoever is ready first.
+    #[inline(never)]
+    fn idle_until_ready() -> ! {
         loop {
-            // SAFETY: the reference of this entry was given up by the caller; this one ends with the block, or in
-            // `resume`, which leaves.
-            let kernel = unsafe { kernel() };
-            let clock = kernel.machine.as_ref().map(|machine| &machine.clock);
-            kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
-            kernel.arm_timer();
-            if let Some(current) = kernel.objects.current() {
-                resume(kernel, current);
-            }
-            idle(kernel);
+            // SAFETY: the reference of this entry was given up by the caller; this one ends here.
+            idle(unsafe { kernel() });
+            leave_if_ready();
+        }
+    }
+
+    /// Leaves the kernel to the task that is to run, if there is one; the timer is set in any case.
+    #[inline(always)]
+    fn leave_if_ready() {
+        // SAFETY: the reference of this entry was given up by the caller; this one ends with the function, or in `resume`,
+        // which leaves.
+        let kernel = unsafe { kernel() };
+        let clock = kernel.machine.as_ref().map(|machine| &machine.clock);
+        kernel.objects.schedule(|| clock.map_or(0, |clock| clock.now()));
+        kernel.arm_timer();
+        if let Some(current) = kernel.objects.current() {
+            resume(kernel, current);
         }
     }
 

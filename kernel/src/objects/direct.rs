@@ -77,13 +77,14 @@ impl Objects {
     }
 
     /// The current task's waiting with nobody to answer, if nothing is there for it and nobody else is ready. Returns
-    /// whether it waits now, and nobody runs.
+    /// whether it waits now, and nobody runs. The timer need not be set.
     #[inline(always)]
     pub fn receive_directly(&mut self, deadline: u64, receive: u64) -> bool {
         let Some(server) = self.current else { return false };
         let Ok(Capability::Receive { endpoint }) = self.task(server).capability(receive) else { return false };
         let Some(endpoint) = EndpointId::new(endpoint.into()) else { return false };
         if deadline < self.earliest_deadline
+            || self.slice_end != NO_DEADLINE
             || self.ready.is_any_from(0)
             || self.task(server).notification != 0
             || !self.endpoints[endpoint.index()].callers.is_empty()

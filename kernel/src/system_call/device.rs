@@ -110,15 +110,15 @@ pub(super) fn write(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes
 /// code.
 #[inline(always)]
 pub fn submit(kernel: &mut Kernel, handle: u64, queue: u64, count: u64) -> (u64, Results) {
-    let Some(current) = kernel.objects.current() else { return refused(kernel, Error::Denied) };
+    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
     let device = match owned(kernel, current, handle) {
         Ok(device) => device,
-        Err(error) => return refused(kernel, error),
+        Err(error) => return (refused(kernel, current, error), [0; 3]),
     };
     let buffer = kernel.objects.buffer(current);
     let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
     let Some((commands, _)) = usize::try_from(count).ok().and_then(|count| commands.split_at_checked(count)) else {
-        return refused(kernel, Error::Invalid);
+        return (refused(kernel, current, Error::Invalid), [0; 3]);
     };
     // No device writes the IPC buffer and its only task waits in this call, so what is checked is what is sent.
     let submitted = kernel.devices.submit(device, queue, commands);
@@ -135,10 +135,10 @@ pub fn submit(kernel: &mut Kernel, handle: u64, queue: u64, count: u64) -> (u64,
 /// Takes completions.
 #[inline(always)]
 pub fn complete(kernel: &mut Kernel, handle: u64, queue: u64) -> (u64, Results) {
-    let Some(current) = kernel.objects.current() else { return refused(kernel, Error::Denied) };
+    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
     let device = match owned(kernel, current, handle) {
         Ok(device) => device,
-        Err(error) => return refused(kernel, error),
+        Err(error) => return (refused(kernel, current, error), [0; 3]),
     };
     let buffer = kernel.objects.buffer(current);
     let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
@@ -151,14 +151,12 @@ pub fn complete(kernel: &mut Kernel, handle: u64, queue: u64) -> (u64, Results) 
     }
 }
 
-/// The same for a call that makes no sense, or its handle none.
+/// The status of a call that makes no sense, or whose handle is none.
 #[cold]
 #[inline(never)]
-fn refused(kernel: &mut Kernel, error: Error) -> (u64, Results) {
-    if let Some(current) = kernel.objects.current() {
-        super::refuse(kernel, current, error);
-    }
-    (error as u64, [0; 3])
+fn refused(kernel: &mut Kernel, current: TaskId, error: Error) -> u64 {
+    super::refuse(kernel, current, error);
+    error as u64
 }
 
 pub(super) fn collect(kernel: &mut Kernel, current: TaskId, [handle, queue, identifier, _]: Arguments) {

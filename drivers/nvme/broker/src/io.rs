@@ -49,6 +49,13 @@ pub struct Accepted {
     pub written: u32,
 }
 
+impl Accepted {
+    pub fn add(&mut self, more: Self) {
+        self.units += more.units;
+        self.written += more.written;
+    }
+}
+
 /// An I/O submission queue and its completion queue.
 #[derive(Debug)]
 pub struct Pair {

@@ -43,7 +43,7 @@ use nvme_spec::{CompletionEntry, SubmissionEntry};
 use crate::admin::Admin;
 use crate::controller::Controller;
 use crate::facts::Facts;
-use crate::io::Pair;
+use crate::io::{Accepted, Pair};
 use crate::layout::PAGE;
 use crate::queue::{Queue, slot};
 pub use crate::reason::Reason;
@@ -103,6 +103,7 @@ impl NvmeBroker {
     }
 
     /// Authors commands of the admin queue, which takes them, and rings for them.
+    #[inline(never)]
     fn submit_admin(&mut self, device: &mut impl Device, commands: &[[u8; DEVICE_COMMAND_BYTES]]) -> Submitted<Reason> {
         let mut submitted = Submitted { accepted: 0, refused: None };
         let mut written = 0;
@@ -128,47 +129,58 @@ impl NvmeBroker {
         submitted
     }
 
-    /// Likewise for an I/O queue.
+    /// Likewise for an I/O queue: nearly always, all of them are transfers of the usual kind.
+    #[inline(always)]
     fn submit_io(
         &mut self,
         device: &mut impl Device,
         queue: u16,
         commands: &[[u8; DEVICE_COMMAND_BYTES]],
     ) -> Submitted<Reason> {
-        let mut submitted = Submitted { accepted: 0, refused: None };
         let index = usize::from(queue) - 1;
         let Self { pairs, ledger, facts, .. } = self;
-        let Some(pair) = pairs.get_mut(index) else { return submitted };
-        let (mut written, mut room, mut rest) = (0, usize::from(pair.queue.room()), commands);
-        while written < WRITTEN_AT_ONCE {
-            let most = room.min(COMMANDS_AT_ONCE.saturating_sub(submitted.accepted)).min(rest.len());
-            let Some((ordinary, _)) = rest.split_at_checked(most) else { break };
-            let accepted = pair.transfers(device, ledger, &facts.extents, index, ordinary, WRITTEN_AT_ONCE - written);
-            submitted.accepted += accepted.units;
-            written += accepted.written;
-            if written >= WRITTEN_AT_ONCE || accepted.units >= most {
-                break;
-            }
-            // The next one is something else, or wrong.
-            room -= accepted.units;
-            rest = rest.get(accepted.units..).unwrap_or_default();
-            match pair.author(device, ledger, facts, index, rest) {
-                Ok(accepted) => {
-                    submitted.accepted += accepted.units;
-                    written += accepted.written;
-                    room -= 1;
-                    rest = rest.get(accepted.units..).unwrap_or_default();
-                }
-                Err(reason) => {
-                    submitted.refused = Some(reason.into());
-                    break;
-                }
-            }
+        let Some(pair) = pairs.get_mut(index) else { return Submitted { accepted: 0, refused: None } };
+        let most = usize::from(pair.queue.room()).min(COMMANDS_AT_ONCE).min(commands.len());
+        let Accepted { units, written } =
+            pair.transfers(device, ledger, &facts.extents, index, &commands[..most], WRITTEN_AT_ONCE);
+        let mut submitted = Submitted { accepted: units, refused: None };
+        if units < most && written < WRITTEN_AT_ONCE {
+            submitted = self.submit_others(device, index, commands, Accepted { units, written });
         }
         if submitted.accepted > 0 {
-            pair.queue.ring_tail(device);
+            self.pairs[index].queue.ring_tail(device);
         }
         submitted
+    }
+
+    /// Goes on after so many of these commands, of which the next one is none of the usual kind, or is wrong.
+    #[cold]
+    #[inline(never)]
+    fn submit_others(
+        &mut self,
+        device: &mut impl Device,
+        index: usize,
+        commands: &[[u8; DEVICE_COMMAND_BYTES]],
+        mut accepted: Accepted,
+    ) -> Submitted<Reason> {
+        let Self { pairs, ledger, facts, .. } = self;
+        let pair = &mut pairs[index];
+        while accepted.units < COMMANDS_AT_ONCE
+            && accepted.written < WRITTEN_AT_ONCE
+            && pair.queue.room() > 0
+            && let Some(rest @ [_, ..]) = commands.get(accepted.units..)
+        {
+            match pair.author(device, ledger, facts, index, rest) {
+                Ok(more) => accepted.add(more),
+                Err(reason) => return Submitted { accepted: accepted.units, refused: Some(reason.into()) },
+            }
+            let rest = commands.get(accepted.units..).unwrap_or_default();
+            let room = usize::from(pair.queue.room()).min(COMMANDS_AT_ONCE.saturating_sub(accepted.units));
+            let ordinary = &rest[..room.min(rest.len())];
+            let written_max = WRITTEN_AT_ONCE.saturating_sub(accepted.written);
+            accepted.add(pair.transfers(device, ledger, &facts.extents, index, ordinary, written_max));
+        }
+        Submitted { accepted: accepted.units, refused: None }
     }
 }
 
@@ -183,6 +195,7 @@ fn told(queue: u16, identifier: u16, dword0: u32, second_half: u64) -> [u8; DEVI
 // In both, a controller that writes faster than we read must not keep us: no more are taken than the ring has entries.
 impl NvmeBroker {
     /// Takes completions of the admin queue, and what they teach. Returns how many the driver is told of.
+    #[inline(never)]
     fn complete_admin(&mut self, device: &mut impl Device, completions: &mut [[u8; DEVICE_COMPLETION_BYTES]]) -> usize {
         let (mut given, mut taken) = (0, 0);
         while taken < self.admin.queue.shape().entries
@@ -277,6 +290,7 @@ impl Broker for NvmeBroker {
         Ok(self.write_register(device, offset, bytes, value)?)
     }
 
+    #[inline(always)]
     fn submit(
         &mut self,
         device: &mut impl Device,
@@ -290,6 +304,7 @@ impl Broker for NvmeBroker {
         if queue == 0 { self.submit_admin(device, commands) } else { self.submit_io(device, queue, commands) }
     }
 
+    #[inline(always)]
     fn complete(
         &mut self,
         device: &mut impl Device,
