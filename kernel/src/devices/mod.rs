@@ -93,8 +93,9 @@ struct Entry {
     unit: AnyUnit,
 }
 
-/// A device and its broker, by the kind of broker.
+/// A device and its broker, by the kind of broker: a number, which is looked at in each call.
 #[derive(Debug)]
+#[repr(u8)]
 #[expect(clippy::large_enum_variant, reason = "there is no heap to box in, and most devices have a broker")]
 enum AnyUnit {
     /// It cannot be used: no function matched, or what matched has no usable registers.

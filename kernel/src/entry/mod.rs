@@ -59,10 +59,8 @@ mod running {
         tables: UnsafeCell::new(Tables::new()),
     };
 
-    /// The interrupt that ended the last HLT, plus one; 0 for none.
-    static WOKEN_BY: AtomicU32 = AtomicU32::new(0);
-    /// No interrupt is expected in the kernel but while it idles.
-    static IDLE: AtomicU32 = AtomicU32::new(0);
+    /// The interrupt that ended the last HLT, plus one; 0 for none. The entry code writes it.
+    pub(super) static WOKEN_BY: AtomicU32 = AtomicU32::new(0);
     /// Non-maskable interrupts and debug exceptions that struck the kernel itself.
     static IGNORED: AtomicU32 = AtomicU32::new(0);
 
@@ -265,10 +263,9 @@ mod running {
         leave()
     }
 
-    /// Struck the kernel itself: expected while it idles, otherwise the end. A non-maskable interrupt is let go by
+    /// Struck the kernel itself, not where it waits for an interrupt: the end. A non-maskable interrupt is let go by
     /// wherever it strikes.
     pub(super) extern "C" fn enter_from_kernel(registers: &mut Registers) {
-        const INTERRUPT_FLAG: u64 = 1 << 9;
         const TRAP_FLAG: u64 = 1 << 8;
         let vector = registers.vector as u8;
         match vector {
@@ -278,12 +275,6 @@ mod running {
             exceptions::DEBUG => {
                 registers.rflags &= !TRAP_FLAG;
                 IGNORED.fetch_add(1, Ordering::Relaxed);
-            }
-            // One interrupt ends one HLT: no other may strike before the kernel has dealt with it. What strikes again at
-            // once is an exception.
-            _ if IDLE.load(Ordering::Relaxed) != 0 && WOKEN_BY.load(Ordering::Relaxed) == 0 => {
-                registers.rflags &= !INTERRUPT_FLAG;
-                WOKEN_BY.store(u32::from(vector) + 1, Ordering::Relaxed);
             }
             _ => panic!(
                 "{} in the kernel at {:#x}, error {:#x}, address {:#x}",
@@ -392,7 +383,7 @@ mod running {
             kernel.drain_log_soon(kernel.now());
         }
         let before = platform::time_stamp();
-        wait_for_interrupt();
+        stubs::wait_for_interrupt();
         let after = platform::time_stamp();
         kernel.halted = kernel.halted.wrapping_add(after.wrapping_sub(before));
         kernel.objects.skip(before, after);
@@ -400,15 +391,6 @@ mod running {
         if let Some(vector) = woken_by.checked_sub(1) {
             interrupt(kernel, vector as u8, Objects::signal_idle);
         }
-    }
-
-    /// Halts the processor until one interrupt has struck; it is noted in [`WOKEN_BY`].
-    fn wait_for_interrupt() {
-        IDLE.store(1, Ordering::Relaxed);
-        // SAFETY: the handler of every interrupt leaves everything but `WOKEN_BY` as it is and returns with interrupts
-        // off (see `enter_from_kernel`). STI takes effect after HLT has begun, so no interrupt is missed.
-        unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
-        IDLE.store(0, Ordering::Relaxed);
     }
 
     /// Loads a task's address space; its registers are stored into its record from then on.

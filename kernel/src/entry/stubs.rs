@@ -5,6 +5,9 @@
 //! until SWAPGS. RFLAGS is made harmless at each entry: FMASK does it for SYSCALL, POPFQ for the rest, because an
 //! interrupt gate leaves AC and DF to the task.
 //!
+//! The kernel itself is struck where it waits for an interrupt with nobody ready ([`wait_for_interrupt`]), and nowhere else
+//! but by what ends it, or by what is let go.
+//!
 //! There are three exits. [`resume`] restores a whole record. [`answer`] returns from the system call that is being
 //! served: its results go from the kernel into the registers, not by way of the record. [`hand_over`] likewise ends a
 //! system call in which another task waits, with the words of the one that runs.
@@ -25,6 +28,7 @@ const STUB_BYTES: u64 = 16;
 unsafe extern "C" {
     static entry_system_call: [u8; 0];
     static entry_interrupts: [u8; 0];
+    fn entry_wait();
     fn entry_resume(registers: *const Registers) -> !;
     fn entry_answer(first: u64, second: u64, third: u64, status: u64, registers: *const Registers) -> !;
     fn entry_hand_over(first: u64, bytes: u64, third: u64, to: *const Registers, from: *const Registers) -> !;
@@ -38,6 +42,12 @@ pub fn system_call_address() -> u64 {
 /// Address of the stub for an interrupt vector.
 pub fn interrupt_address(vector: u8) -> u64 {
     (&raw const entry_interrupts) as u64 + u64::from(vector) * STUB_BYTES
+}
+
+/// Halts the processor until one interrupt has struck; it is noted in [`running::WOKEN_BY`], which must be zero.
+pub fn wait_for_interrupt() {
+    // SAFETY: the stub of every interrupt leaves everything but `WOKEN_BY` as it is, and returns with interrupts off.
+    unsafe { entry_wait() }
 }
 
 /// Gives the processor to a task.
@@ -183,7 +193,7 @@ global_asm!(
     "entry_common:",
     "push_general",
     "test byte ptr [rsp + {code_segment}], 3",
-    "jz entry_kernel_struck",
+    "jz entry_wait_struck",
     "swapgs",
     // No speculation goes on with the wrong GS (CVE-2019-1125).
     "lfence",
@@ -191,6 +201,30 @@ global_asm!(
     "push 2",
     "popfq",
     "jmp {enter_from_task}",
+    // One interrupt ends one HLT: no other may strike before the kernel has dealt with it. What strikes again at once is an
+    // exception. No register was changed yet.
+    "entry_wait_struck:",
+    "lea rax, [rip + entry_waited]",
+    "cmp [rsp + {rip}], rax",
+    "jne entry_kernel_struck",
+    "cmp dword ptr [rip + {woken_by}], 0",
+    "jne entry_kernel_struck",
+    "mov eax, [rsp + {vector}]",
+    "inc eax",
+    "mov [rip + {woken_by}], eax",
+    "and dword ptr [rsp + {rflags}], {interrupts_off}",
+    "mov rax, [rsp + {rax}]",
+    "add rsp, {rip}",
+    "iretq",
+    // STI takes effect after HLT has begun, so no interrupt is missed, and none strikes anywhere else.
+    ".balign 16",
+    ".global entry_wait",
+    "entry_wait:",
+    "sti",
+    "hlt",
+    "entry_waited:",
+    "cli",
+    "ret",
     // Does not use GS: it may still be the task's.
     "entry_kernel_struck:",
     "mov rdi, rsp",
@@ -208,7 +242,7 @@ global_asm!(
     "entry_on_own_stack:",
     "push_general",
     "test byte ptr [rsp + {code_segment}], 3",
-    "jz entry_kernel_struck",
+    "jz entry_kernel_struck_on_own_stack",
     // A non-maskable interrupt is noted and returns with IRETQ, which lets the next one in.
     "cmp qword ptr [rsp + {vector}], 2",
     "je entry_kernel_struck",
@@ -219,6 +253,11 @@ global_asm!(
     "popfq",
     "call {enter_from_task_on_own_stack}",
     "ud2",
+    // Debug exceptions and non-maskable interrupts do not end a wait; of the others a device may send the vector.
+    "entry_kernel_struck_on_own_stack:",
+    "cmp qword ptr [rsp + {vector}], 2",
+    "jbe entry_kernel_struck",
+    "jmp entry_wait_struck",
     // rdi = the task's registers. SYSRET where it came by SYSCALL: everything that SYSRET does not restore is defined.
     ".balign 64",
     ".global entry_resume",
@@ -340,4 +379,6 @@ global_asm!(
     enter_from_task = sym running::enter_from_task,
     enter_from_task_on_own_stack = sym running::enter_from_task_on_own_stack,
     enter_from_kernel = sym running::enter_from_kernel,
+    woken_by = sym running::WOKEN_BY,
+    interrupts_off = const !(1 << 9),
 );

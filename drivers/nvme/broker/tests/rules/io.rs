@@ -81,7 +81,7 @@ fn a_transfer_keeps_to_mdts() {
     bench.submit(1, read(1, 0, 17)).unwrap();
     bench.run(1);
     bench.device.transfer_shift_max = 1;
-    bench.identify();
+    bench.admin(SubmissionEntry::identify(0, nvme_spec::identify::Structure::Controller, 0));
     assert_eq!(bench.submit(1, read(1, 0, 16)), Ok(()));
     bench.run(1);
     assert_eq!(bench.submit(1, read(1, 0, 17)), Err((Error::Invalid, Reason::TransferTooLong)));
