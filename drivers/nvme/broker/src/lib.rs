@@ -147,8 +147,10 @@ impl NvmeBroker {
         if units < most && written < WRITTEN_AT_ONCE {
             submitted = self.submit_others(device, index, commands, Accepted { units, written });
         }
-        if submitted.accepted > 0 {
-            self.pairs[index].queue.ring_tail(device);
+        if submitted.accepted > 0
+            && let Some(pair) = self.pairs.get(index)
+        {
+            pair.queue.ring_tail(device);
         }
         submitted
     }
@@ -164,8 +166,8 @@ impl NvmeBroker {
         mut accepted: Accepted,
     ) -> Submitted<Reason> {
         let Self { pairs, ledger, facts, .. } = self;
-        let pair = &mut pairs[index];
-        while accepted.units < COMMANDS_AT_ONCE
+        while let Some(pair) = pairs.get_mut(index)
+            && accepted.units < COMMANDS_AT_ONCE
             && accepted.written < WRITTEN_AT_ONCE
             && pair.queue.room() > 0
             && let Some(rest @ [_, ..]) = commands.get(accepted.units..)
