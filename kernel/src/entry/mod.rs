@@ -162,6 +162,9 @@ mod running {
         if number == Number::DeviceComplete as u64 {
             enter_by_device_complete(first, second)
         }
+        // Where messages are corrupted on purpose, they go the long way.
+        #[cfg(feature = "test-faults")]
+        let _ = fourth;
         #[cfg(not(feature = "test-faults"))]
         {
             // SAFETY: the reference of this entry was given up by the caller.

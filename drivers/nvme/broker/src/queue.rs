@@ -180,6 +180,7 @@ impl Queue {
 }
 
 /// The slot of a driver's identifier: its low six bits. The others are the driver's own, and come back to it.
+#[inline(always)]
 pub const fn slot(identifier: u16) -> u16 {
     identifier & 63
 }
