@@ -154,16 +154,10 @@ fn check_history(bench: &Bench, from: usize) {
         let range = |first: u64, blocks: u64| {
             transfer.first_block >= first && transfer.first_block + u64::from(transfer.blocks) <= first + blocks
         };
-        let data = matches!(
-            transfer.operation,
-            nvme::Operation::Read | nvme::Operation::Write { .. } | nvme::Operation::Compare
-        );
+        let data = transfer.operation.has_data();
         let bytes = if data { u64::from(transfer.blocks) * 512 } else { 0 };
         let window = |at: u64| !data || transfer.offset >= at && transfer.offset + bytes <= at + (1 << 20);
-        let changes = matches!(
-            transfer.operation,
-            nvme::Operation::Write { .. } | nvme::Operation::Discard | nvme::Operation::WriteZeroes
-        );
+        let changes = transfer.operation.changes_blocks();
         let is_somebodys = transfer.operation == nvme::Operation::Flush
             || transfer.nsid == 1 && range(100, 200) && window(0)
             || transfer.nsid == 1 && range(300, 300) && window(1 << 20) && !changes
