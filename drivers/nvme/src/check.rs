@@ -52,6 +52,8 @@ pub fn cut(operation: Operation, known: &Known, limits: &Limits) -> Cut {
 pub struct Whole {
     /// Its identifier.
     pub nsid: u32,
+    /// The edition of the namespaces that this is of.
+    pub edition: u32,
     /// Its size in blocks.
     blocks: u64,
     block_bytes: u32,
@@ -59,25 +61,23 @@ pub struct Whole {
     most: u32,
     /// Blocks between boundaries that no command crosses; 0 if there are none.
     boundary: u32,
-    /// What may be done of reading and writing: [`Operation::bit`] of each.
-    operations: u8,
+    /// It may be written.
+    writes: bool,
     region_bytes: u64,
 }
 
 impl Whole {
     /// No namespace: nothing is one command.
     pub const NONE: Self =
-        Self { nsid: 0, blocks: 0, block_bytes: 0, most: 0, boundary: 0, operations: 0, region_bytes: 0 };
+        Self { nsid: 0, edition: 0, blocks: 0, block_bytes: 0, most: 0, boundary: 0, writes: false, region_bytes: 0 };
 
-    /// Of this namespace, among these.
-    pub fn new(nsid: u32, namespaces: &[Known], limits: &Limits, region_bytes: u64) -> Self {
+    /// Of this namespace, among these of this edition.
+    pub fn new(nsid: u32, edition: u32, namespaces: &[Known], limits: &Limits, region_bytes: u64) -> Self {
         let known = namespaces.iter().find(|known| known.told.nsid == nsid && known.told.block_bytes > 0);
-        let Some(known) = known else { return Self { nsid, ..Self::NONE } };
+        let Some(known) = known else { return Self::NONE };
         let Namespace { blocks, supports, .. } = known.told;
         let Cut { block_bytes, blocks: most, boundary } = cut(Operation::Read, known, limits);
-        let writes = Operation::Write.bit() | Operation::DurableWrite.bit();
-        let operations = Operation::Read.bit() | if supports.write { writes } else { 0 };
-        Self { nsid, blocks, block_bytes, most, boundary, operations, region_bytes }
+        Self { nsid, edition, blocks, block_bytes, most, boundary, writes: supports.write, region_bytes }
     }
 
     /// Whether a transfer of this namespace is a read or write that [`check`] finds nothing wrong with and that is not
@@ -85,10 +85,15 @@ impl Whole {
     #[inline]
     pub fn is(&self, transfer: &Transfer) -> bool {
         let Transfer { operation, nsid, first_block, blocks, offset, .. } = *transfer;
+        let may = match operation {
+            Operation::Read => true,
+            Operation::Write | Operation::DurableWrite => self.writes,
+            _ => false,
+        };
         // At most 2^16 blocks of at most 2^12 bytes.
         let bytes = u64::from(blocks) * u64::from(self.block_bytes);
         nsid == self.nsid
-            && self.operations & operation.bit() != 0
+            && may
             && blocks.wrapping_sub(1) < self.most
             && first_block < self.blocks
             && u64::from(blocks) <= self.blocks - first_block
@@ -136,8 +141,10 @@ mod tests {
             let expected = is_ordinary
                 && check(&transfer, &namespaces, REGION_BYTES)
                     .is_ok_and(|known| blocks <= cut(operation, known, &limits).most(first_block));
-            let whole = Whole::new(nsid, &namespaces, &limits, REGION_BYTES);
+            let whole = Whole::new(nsid, 1, &namespaces, &limits, REGION_BYTES);
             prop_assert_eq!(whole.is(&transfer), expected);
+            let other = Whole { nsid: 3, ..whole };
+            prop_assert!(!other.is(&transfer));
         }
     }
 }

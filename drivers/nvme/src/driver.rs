@@ -11,7 +11,7 @@ use nvme_spec::admin::Event;
 use protocol::nvme::Failure;
 
 use crate::bring_up::{BringUp, Progress};
-use crate::check::check;
+use crate::check::{Whole, check};
 use crate::hardware::Hardware;
 use crate::io::{self, After, Io, QUEUES_MAX};
 use crate::place::Place;
@@ -55,6 +55,15 @@ pub struct Interrupts {
     pub io: [bool; QUEUES_MAX],
 }
 
+impl Interrupts {
+    /// A bit for each: the lowest for that of vector 0.
+    #[inline]
+    fn bits(self) -> u8 {
+        let bits = self.io.into_iter().rev().fold(0, |bits, raised| bits << 1 | u8::from(raised));
+        bits << 1 | u8::from(self.admin)
+    }
+}
+
 /// Where the driver stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -93,6 +102,10 @@ pub struct Driver {
     edition: u32,
     /// A client asked for a shutdown: no transfer is taken any more.
     draining: bool,
+    /// Which transfers are one command, on the namespace of the last one.
+    whole: Whole,
+    /// Which interrupts are those of each queue, as [`Interrupts::bits`].
+    raised_by: [u8; QUEUES_MAX],
     /// What came of it.
     shut: Place<Result<(), Failure>>,
     /// Clients that have begun.
@@ -115,6 +128,8 @@ impl Driver {
             events: 0,
             edition: 0,
             draining: false,
+            whole: Whole::NONE,
+            raised_by: [0; QUEUES_MAX],
             shut: Place::Free,
             begun: Vec::new(),
         }
@@ -154,6 +169,7 @@ impl Driver {
     }
 
     /// When to call [`Driver::wake`] if nothing happens before, in nanoseconds of the monotonic clock.
+    #[inline]
     pub fn deadline(&self) -> u64 {
         match self.state {
             State::Starting | State::Resetting | State::Stopping | State::ShuttingDown => self.bring_up.wake(),
@@ -164,6 +180,7 @@ impl Driver {
     }
 
     /// When commands in flight want to be looked after.
+    #[inline]
     fn io_wake(&self) -> u64 {
         match self.grace {
             // Commands that are overdue already would want it at once.
@@ -172,11 +189,17 @@ impl Driver {
         }
     }
 
-    /// Whether the client is to be signalled: transfers have ended since it was last asked, or namespaces have changed.
+    /// Whether the client is to be signalled: transfers have ended since it last was, or namespaces have changed.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.news || self.edition != self.bring_up.edition()
+    }
+
+    /// As [`Driver::has_news`], of which the client is signalled now.
     pub fn take_news(&mut self) -> bool {
-        let changed = self.edition != self.bring_up.edition();
-        self.edition = self.bring_up.edition();
-        core::mem::take(&mut self.news) || changed
+        let has_news = self.has_news();
+        (self.news, self.edition) = (false, self.bring_up.edition());
+        has_news
     }
 
     /// What came of the shutdown that was asked for, once that is known.
@@ -192,7 +215,9 @@ impl Driver {
                 if let Err(trouble) = self.serve(hardware, interrupts) {
                     self.fail(hardware, trouble);
                 }
-                self.try_shutdown(hardware);
+                if self.draining {
+                    self.try_shutdown(hardware);
+                }
             }
             State::ShutDown | State::Gone => {}
         }
@@ -213,15 +238,15 @@ impl Driver {
 
     /// Takes completions, and looks after what takes too long.
     fn serve(&mut self, hardware: &mut impl Hardware, interrupts: Interrupts) -> Result<(), Trouble> {
-        let (mut drained, mut raised) = (0, false);
-        for index in 0..self.queues() {
-            if self.is_raised(index, interrupts) {
+        let bits = interrupts.bits();
+        let mut raised = false;
+        for index in 0..QUEUES_MAX {
+            if self.raised_by[index] & bits != 0 {
                 raised = true;
-                drained += self.io.drain(hardware, index)?;
+                if self.io.drain(hardware, index)? > 0 {
+                    self.resets = 0;
+                }
             }
-        }
-        if drained > 0 {
-            self.resets = 0;
         }
         if interrupts.admin || self.bring_up.is_busy() {
             self.attend(hardware)?;
@@ -237,11 +262,12 @@ impl Driver {
         if now < wake { Ok(()) } else { self.look(hardware, now) }
     }
 
-    /// Whether the interrupt of the queue with this index came.
-    fn is_raised(&self, index: usize, interrupts: Interrupts) -> bool {
-        let Some(vector) = self.bring_up.vectors().get(index) else { return false };
-        let mut wished = self.settings.vectors.iter().zip(interrupts.io);
-        *vector == 0 && interrupts.admin || wished.any(|(wish, raised)| raised && wish == vector)
+    /// Which interrupts are those of the queue with this index, as [`Interrupts::bits`].
+    fn raising(&self, index: usize) -> u8 {
+        let Some(vector) = self.bring_up.vectors().get(index) else { return 0 };
+        let wished = &self.settings.vectors;
+        let io = core::array::from_fn(|index| wished.get(index) == Some(vector));
+        Interrupts { admin: *vector == 0, io }.bits()
     }
 
     /// Takes what came on the admin queue, and goes on with what an event asked for.
@@ -377,6 +403,9 @@ impl Driver {
         }
         self.state = State::Running;
         self.io.open(self.bring_up.vectors().len(), self.bring_up.depth());
+        self.raised_by = core::array::from_fn(|index| self.raising(index));
+        // The controller's limits may have changed while it was away.
+        self.whole = Whole::NONE;
         // A namespace may have changed while it was away.
         self.forget_impossible();
         // Clients whose transfers found no room meanwhile try again.

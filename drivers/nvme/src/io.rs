@@ -55,8 +55,8 @@ struct Flight {
 struct Begun {
     /// The index of the queue that it is for.
     queue: usize,
-    /// How many more commands it may become.
-    room: usize,
+    /// How many commands it may become.
+    limit: usize,
     /// When those are overdue.
     deadline: u64,
 }
@@ -72,8 +72,6 @@ pub struct Io {
     batch: Batch,
     /// Which that is, while transfers are accepted.
     begun: Begun,
-    /// Commands in flight on all queues.
-    in_flight: usize,
     /// None of them is overdue before this: mostly somewhat before the first is.
     calm_until: u64,
     /// How many queues there are.
@@ -113,7 +111,7 @@ impl Flight {
 
 impl Begun {
     /// None that anything may be added to.
-    const NONE: Self = Self { queue: 0, room: 0, deadline: 0 };
+    const NONE: Self = Self { queue: 0, limit: 0, deadline: 0 };
 }
 
 impl Io {
@@ -125,7 +123,6 @@ impl Io {
             completions: [const { CompletionEntry::ZERO }; COMPLETIONS_MAX],
             batch: Batch::new(),
             begun: Begun::NONE,
-            in_flight: 0,
             calm_until: 0,
             open: 0,
             turn: 0,
@@ -159,7 +156,6 @@ impl Io {
         for queue in &mut self.queues {
             queue.reset(0);
         }
-        self.in_flight = 0;
         (self.open, self.retry, self.stuck, self.held) = (0, None, None, false);
     }
 
@@ -169,8 +165,9 @@ impl Io {
     }
 
     /// Commands in flight.
+    #[inline]
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.queues.iter().map(Slots::in_flight).sum()
     }
 
     /// Completions so far that were for no command in flight.
@@ -179,12 +176,14 @@ impl Io {
     }
 
     /// When the controller is to be looked at, or a command is overdue, in nanoseconds; never if nothing is under way.
+    #[inline]
     pub fn wake(&self) -> u64 {
-        let in_flight = if self.in_flight > 0 { self.calm_until.min(self.look) } else { u64::MAX };
+        let in_flight = if self.in_flight() > 0 { self.calm_until.min(self.look) } else { u64::MAX };
         in_flight.min(self.retry.unwrap_or(u64::MAX))
     }
 
     /// When the controller is to be looked at, if it has commands.
+    #[inline]
     pub fn look(&self) -> u64 {
         if self.in_flight() > 0 { self.look } else { u64::MAX }
     }

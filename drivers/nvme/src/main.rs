@@ -27,7 +27,7 @@ task::needs! {
     log: log,
 }
 task::main!(run);
-task::stack!(30_920);
+task::stack!(33_096);
 
 /// How long a command may take if the charter does not say: on Azure the host itself tries for 120 s, and guests are
 /// told to wait as long as this.
@@ -58,8 +58,10 @@ impl Clients {
         if self.transfer.len() == 1 { TRANSFERS_MAX as u8 } else { 0 }
     }
 
+    #[inline]
     fn may_transfer(&self, badge: u32) -> bool {
-        self.transfer.contains(&badge)
+        #[expect(clippy::manual_contains, reason = "there are few: `contains` looks at sixteen at a time")]
+        self.transfer.iter().any(|own| *own == badge)
     }
 }
 
@@ -101,87 +103,146 @@ fn run(environment: Environment) -> Result<(), Stop> {
         // It may wait for this, if the driver was restarted.
         let _ = client.send();
     }
-    serve(&grants, &clients, machine, driver, heart)
+    let waiting = Vec::new();
+    Server { grants: &grants, clients: &clients, machine, driver, heart, waiting }.serve()
 }
 
-fn serve(
-    grants: &Grants,
-    clients: &Clients,
-    machine: &mut Machine,
-    driver: &mut Driver,
-    mut heart: Heartbeat,
-) -> Result<(), Stop> {
-    let (mut inbox, mut room, mut ended) = (Inbox::new(), AnswerRoom::new(), BatchRoom::new());
-    let raises = Raises::new(grants);
-    // Those who asked for a shutdown and wait for its end.
-    let mut waiting = Vec::<Reply, CLIENTS_MAX>::new();
-    let mut event = None;
-    loop {
-        heart.turn(matches!(event, Some(Err(Error::TimedOut))));
-        // An answer stays where it is made: it goes along with the next wait.
-        let mut exchanged = None;
-        let answer = match event.take() {
-            Some(Ok(Event::Message(Message { reply, badge, bytes }))) => match Request::read(bytes) {
-                Some(Request::Exchange(transfers)) if clients.may_transfer(badge) && !reply.is_awaited() => {
-                    driver.post(machine, badge, transfers);
-                    None
+/// The driver and its clients.
+struct Server<'a> {
+    grants: &'a Grants,
+    clients: &'a Clients,
+    machine: &'a mut Machine,
+    driver: &'a mut Driver,
+    heart: Heartbeat,
+    /// Those who asked for a shutdown and wait for its end.
+    waiting: Vec<Reply, CLIENTS_MAX>,
+}
+
+impl Server<'_> {
+    fn serve(&mut self) -> Result<(), Stop> {
+        let (mut inbox, mut room, mut ended) = (Inbox::new(), AnswerRoom::new(), BatchRoom::new());
+        let raises = Raises::new(self.grants);
+        let mut event = self.wait(&mut inbox);
+        loop {
+            self.heart.turn(matches!(event, Err(Error::TimedOut)));
+            match event {
+                Ok(Event::Notification(bits) | Event::Told { bits, .. }) => {
+                    self.driver.wake(self.machine, raises.interrupts(bits));
                 }
-                Some(Request::Exchange(transfers)) if clients.may_transfer(badge) => {
-                    exchanged = Some((reply, driver.exchange(machine, badge, transfers, &mut room)));
-                    None
-                }
-                Some(request) => respond(clients, machine, driver, (reply, badge, &request), &mut waiting, &mut room),
-                None => {
-                    // An empty answer is none that a client expects: it learns that its request was malformed.
-                    let _ = reply.send(&());
-                    None
-                }
-            },
-            Some(Ok(Event::Notification(bits) | Event::Told { bits, .. })) => {
-                driver.wake(machine, raises.interrupts(bits));
-                None
+                Ok(Event::Message(message)) => match Request::read(message.bytes) {
+                    Some(Request::Exchange(transfers))
+                        if !message.reply.is_awaited() && self.clients.may_transfer(message.badge) =>
+                    {
+                        self.driver.post(self.machine, message.badge, transfers);
+                    }
+                    request => {
+                        let Message { reply, badge, .. } = message;
+                        if let Some((reply, answer)) = self.respond(reply, badge, request, &mut room) {
+                            event = self.reply_and_wait(reply, &answer, &mut inbox);
+                            continue;
+                        }
+                    }
+                },
+                Err(Error::TimedOut) => self.driver.wake(self.machine, Interrupts::default()),
+                Err(error) => return Err(error.into()),
             }
-            Some(Err(Error::TimedOut)) => {
-                driver.wake(machine, Interrupts::default());
-                None
-            }
-            Some(Err(error)) => return Err(error.into()),
-            None => None,
-        };
-        if !waiting.is_empty()
-            && let Some(outcome) = driver.shutdown_outcome()
-        {
-            for reply in waiting.drain(..) {
-                // One that has stopped waiting needs no answer.
-                let _ = reply.send(&Answer::Shutdown(outcome));
-            }
-        }
-        let deadline = heart.deadline(Deadline::at(Instant::at(driver.deadline())));
-        if driver.take_news()
-            && let Some(client) = grants.client
-        {
-            // If the client waits, and nobody else is to be answered, it is told at once what has ended.
-            if answer.is_none()
-                && exchanged.is_none()
+            if self.driver.has_news()
+                && let Some(client) = self.grants.client
                 && let Some(badge) = client.badge()
-                && let Some(notice) = driver.notice(badge, &mut ended)
+                && let Some(notice) = self.driver.notice(badge, &mut ended)
                 && let message = Encoded::new(notice.bytes(), notice.len())
-                && let Ok(next) = grants.requests.signal_receive(client, &message, deadline, &mut inbox)
+                && let deadline = self.deadline()
+                && let Ok(next) = self.grants.requests.signal_receive(client, &message, deadline, &mut inbox)
             {
-                driver.told(badge, ended.len());
-                event = Some(next);
+                // The client waited, and was told at once what has ended.
+                self.driver.told(badge, ended.len());
+                event = next;
                 continue;
             }
+            event = self.wait(&mut inbox);
+        }
+    }
+
+    /// When a wait must end, at the latest. Before it, those who wait for a shutdown are told.
+    #[inline]
+    fn deadline(&mut self) -> Deadline {
+        if !self.waiting.is_empty() {
+            self.tell_outcome();
+        }
+        self.heart.deadline(Deadline::at(Instant::at(self.driver.deadline())))
+    }
+
+    /// Signals the client if there is news.
+    #[inline]
+    fn signal(&mut self) {
+        if self.driver.take_news()
+            && let Some(client) = self.grants.client
+        {
             // A client that has stopped takes nothing any more.
             let _ = client.send();
         }
-        event = Some(match (exchanged, answer) {
-            (Some((reply, exchange)), _) => {
-                grants.requests.reply_receive(reply, &Answer::from(exchange), deadline, &mut inbox)
+    }
+
+    /// Waits for the next event, with nobody to be answered.
+    #[inline]
+    fn wait<'i>(&mut self, inbox: &'i mut Inbox) -> Result<Event<'i>, Error> {
+        let deadline = self.deadline();
+        self.signal();
+        self.grants.requests.receive(deadline, inbox)
+    }
+
+    /// Answers, and waits for the next event.
+    #[inline(never)]
+    fn reply_and_wait<'i>(
+        &mut self,
+        reply: Reply,
+        answer: &Answer<'_>,
+        inbox: &'i mut Inbox,
+    ) -> Result<Event<'i>, Error> {
+        let deadline = self.deadline();
+        self.signal();
+        self.grants.requests.reply_receive(reply, answer, deadline, inbox)
+    }
+
+    /// What to answer to a request, if that is to be answered now.
+    #[inline(never)]
+    fn respond<'r>(
+        &mut self,
+        reply: Reply,
+        badge: u32,
+        request: Option<Request<'_>>,
+        room: &'r mut AnswerRoom,
+    ) -> Option<(Reply, Answer<'r>)> {
+        let may_transfer = self.clients.may_transfer(badge);
+        let answer = match request {
+            None => {
+                // An empty answer is none that a client expects: it learns that its request was malformed.
+                let _ = reply.send(&());
+                return None;
             }
-            (None, Some((reply, answer))) => grants.requests.reply_receive(reply, &answer, deadline, &mut inbox),
-            (None, None) => grants.requests.receive(deadline, &mut inbox),
-        });
+            Some(Request::Exchange(transfers)) if !may_transfer => room.deny(transfers),
+            Some(Request::Shutdown) if !may_transfer => Answer::Shutdown(Err(Failure::Denied)),
+            Some(Request::Shutdown) => match self.driver.shutdown(self.machine) {
+                Some(outcome) => Answer::Shutdown(outcome),
+                None => {
+                    // There is room for every client's; one that asks anew has stopped waiting.
+                    let _ = self.waiting.push(reply);
+                    return None;
+                }
+            },
+            Some(request) => self.driver.answer(self.machine, badge, &request, room),
+        };
+        Some((reply, answer))
+    }
+
+    /// Tells those who wait for it what came of the shutdown, if that is known.
+    #[cold]
+    fn tell_outcome(&mut self) {
+        let Some(outcome) = self.driver.shutdown_outcome() else { return };
+        for reply in self.waiting.drain(..) {
+            // One that has stopped waiting needs no answer.
+            let _ = reply.send(&Answer::Shutdown(outcome));
+        }
     }
 }
 
@@ -213,31 +274,6 @@ impl Raises {
     fn interrupts(&self, bits: u64) -> Interrupts {
         Interrupts { admin: bits & self.admin != 0, io: self.io.map(|raises| bits & raises != 0) }
     }
-}
-
-/// What to answer to any request but an exchange of a client that may make them.
-fn respond<'r>(
-    clients: &Clients,
-    machine: &mut Machine,
-    driver: &mut Driver,
-    (reply, badge, request): (Reply, u32, &Request<'_>),
-    waiting: &mut Vec<Reply, CLIENTS_MAX>,
-    room: &'r mut AnswerRoom,
-) -> Option<(Reply, Answer<'r>)> {
-    let answer = match request {
-        Request::Exchange(transfers) => room.deny(*transfers),
-        Request::Shutdown if !clients.may_transfer(badge) => Answer::Shutdown(Err(Failure::Denied)),
-        Request::Shutdown => match driver.shutdown(machine) {
-            Some(outcome) => Answer::Shutdown(outcome),
-            None => {
-                // There is room for every client's; one that asks anew has stopped waiting.
-                let _ = waiting.push(reply);
-                return None;
-            }
-        },
-        request => driver.answer(machine, badge, request, room),
-    };
-    Some((reply, answer))
 }
 
 /// How many I/O queues to ask for: as many as there are interrupts for, if the charter does not say.

@@ -47,6 +47,8 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// Not known.
+    pub const NONE: Self = Self { block_bytes: 0, blocks: 0, boundary: 0 };
     /// Not at all.
     pub const WHOLE: Self = Self { block_bytes: 0, blocks: u32::MAX, boundary: 0 };
 

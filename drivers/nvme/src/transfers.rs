@@ -31,7 +31,6 @@ struct Entry {
     offset: u64,
     /// What is left to issue: blocks, or 1 or 0 for a flush.
     left: u32,
-    cut: Cut,
     /// Another transfer that changes some of its blocks was accepted after it.
     overlapped: bool,
     /// Parts in flight.
@@ -56,6 +55,8 @@ enum Progress {
 #[derive(Debug)]
 pub struct Transfers {
     entries: [Place<Entry>; TRANSFERS_MAX],
+    /// How each is cut that is.
+    cuts: [Cut; TRANSFERS_MAX],
     /// The blocks of each that changes some, first and end, all of them.
     ranges: [(u64, u64); TRANSFERS_MAX],
     /// The order in which places are taken, the first [`Transfers::open`] of which are: each number by how it differs from
@@ -86,6 +87,7 @@ impl Transfers {
     pub const fn new() -> Self {
         Self {
             entries: [const { Place::Free }; TRANSFERS_MAX],
+            cuts: [Cut::NONE; TRANSFERS_MAX],
             ranges: [(0, 0); TRANSFERS_MAX],
             order: [0; TRANSFERS_MAX],
             waiting: Deque::new(),
@@ -137,7 +139,8 @@ impl Transfers {
 
     /// Accepts a transfer that has been checked. Returns whether there was room.
     pub fn accept(&mut self, badge: u32, transfer: Transfer, cut: Cut) -> bool {
-        let Some(number) = self.insert(badge, &transfer, cut, Progress::Waits) else { return false };
+        let Some(number) = self.insert(badge, &transfer, Progress::Waits) else { return false };
+        self.cuts[usize::from(number)] = cut;
         let _ = self.waiting.push_back(number);
         true
     }
@@ -146,7 +149,7 @@ impl Transfers {
     /// number, if there is room.
     #[inline]
     pub fn accept_whole(&mut self, badge: u32, transfer: &Transfer) -> Option<u16> {
-        self.insert(badge, transfer, Cut::WHOLE, Progress::InFlight)
+        self.insert(badge, transfer, Progress::InFlight)
     }
 
     /// Accepts a transfer that has failed already. Returns whether there was room.
@@ -161,7 +164,7 @@ impl Transfers {
 
     /// Gives a transfer a place.
     #[inline(always)]
-    fn insert(&mut self, badge: u32, transfer: &Transfer, cut: Cut, progress: Progress) -> Option<u16> {
+    fn insert(&mut self, badge: u32, transfer: &Transfer, progress: Progress) -> Option<u16> {
         if self.open + self.ended.len() >= TRANSFERS_MAX {
             return None;
         }
@@ -182,7 +185,6 @@ impl Transfers {
             first_block,
             offset,
             left,
-            cut,
             overlapped: false,
             in_flight,
             queued,
@@ -218,6 +220,7 @@ impl Transfers {
     pub fn next_part(&mut self) -> Option<Part> {
         loop {
             let number = self.waiting.pop_front()?;
+            let cut = *self.cuts.get(usize::from(number))?;
             let Some(entry) = self.entry(number) else { continue };
             if entry.left == 0 {
                 // It failed while it waited for its turn.
@@ -225,7 +228,7 @@ impl Transfers {
                 self.settle(number);
                 continue;
             }
-            let part = entry.cut(number);
+            let part = entry.cut(number, cut);
             entry.queued = entry.left > 0;
             if entry.queued {
                 let _ = self.waiting.push_back(number);
@@ -247,9 +250,12 @@ impl Transfers {
         }
     }
 
-    /// What was accepted by [`Transfers::accept_whole`], as a part.
-    pub fn whole(&self, number: u16) -> Option<Part> {
-        self.entries.get(usize::from(number))?.as_ref().map(|entry| Part::whole(number, &entry.rest(entry.blocks)))
+    /// What was accepted by [`Transfers::accept_whole`], as a part: it may be postponed or repeated as any other.
+    pub fn whole(&mut self, number: u16) -> Option<Part> {
+        let index = usize::from(number);
+        let entry = self.entries.get(index)?.as_ref()?;
+        self.cuts[index] = Cut::WHOLE;
+        Some(Part::whole(number, &entry.rest(entry.blocks)))
     }
 
     /// A part has ended. A failure keeps the transfer's further parts from being issued.
@@ -371,8 +377,8 @@ impl Entry {
     }
 
     /// Cuts the next part off what is left.
-    fn cut(&mut self, number: u16) -> Part {
-        let blocks = self.left.min(self.cut.most(self.first_block));
+    fn cut(&mut self, number: u16, cut: Cut) -> Part {
+        let blocks = self.left.min(cut.most(self.first_block));
         let part = Part {
             transfer: number,
             operation: self.operation,
@@ -385,7 +391,7 @@ impl Entry {
         self.left -= blocks;
         self.in_flight += 1;
         self.first_block = self.first_block.wrapping_add(u64::from(blocks));
-        self.offset = self.offset.wrapping_add(u64::from(blocks) * u64::from(self.cut.block_bytes));
+        self.offset = self.offset.wrapping_add(u64::from(blocks) * u64::from(cut.block_bytes));
         part
     }
 }

@@ -97,14 +97,16 @@ impl Driver {
     /// nothing, or more than goes along at a time, or the client has to ask because of what else it will learn. [`Driver::told`] follows if it was told.
     pub fn notice<'r>(&self, badge: u32, room: &'r mut BatchRoom<Completion>) -> Option<Framed<'r>> {
         room.clear();
-        let asks = self.state != State::Running || !self.begun.contains(&badge);
+        let asks = self.state != State::Running || !self.has_begun(badge);
         let all = !asks && self.io.transfers.ended.copy(badge, room);
         (all && !room.is_empty()).then(|| Notice::framed(room, self.bring_up.edition()))
     }
 
-    /// The client was told of the last [`Driver::notice`], which had so many transfers.
+    /// The client was told of the last [`Driver::notice`], which had so many transfers, along with the signal that is its due.
+    #[inline]
     pub fn told(&mut self, badge: u32, count: usize) {
         self.io.transfers.ended.forget(badge, count);
+        (self.news, self.edition) = (false, self.bring_up.edition());
     }
 
     /// A client begins, or begins anew. Whether nothing of its earlier life is in flight: else it is to come again.
@@ -134,7 +136,7 @@ impl Driver {
         transfers: Batch<'_, Transfer>,
         room: &'r mut AnswerRoom,
     ) -> Exchange<'r> {
-        if !self.begun.contains(&badge) {
+        if !self.has_begun(badge) {
             return Exchange::NotBegun;
         }
         let completions = &mut room.completions;
@@ -165,7 +167,7 @@ impl Driver {
     /// all of it can be taken, nobody is told here: the client is signalled, asks, and learns why. So whoever posts keeps to
     /// the room that [`Answer::Begun`] told of.
     pub fn post(&mut self, hardware: &mut impl Hardware, badge: u32, transfers: Batch<'_, Transfer>) {
-        if !self.begun.contains(&badge) || matches!(self.state, State::Gone | State::Stopping) {
+        if !self.has_begun(badge) || matches!(self.state, State::Gone | State::Stopping) {
             self.news = true;
             return;
         }
@@ -183,18 +185,14 @@ impl Driver {
             self.hold_for_event();
             self.io.begin(hardware);
         }
-        let mut whole = Whole::NONE;
+        if self.whole.edition != self.bring_up.edition() {
+            self.whole = Whole::NONE;
+        }
         let mut accepted = 0;
         for transfer in transfers {
-            if transfer.nsid != whole.nsid {
-                let namespaces = self.bring_up.namespaces();
-                whole = Whole::new(transfer.nsid, namespaces, self.bring_up.limits(), self.settings.region_bytes);
-            }
-            let is_taken = match transfer.operation {
-                Operation::Read => self.accept(badge, &transfer, &whole),
-                _ => self.accept_other(badge, transfer, whole),
-            };
-            if !is_taken {
+            // Reads have code of their own: they are most.
+            let is_read = transfer.operation == Operation::Read;
+            if !(is_read && self.accept_whole(badge, &transfer) || self.accept(badge, transfer)) {
                 break;
             }
             accepted += 1;
@@ -205,27 +203,37 @@ impl Driver {
         accepted
     }
 
-    /// Whether there was room for the transfer; `whole` is that of its namespace.
+    /// Whether the transfer became a command at once; else nothing has changed.
     #[inline(always)]
-    fn accept(&mut self, badge: u32, transfer: &Transfer, whole: &Whole) -> bool {
-        whole.is(transfer) && self.io.issue_at_once(badge, transfer) || self.accept_in_turn(badge, *transfer)
+    fn accept_whole(&mut self, badge: u32, transfer: &Transfer) -> bool {
+        self.whole.is(transfer) && self.io.issue_at_once(badge, transfer)
     }
 
-    /// As [`Driver::accept`]: reads, which are most, have code of their own.
+    /// Whether there was room for the transfer, whatever it is.
     #[inline(never)]
-    fn accept_other(&mut self, badge: u32, transfer: Transfer, whole: Whole) -> bool {
-        self.accept(badge, &transfer, &whole)
-    }
-
-    /// Whether there was room for the transfer, which waits for its turn, or has failed already.
-    #[inline(never)]
-    fn accept_in_turn(&mut self, badge: u32, transfer: Transfer) -> bool {
+    fn accept(&mut self, badge: u32, transfer: Transfer) -> bool {
         if self.draining {
             return self.io.transfers.accept_failed(badge, transfer, Failure::Stopped);
         }
-        match check(&transfer, self.bring_up.namespaces(), self.settings.region_bytes) {
-            Ok(known) => self.io.accept(badge, transfer, cut(transfer.operation, known, self.bring_up.limits())),
+        let (namespaces, limits) = (self.bring_up.namespaces(), self.bring_up.limits());
+        let region_bytes = self.settings.region_bytes;
+        if transfer.nsid != self.whole.nsid {
+            self.whole = Whole::new(transfer.nsid, self.bring_up.edition(), namespaces, limits, region_bytes);
+        }
+        if self.accept_whole(badge, &transfer) {
+            return true;
+        }
+        let (namespaces, limits) = (self.bring_up.namespaces(), self.bring_up.limits());
+        match check(&transfer, namespaces, region_bytes) {
+            Ok(known) => self.io.accept(badge, transfer, cut(transfer.operation, known, limits)),
             Err(failure) => self.io.transfers.accept_failed(badge, transfer, failure),
         }
+    }
+
+    /// Whether a client has begun.
+    #[inline]
+    fn has_begun(&self, badge: u32) -> bool {
+        #[expect(clippy::manual_contains, reason = "there are few: `contains` looks at sixteen at a time")]
+        self.begun.iter().any(|own| *own == badge)
     }
 }

@@ -3,7 +3,7 @@
 use nvme_spec::{CompletionEntry, Status};
 use protocol::nvme::{Failure, Transfer};
 
-use super::{After, COMPLETIONS_MAX, Flight, Io, Share};
+use super::{After, COMPLETIONS_MAX, Io, Share};
 use crate::hardware::Hardware;
 use crate::part::Part;
 use crate::trouble::Trouble;
@@ -23,17 +23,16 @@ impl Io {
             let count = hardware.complete(number, &mut self.completions).map_err(|_| Trouble::Gone)?;
             let taken = &self.completions[..count.min(COMPLETIONS_MAX)];
             for entry in taken {
-                let Some(&Flight { share, aborting }) = self.queues[index].retire(entry.identifier.get()) else {
+                let Some(flight) = self.queues[index].retire(entry.identifier.get()) else {
                     self.stale += 1;
                     log_stale(hardware, number, entry, self.stale);
                     continue;
                 };
-                self.in_flight -= 1;
                 let status = entry.status();
-                match share {
+                match flight.share {
                     Share::Whole(transfer) if status.is_success() => self.transfers.whole_ended(transfer),
                     Share::Whole(transfer) | Share::Part(Part { transfer, .. }) => {
-                        self.transfers.part_ended(transfer, outcome(status, aborting));
+                        self.transfers.part_ended(transfer, outcome(status, flight.aborting));
                     }
                 }
             }

@@ -17,15 +17,15 @@ impl Io {
             return;
         }
         let Some(queue) = self.roomiest(0) else { return };
-        let room = self.queues[queue].free().min(brokered::COMMANDS_AT_ONCE);
+        let limit = self.queues[queue].free().min(brokered::COMMANDS_AT_ONCE);
         let deadline = self.deadline(hardware.now());
-        self.begun = Begun { queue, room, deadline };
+        self.begun = Begun { queue, limit, deadline };
     }
 
     /// When commands that are issued now are overdue. It becomes no earlier from one to the next.
     fn deadline(&mut self, now: u64) -> u64 {
         let deadline = now.saturating_add(self.timeout);
-        if self.in_flight == 0 {
+        if self.in_flight() == 0 {
             (self.look, self.calm_until) = (now.saturating_add(LOOK), deadline);
         }
         deadline
@@ -35,15 +35,14 @@ impl Io {
     /// Returns whether that was possible: else nothing has changed, and it may be accepted as any other.
     #[inline]
     pub fn issue_at_once(&mut self, badge: u32, transfer: &Transfer) -> bool {
-        if self.begun.room == 0 {
+        // Each command in it is one unit.
+        if self.batch.units().len() >= self.begun.limit {
             return false;
         }
         let Some(number) = self.transfers.accept_whole(badge, transfer) else { return false };
-        self.begun.room -= 1;
         let flight = Flight { share: Share::Whole(number), aborting: false };
         // There is room.
         if let Some(identifier) = self.queues[self.begun.queue].take(flight, self.begun.deadline) {
-            self.in_flight += 1;
             self.batch.push(identifier, &Part::whole(number, transfer), self.region);
         }
         true
@@ -52,7 +51,7 @@ impl Io {
     /// Accepts a transfer that has been checked. It waits for its turn, and those after it do. Returns whether there was
     /// room.
     pub fn accept(&mut self, badge: u32, transfer: Transfer, cut: Cut) -> bool {
-        self.begun.room = 0;
+        self.begun.limit = 0;
         self.transfers.accept(badge, transfer, cut)
     }
 
@@ -60,6 +59,7 @@ impl Io {
     ///
     /// # Errors
     /// If the kernel no longer knows the device.
+    #[inline]
     pub fn pump(&mut self, hardware: &mut impl Hardware) -> Result<(), Trouble> {
         let mut full = 0_u32;
         let begun = core::mem::replace(&mut self.begun, Begun::NONE);
@@ -70,6 +70,7 @@ impl Io {
     }
 
     /// Issues those that wait for their turn, on queues that are not `full`.
+    #[inline(never)]
     fn pump_waiting(&mut self, hardware: &mut impl Hardware, mut full: u32) -> Result<(), Trouble> {
         let mut now = None;
         while !self.held && self.has_waiting() {
@@ -87,7 +88,6 @@ impl Io {
                     self.postpone(&part);
                     break;
                 };
-                self.in_flight += 1;
                 self.batch.push(identifier, &part, self.region);
             }
             if self.batch.is_empty() {
@@ -101,6 +101,7 @@ impl Io {
     }
 
     /// Submits the batch, of which nothing is left then. Whether there may be room for another one.
+    #[inline]
     fn issue(&mut self, hardware: &mut impl Hardware, index: usize) -> Result<bool, Trouble> {
         let issued = self.submit(hardware, index);
         self.batch.clear();
@@ -166,11 +167,10 @@ impl Io {
     fn take_back(&mut self, index: usize) -> Option<Part> {
         let identifier = self.batch.pop()?;
         let share = self.queues[index].retire(identifier)?.share;
-        self.in_flight -= 1;
         self.part(share)
     }
 
-    pub(super) fn part(&self, share: Share) -> Option<Part> {
+    pub(super) fn part(&mut self, share: Share) -> Option<Part> {
         match share {
             Share::Whole(number) => self.transfers.whole(number),
             Share::Part(part) => Some(part),
@@ -212,10 +212,16 @@ impl Io {
     }
 
     /// The queue with the most room, of those that are not `full`; ties go round.
+    #[inline]
     fn roomiest(&self, full: u32) -> Option<usize> {
         if self.open == 1 {
             return (full == 0 && self.queues[0].free() > 0).then_some(0);
         }
+        self.roomiest_of_many(full)
+    }
+
+    #[inline(never)]
+    fn roomiest_of_many(&self, full: u32) -> Option<usize> {
         let (turn, open) = (self.turn, self.open);
         let candidates = (0..open).map(|step| (turn + step) % open).filter(|index| full & 1 << index == 0);
         // The last of equals is taken, so they are given backwards.
