@@ -54,6 +54,8 @@ impl core::fmt::Display for State {
 #[derive(Debug)]
 pub(super) struct Unit<B> {
     state: State,
+    /// Its driver gets through to the broker: it runs, and its lane is brokered. Asked in each call.
+    is_open: bool,
     broker: B,
     parts: Parts,
     confinement: Confinement,
@@ -87,7 +89,7 @@ where
 {
     /// A device whose bus mastering is off; it is made to stop first of all.
     pub(super) fn new(broker: B, parts: Parts, confinement: Confinement, must_be_held: bool, lane: LaneChoice) -> Self {
-        Self { state: State::Starting, broker, parts, confinement, must_be_held, lane }
+        Self { state: State::Starting, is_open: false, broker, parts, confinement, must_be_held, lane }
     }
 
     /// Bytes of registers that its driver has mapped, or why it has none; `None` where it is not known, and where there is
@@ -116,10 +118,17 @@ where
     /// The broker and the device that it may use, if the driver may.
     #[inline(always)]
     fn open<'a, F: Function>(&'a mut self, function: &'a mut F) -> Result<(&'a mut B, Hardware<'a, F>), Refusal> {
+        if !self.is_open {
+            return Err(self.why_closed());
+        }
+        Ok((&mut self.broker, Hardware::new(function, &mut self.parts)))
+    }
+
+    #[cold]
+    fn why_closed(&self) -> Refusal {
         match self.state {
-            State::Running if matches!(self.lane.chosen, Some(Ok(_))) => Err(Because::Direct.into()),
-            State::Running => Ok((&mut self.broker, Hardware::new(function, &mut self.parts))),
-            state => Err(Because::State(state).into()),
+            State::Running => Because::Direct.into(),
+            state => Because::State(state).into(),
         }
     }
 
@@ -196,7 +205,7 @@ where
     /// The driver is gone. A device under quarantine stays there.
     pub(super) fn stop(&mut self) {
         if matches!(self.state, State::Starting | State::Running) {
-            self.state = State::Stopping;
+            self.set_state(State::Stopping);
             // What was drained before the device was handed over says nothing of what it has sent since.
             if matches!(self.lane.hand_over, HandOver::Zeroing(_)) {
                 self.lane.hand_over = HandOver::Begin;
@@ -210,7 +219,7 @@ where
         if self.state == State::Stopped {
             // What is driven directly is handed over anew.
             let is_ready = self.confinement.is_known() && !matches!(self.lane.chosen, Some(Ok(_)));
-            self.state = if is_ready { State::Running } else { State::Starting };
+            self.set_state(if is_ready { State::Running } else { State::Starting });
         }
     }
 
@@ -249,14 +258,14 @@ where
                 }
                 self.confinement.give_up(holder);
                 self.lane.hand_over = HandOver::Begin;
-                self.state = State::Stopped;
+                self.set_state(State::Stopped);
                 log!("charter", "device stopped name={name}");
                 None
             }
             Progress::Failed => {
                 self.confinement.give_up(holder);
                 function.set_bus_mastering(false);
-                self.state = State::Quarantined;
+                self.set_state(State::Quarantined);
                 log!("charter", "device quarantined name={name} because=\"it did not stop in its time\"");
                 None
             }
@@ -276,11 +285,11 @@ impl<B: Broker> Unit<B> {
                     self.broker = B::new(ledger);
                     return Some(now.saturating_add(1));
                 }
-                None => self.state = State::Unusable,
+                None => self.set_state(State::Unusable),
             },
-            Next::Unusable => self.state = State::Unusable,
-            Next::Ready if self.must_be_held && self.verdict_is_less() => self.state = State::Unconfined,
-            Next::Ready if self.verdict_is_less() => self.state = State::Running,
+            Next::Unusable => self.set_state(State::Unusable),
+            Next::Ready if self.must_be_held && self.verdict_is_less() => self.set_state(State::Unconfined),
+            Next::Ready if self.verdict_is_less() => self.set_state(State::Running),
             Next::Ready => return self.hand_over(name, function, holder, now),
         }
         None
@@ -310,16 +319,22 @@ impl<B: Broker> Unit<B> {
         } else if !B::SEES_STOP {
             // Nothing reads its commands, and its driver cannot have its registers.
             log!("charter", "device unusable name={name} because=\"it has no broker and its lane is not direct\"");
-            self.state = State::Unusable;
+            self.set_state(State::Unusable);
             return None;
         }
-        self.state = State::Running;
+        self.set_state(State::Running);
         None
+    }
+
+    /// Its lane, if there is a choice, was chosen before it runs.
+    fn set_state(&mut self, state: State) {
+        self.state = state;
+        self.is_open = state == State::Running && !matches!(self.lane.chosen, Some(Ok(_)));
     }
 
     /// What the device had on its way may still arrive.
     fn never_forgotten(&mut self, name: &str) -> Option<u64> {
-        self.state = State::Quarantined;
+        self.set_state(State::Quarantined);
         log!("charter", "device quarantined name={name} because=\"the IOMMU did not forget in its time\"");
         None
     }

@@ -13,7 +13,7 @@ use std::{format, vec};
 
 use super::{at_once, handle, signal_directly};
 use crate::objects::direct::HandOver;
-use crate::objects::task::Task;
+use crate::objects::task::{State, Task};
 use crate::objects::{EndpointId, TaskId};
 use crate::state::Kernel;
 
@@ -189,6 +189,30 @@ fn a_call_and_its_answer_and_a_signal_go_the_short_way() {
     assert!(ask(2, Number::SignalReceive, [4, 48, NO_DEADLINE, 3]), "the first server waits");
     assert!(!ask(0, Number::SignalReceive, [4, 8, NO_DEADLINE, 3]), "it does not any more");
     assert_eq!(kernel.objects.task(id(0)).registers.rax, abi::Error::Busy as u64);
+}
+
+#[test]
+fn the_last_one_that_waits_goes_the_short_way_if_nothing_is_there_for_it() {
+    let kernel = || {
+        let mut kernel = kernel();
+        for expected in [1, 0, 4, 2] {
+            assert!(!ask(&mut kernel, expected, Number::ReplyReceive, [0, 0, 1000, 3]), "others are ready");
+        }
+        kernel
+    };
+    let wait = [0, 0, NO_DEADLINE, 3];
+    let mut last = kernel();
+    assert!(ask(&mut last, 3, Number::ReplyReceive, wait));
+    assert_eq!(last.objects.task(id(3)).state, State::Receiving(EndpointId::new(3).unwrap()));
+    assert!(!ask(&mut kernel(), 3, Number::ReplyReceive, [0, 0, 999, 3]), "the timer must be set");
+    assert!(!ask(&mut kernel(), 3, Number::ReplyReceive, [0, 0, NO_DEADLINE, 0]), "it receives nowhere");
+    let mut signalled = kernel();
+    signalled.objects.signal(id(3), 1);
+    assert!(!ask(&mut signalled, 3, Number::ReplyReceive, wait), "a signal is there");
+    assert_eq!(signalled.objects.current(), TaskId::new(3));
+    let mut busy = kernel();
+    busy.objects.signal(id(0), 1);
+    assert!(!ask(&mut busy, 0, Number::ReplyReceive, wait), "somebody is ready");
 }
 
 #[test]

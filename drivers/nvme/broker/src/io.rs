@@ -97,6 +97,12 @@ impl Pair {
         }
     }
 
+    /// Whether it takes commands and gives completions.
+    #[inline(always)]
+    pub fn is_live(&self) -> bool {
+        self.submission == Existence::Live && self.completion == Existence::Live
+    }
+
     pub fn for_commands(&mut self) -> Result<&mut Queue, Reason> {
         match self.submission {
             Existence::Live => Ok(&mut self.queue),

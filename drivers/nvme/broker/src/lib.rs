@@ -92,12 +92,15 @@ impl NvmeBroker {
         }
     }
 
+    #[inline(always)]
     fn pair(&mut self, queue: u16) -> Result<&mut Pair, Reason> {
         let index = queue.checked_sub(1).ok_or(Reason::NoSuchQueue)?;
         self.pairs.get_mut(usize::from(index)).ok_or(Reason::NoSuchQueue)
     }
 
     /// The queue, if it takes commands.
+    #[cold]
+    #[inline(never)]
     fn queue_for_commands(&mut self, queue: u16) -> Result<&mut Queue, Reason> {
         if queue == 0 { Ok(&mut self.admin.queue) } else { self.pair(queue)?.for_commands() }
     }
@@ -222,32 +225,47 @@ impl NvmeBroker {
 
     /// Takes completions of an I/O queue, which have no result but their status; none while the controller is asked to
     /// create or delete it.
-    #[inline(never)]
+    #[inline(always)]
     fn complete_io(
         &mut self,
         device: &mut impl Device,
         number: u16,
         completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
     ) -> Result<usize, Reason> {
-        let Some(queue) = self.pair(number)?.for_completions()? else { return Ok(0) };
-        let (mut given, mut taken, mut anomalies) = (0, 0, 0);
-        while taken < queue.shape().entries
-            && let Some(room) = completions.get_mut(given)
-            && let Some(arrival) = queue.take(device)
-        {
-            taken += 1;
-            anomalies += arrival.anomalies();
-            if let Some(identifier) = arrival.retired {
-                *room = told(number, identifier, 0, arrival.second_half);
-                given += 1;
-            }
+        let pair = self.pair(number)?;
+        if !pair.is_live() && pair.for_completions()?.is_none() {
+            return Ok(0);
         }
-        if taken > 0 {
-            queue.ring_head(device);
-        }
+        let (given, anomalies) = complete(device, number, &mut pair.queue, completions);
         self.anomalies += anomalies;
         Ok(given)
     }
+}
+
+/// Takes completions of an I/O queue; returns how many, and how much nobody had asked for.
+#[inline(never)]
+fn complete(
+    device: &mut impl Device,
+    number: u16,
+    queue: &mut Queue,
+    completions: &mut [[u8; DEVICE_COMPLETION_BYTES]],
+) -> (usize, u64) {
+    let (mut given, mut taken, mut anomalies) = (0, 0, 0);
+    while taken < queue.shape().entries
+        && let Some(room) = completions.get_mut(given)
+        && let Some(arrival) = queue.take(device)
+    {
+        taken += 1;
+        anomalies += arrival.anomalies();
+        if let Some(identifier) = arrival.retired {
+            *room = told(number, identifier, 0, arrival.second_half);
+            given += 1;
+        }
+    }
+    if taken > 0 {
+        queue.ring_head(device);
+    }
+    (given, anomalies)
 }
 
 impl Broker for NvmeBroker {
@@ -299,7 +317,10 @@ impl Broker for NvmeBroker {
         queue: u16,
         commands: &[[u8; DEVICE_COMMAND_BYTES]],
     ) -> Submitted<Reason> {
-        let ready = self.takes_commands(device).and_then(|()| self.queue_for_commands(queue).map(|_| ()));
+        let ready = self.takes_commands(device).and_then(|()| match self.pair(queue) {
+            Ok(pair) if pair.is_live() => Ok(()),
+            _ => self.queue_for_commands(queue).map(|_| ()),
+        });
         if let Err(reason) = ready {
             return Submitted { accepted: 0, refused: (!commands.is_empty()).then(|| reason.into()) };
         }

@@ -185,13 +185,19 @@ pub const fn slot(identifier: u16) -> u16 {
     identifier & 63
 }
 
+/// The slot's place in a table.
+#[inline(always)]
+const fn place(identifier: u16) -> usize {
+    identifier as usize & 63
+}
+
 /// The commands in flight on one queue, by slot.
 ///
 /// The controller sees another identifier than the driver gave: the slot in the low byte, and in the high one how often
 /// the slot was used, so that a completion that comes twice does not retire the slot's next command.
 #[derive(Debug)]
 pub struct Slots {
-    limit: u16,
+    limit: usize,
     count: u16,
     uses: [Use; 64],
 }
@@ -210,7 +216,7 @@ struct Use {
 impl Slots {
     const fn new(limit: u16) -> Self {
         assert!(limit <= 64);
-        Self { limit, count: 0, uses: [Use { named: 0, seen: 0, is_in_flight: false }; 64] }
+        Self { limit: limit as usize, count: 0, uses: [Use { named: 0, seen: 0, is_in_flight: false }; 64] }
     }
 
     /// Whether no command is in flight.
@@ -221,10 +227,10 @@ impl Slots {
     /// Whether a command may take this identifier.
     #[inline(always)]
     pub fn check(&self, identifier: u16) -> Result<(), Reason> {
-        let slot = slot(identifier);
-        if slot >= self.limit {
+        let place = place(identifier);
+        if place >= self.limit {
             Err(Reason::IdentifierOutOfRange)
-        } else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {
+        } else if !holds(Check::Identifier, !self.uses[place].is_in_flight) {
             Err(Reason::IdentifierInFlight)
         } else {
             Ok(())
@@ -233,22 +239,22 @@ impl Slots {
 
     /// Whether this is what the driver called the last command in that slot.
     pub const fn is_named(&self, identifier: u16) -> bool {
-        self.uses[slot(identifier) as usize].named == identifier
+        self.uses[place(identifier)].named == identifier
     }
 
     /// The controller's identifier of a command in flight; `None` if the driver has no such command in flight.
     pub const fn seen(&self, identifier: u16) -> Option<u16> {
-        let Use { named, seen, is_in_flight } = self.uses[slot(identifier) as usize];
+        let Use { named, seen, is_in_flight } = self.uses[place(identifier)];
         if is_in_flight && named == identifier { Some(seen) } else { None }
     }
 
     /// Pins a slot and returns the identifier for the controller; never 0xffff, which error logs use for none.
     #[inline(always)]
     fn pin(&mut self, identifier: u16) -> u16 {
-        let slot = slot(identifier);
+        let place = place(identifier);
         self.count += 1;
-        let last = &mut self.uses[usize::from(slot)];
-        let seen = slot | last.seen.wrapping_add(0x100) & 0x7f00;
+        let last = &mut self.uses[place];
+        let seen = place as u16 | last.seen.wrapping_add(0x100) & 0x7f00;
         *last = Use { named: identifier, seen, is_in_flight: true };
         seen
     }
@@ -257,7 +263,7 @@ impl Slots {
     #[inline(always)]
     fn retire(&mut self, seen: u16) -> Option<u16> {
         // An identifier of no slot is that of no slot's last command.
-        let last = &mut self.uses[usize::from(slot(seen))];
+        let last = &mut self.uses[place(seen)];
         if last.seen != seen || !last.is_in_flight {
             return None;
         }

@@ -69,14 +69,14 @@ const MUTANTS: &[Mutant] = &[
     mutant(
         2,
         "queue.rs",
-        "} else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {",
+        "} else if !holds(Check::Identifier, !self.uses[place].is_in_flight) {",
         "} else if false {",
         "io::identifiers_are_unique_in_flight",
     ),
     mutant(
         2,
         "queue.rs",
-        "} else if !holds(Check::Identifier, !self.uses[usize::from(slot)].is_in_flight) {",
+        "} else if !holds(Check::Identifier, !self.uses[place].is_in_flight) {",
         "} else if false {",
         PROPERTY,
     ),
