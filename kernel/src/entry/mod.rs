@@ -140,7 +140,18 @@ mod running {
         if number == Number::Signal as u64 {
             enter_by_signal(first)
         }
-        enter_by_another_call(first, second, third, fourth, number)
+        // The system calls of a driver and its client under load, and the rest.
+        const SUBMIT: u64 = Number::DeviceSubmit as u64;
+        const COMPLETE: u64 = Number::DeviceComplete as u64;
+        const SIGNAL_RECEIVE: u64 = Number::SignalReceive as u64;
+        const POST_RECEIVE: u64 = Number::PostReceive as u64;
+        match number {
+            SUBMIT => enter_by_device_submit(first, second, third),
+            COMPLETE => enter_by_device_complete(first, second),
+            SIGNAL_RECEIVE => enter_by_signal_receive(first, second, third, fourth),
+            POST_RECEIVE => enter_by_post_receive(first, second, third, fourth),
+            _ => by_record(),
+        }
     }
 
     #[inline(never)]
@@ -153,34 +164,28 @@ mod running {
         }
     }
 
-    /// The system calls of a driver under load, and the rest.
     #[inline(never)]
-    fn enter_by_another_call(first: u64, second: u64, third: u64, fourth: u64, number: u64) -> ! {
-        if number == Number::DeviceSubmit as u64 {
-            enter_by_device_submit(first, second, third)
-        }
-        if number == Number::DeviceComplete as u64 {
-            enter_by_device_complete(first, second)
-        }
-        // Where messages are corrupted on purpose, they go the long way.
+    fn enter_by_signal_receive(signal: u64, bytes: u64, deadline: u64, receive: u64) -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
         #[cfg(feature = "test-faults")]
-        let _ = fourth;
-        #[cfg(not(feature = "test-faults"))]
-        {
-            // SAFETY: the reference of this entry was given up by the caller.
-            let kernel = unsafe { kernel() };
-            let over = if number == Number::SignalReceive as u64 {
-                kernel.objects.signal_receive_directly(first, second, third, fourth)
-            } else if number == Number::PostReceive as u64 {
-                kernel.objects.post_receive_directly(first, second, third, fourth)
-            } else {
-                None
-            };
-            if let Some(over) = over {
-                hand_over(kernel, over);
-            }
+        kernel.corrupt_message();
+        match kernel.objects.signal_receive_directly(signal, bytes, deadline, receive) {
+            Some(over) => hand_over(kernel, over),
+            None => by_record(),
         }
-        by_record()
+    }
+
+    #[inline(never)]
+    fn enter_by_post_receive(call: u64, bytes: u64, deadline: u64, receive: u64) -> ! {
+        // SAFETY: the reference of this entry was given up by the caller.
+        let kernel = unsafe { kernel() };
+        #[cfg(feature = "test-faults")]
+        kernel.corrupt_message();
+        match kernel.objects.post_receive_directly(call, bytes, deadline, receive) {
+            Some(over) => hand_over(kernel, over),
+            None => by_record(),
+        }
     }
 
     #[inline(never)]
