@@ -124,7 +124,7 @@ mod running {
         if let Some(current) = kernel.objects.current() {
             let Registers { rdi: reply, rdx: deadline, r15: receive, .. } = kernel.objects.task(current).registers;
             if reply == NO_HANDLE && kernel.objects.receive_directly(deadline, receive) {
-                idle_until_ready()
+                idle_first()
             }
         }
         by_record()
@@ -353,18 +353,18 @@ mod running {
     /// Leaves the kernel where somebody must be chosen, the timer set, or nothing is ready.
     #[inline(never)]
     fn leave_slowly() -> ! {
-        leave_if_ready();
-        idle_until_ready()
-    }
-
-    /// Leaves the kernel to whoever is ready first.
-    #[inline(never)]
-    fn idle_until_ready() -> ! {
         loop {
+            leave_if_ready();
             // SAFETY: the reference of this entry was given up by the caller; this one ends here.
             idle(unsafe { kernel() });
-            leave_if_ready();
         }
+    }
+
+    /// Leaves the kernel where nobody is ready and the timer is set.
+    fn idle_first() -> ! {
+        // SAFETY: the reference of this entry was given up by the caller; this one ends here.
+        idle(unsafe { kernel() });
+        leave_slowly()
     }
 
     /// Leaves the kernel to the task that is to run, if there is one; the timer is set in any case.
