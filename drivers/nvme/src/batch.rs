@@ -130,3 +130,27 @@ impl Default for Batch {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(operation: Operation) -> Part {
+        Part { transfer: 0, operation, nsid: 1, first_block: 0, blocks: 8, offset: 0, again: false }
+    }
+
+    #[test]
+    fn a_command_and_its_payload_are_taken_and_taken_back_together() {
+        let mut batch = Batch::new();
+        for (identifier, operation) in [(1, Operation::Read), (2, Operation::Discard), (3, Operation::Flush)] {
+            assert!(batch.fits(&part(operation)));
+            batch.push(identifier, &part(operation), 0);
+        }
+        assert_eq!((batch.len(), batch.units().len()), (3, 2 + UNITS_OF_DISCARD));
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|accepted| batch.taken(accepted)), [0, 1, 1, 2, 3, 3]);
+        assert_eq!([batch.pop(), batch.pop()], [Some(3), Some(2)]);
+        assert_eq!((batch.len(), batch.units().len()), (1, 1));
+        assert_eq!([batch.pop(), batch.pop()], [Some(1), None]);
+        assert!(batch.is_empty());
+    }
+}

@@ -171,10 +171,15 @@ impl Driver {
     /// When to call [`Driver::wake`] if nothing happens before, in nanoseconds of the monotonic clock.
     #[inline]
     pub fn deadline(&self) -> u64 {
+        if self.state == State::Running && !self.bring_up.is_busy() { self.io_wake() } else { self.busy_deadline() }
+    }
+
+    /// [`Driver::deadline`] while something else is under way than transfers.
+    #[inline(never)]
+    fn busy_deadline(&self) -> u64 {
         match self.state {
             State::Starting | State::Resetting | State::Stopping | State::ShuttingDown => self.bring_up.wake(),
-            State::Running if self.bring_up.is_busy() => self.bring_up.wake().min(self.io_wake()),
-            State::Running => self.io_wake(),
+            State::Running => self.bring_up.wake().min(self.io_wake()),
             State::ShutDown | State::Gone => u64::MAX,
         }
     }
@@ -208,18 +213,17 @@ impl Driver {
     }
 
     /// Interrupts came, or the deadline passed.
+    #[inline]
     pub fn wake(&mut self, hardware: &mut impl Hardware, interrupts: Interrupts) {
-        match self.state {
-            State::Starting | State::Resetting | State::Stopping | State::ShuttingDown => self.advance(hardware),
-            State::Running => {
-                if let Err(trouble) = self.serve(hardware, interrupts) {
-                    self.fail(hardware, trouble);
-                }
-                if self.draining {
-                    self.try_shutdown(hardware);
-                }
+        if self.state == State::Running {
+            if let Err(trouble) = self.serve(hardware, interrupts) {
+                self.fail(hardware, trouble);
             }
-            State::ShutDown | State::Gone => {}
+            if self.draining {
+                self.try_shutdown(hardware);
+            }
+        } else {
+            self.advance(hardware);
         }
         self.news |= self.io.transfers.take_news();
     }

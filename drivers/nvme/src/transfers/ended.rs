@@ -67,3 +67,50 @@ impl Ended {
         self.outcomes.retain(|ended| ended.badge != badge);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::vec::Vec as List;
+
+    fn tags(room: &BatchRoom<Completion>) -> List<u32> {
+        room.batch().iter().map(|completion| completion.tag).collect()
+    }
+
+    #[test]
+    fn each_client_is_told_of_its_own_once() {
+        let mut ended = Ended::new();
+        for tag in 0..6 {
+            ended.push(1 + tag % 2, tag, Ok(()));
+        }
+        let mut room = BatchRoom::new();
+        assert!(ended.copy(1, &mut room));
+        assert_eq!(tags(&room), [0, 2, 4]);
+        ended.forget(1, room.len());
+        room.clear();
+        assert!(ended.copy(1, &mut room) && room.is_empty());
+        assert!(ended.copy(2, &mut room));
+        assert_eq!(tags(&room), [1, 3, 5]);
+        ended.forget(2, room.len());
+        assert!(ended.is_empty());
+    }
+
+    #[test]
+    fn what_finds_no_room_stays_in_its_order() {
+        let mut ended = Ended::new();
+        for tag in 0..40 {
+            ended.push(1, tag, Err(Failure::Gone));
+        }
+        let mut room = BatchRoom::new();
+        assert!(!ended.copy(1, &mut room));
+        room.clear();
+        ended.take(1, &mut room);
+        assert_eq!(tags(&room), List::from_iter(0..32));
+        room.clear();
+        ended.take(1, &mut room);
+        assert_eq!(tags(&room), List::from_iter(32..40));
+        assert!(ended.is_empty());
+    }
+}
