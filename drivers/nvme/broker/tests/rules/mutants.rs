@@ -396,23 +396,13 @@ const MUTANTS: &[Mutant] = &[
     mutant(8, "extents.rs", "&& count <= self.blocks_max", "", ALLOWED),
     mutant(8, "extents.rs", "&& first >= self.first", "", ALLOWED),
     mutant(8, "extents.rs", "&& first.checked_add(count.into()).is_some_and(|end| end <= self.end)", "", ALLOWED),
-    mutant(
-        1,
-        "facts.rs",
-        "        self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];\n        self.extents.forget();",
-        "        self.namespaces = [Known { nsid: 0, facts: None }; NAMESPACES_KEPT];",
-        "events::namespaces_are_not_believed_after_they_changed",
-    ),
-    mutant(
-        1,
-        "facts.rs",
-        "            self.namespaces[place] = Known { nsid, facts };\n            self.extents.forget();",
-        "            self.namespaces[place] = Known { nsid, facts };",
-        "io::what_is_learned_anew_ends_what_was_allowed",
-    ),
-    mutant(1, "facts.rs", "        });\n        self.extents.forget();", "        });", "io::a_transfer_keeps_to_mdts"),
+    mutant(1, "facts.rs", "KEPT];\n        self.extents.forget();", "KEPT];", CHANGED),
+    mutant(1, "facts.rs", "facts };\n            self.extents.forget();", "facts };", LEARNED),
+    mutant(1, "facts.rs", "});\n        self.extents.forget();", "});", "io::a_transfer_keeps_to_mdts"),
 ];
 
+const CHANGED: &str = "events::namespaces_are_not_believed_after_they_changed";
+const LEARNED: &str = "io::what_is_learned_anew_ends_what_was_allowed";
 const ALLOWED: &str = "io::what_one_command_was_allowed_no_other_is";
 const FIELDS: &str = "admin::every_field_of_flush_and_deletion_without_a_meaning_must_be_zero";
 
