@@ -3,7 +3,7 @@
 //! A transfer is cut into parts, one device command each. Transfers with parts left to issue take turns, a part at a
 //! time, so that a short one does not wait behind a long one. A transfer has ended when none of its parts is in
 //! flight and none is left; its outcome is the first failure among its parts. It ends exactly once: where it gives up its
-//! place, [`Transfers::end`], how it ended is listed.
+//! place, `Transfers::end`, how it ended is listed.
 
 use heapless::Deque;
 use protocol::nvme::{Failure, Operation, Transfer};
