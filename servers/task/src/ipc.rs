@@ -255,6 +255,7 @@ impl Receive {
     ///
     /// # Errors
     /// Timed out when the deadline came first.
+    #[inline]
     pub fn receive<'i>(&self, deadline: Deadline, inbox: &'i mut Inbox) -> Result<Event<'i>, Error> {
         reply_receive(Frame::new(Number::ReplyReceive, [NO_HANDLE, 0, deadline.nanoseconds(), self.handle.into()]))
             .map(|after| event(&after, inbox))
