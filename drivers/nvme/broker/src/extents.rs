@@ -7,8 +7,10 @@
 use nvme_spec::SubmissionEntry;
 use nvme_spec::nvm::{BLOCKS_MASK, FORCE_UNIT_ACCESS, LIMITED_RETRY};
 
+use crate::queue::IDENTIFIER;
+
 /// Of a command's first word, all but its identifier: opcode, flags and namespace.
-const HEAD: u64 = 0xffff_ffff_0000_ffff;
+const HEAD: u64 = !IDENTIFIER;
 /// Of the word of dwords 12 and 13, what may be set.
 pub const OPERANDS: u32 = BLOCKS_MASK | LIMITED_RETRY | FORCE_UNIT_ACCESS;
 /// Extents that are remembered, a power of two: Read and Write have each their own place.

@@ -11,6 +11,8 @@ use crate::reason::Reason;
 
 /// Place of the identifier in the first word of a command, in bits.
 const IDENTIFIER_SHIFT: u32 = 16;
+/// Of that word, the identifier.
+pub const IDENTIFIER: u64 = 0xffff << IDENTIFIER_SHIFT;
 
 /// What a queue's rings are made of.
 #[derive(Clone, Copy, Debug)]
@@ -113,21 +115,19 @@ impl Queue {
     /// Puts a command, whose identifier [`Slots::check`] found good, into the ring; there is [`room`](Self::room). In its
     /// words the identifier is left out. The doorbell is yet to be rung.
     #[inline(always)]
-    pub fn push(&mut self, device: &mut impl Device, identifier: u16, [head, rest @ ..]: [u64; 8]) {
-        let head = head | u64::from(self.slots.pin(identifier)) << IDENTIFIER_SHIFT;
+    pub fn push(&mut self, device: &mut impl Device, identifier: u16, mut words: [u64; 8]) {
+        words[0] |= u64::from(self.slots.pin(identifier)) << IDENTIFIER_SHIFT;
         let offset = self.shape.submission + u32::from(self.tail) * SubmissionEntry::BYTES as u32;
-        let [second, third, fourth, fifth, sixth, seventh, eighth] = rest;
-        device.write_hidden_line(offset, [head, second, third, fourth, fifth, sixth, seventh, eighth]);
+        device.write_hidden_line(offset, words);
         self.tail = if self.tail + 1 == self.shape.entries { 0 } else { self.tail + 1 };
     }
 
     /// Likewise for a whole entry.
     #[inline(never)]
     pub fn push_entry(&mut self, device: &mut impl Device, entry: &SubmissionEntry) {
-        let [head, rest @ ..] = entry.to_words();
-        let [second, third, fourth, fifth, sixth, seventh, eighth] = rest;
-        let head = head & !(0xffff << IDENTIFIER_SHIFT);
-        self.push(device, entry.identifier.get(), [head, second, third, fourth, fifth, sixth, seventh, eighth]);
+        let mut words = entry.to_words();
+        words[0] &= !IDENTIFIER;
+        self.push(device, entry.identifier.get(), words);
     }
 
     /// Tells the controller of new commands.
@@ -188,7 +188,7 @@ pub const fn slot(identifier: u16) -> u16 {
 /// The slot's place in a table.
 #[inline(always)]
 const fn place(identifier: u16) -> usize {
-    identifier as usize & 63
+    slot(identifier) as usize
 }
 
 /// The commands in flight on one queue, by slot.
