@@ -110,10 +110,9 @@ pub(super) fn write(kernel: &mut Kernel, current: TaskId, [handle, offset, bytes
 /// code.
 #[inline(always)]
 pub fn submit(kernel: &mut Kernel, handle: u64, queue: u64, count: u64) -> (u64, Results) {
-    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
-    let device = match owned(kernel, current, handle) {
-        Ok(device) => device,
-        Err(error) => return (refused(kernel, current, error), [0; 3]),
+    let (current, device) = match of_current(kernel, handle) {
+        Ok(found) => found,
+        Err(status) => return (status, [0; 3]),
     };
     let buffer = kernel.objects.buffer(current);
     let (commands, _) = buffer.as_chunks::<DEVICE_COMMAND_BYTES>();
@@ -135,10 +134,9 @@ pub fn submit(kernel: &mut Kernel, handle: u64, queue: u64, count: u64) -> (u64,
 /// Takes completions.
 #[inline(always)]
 pub fn complete(kernel: &mut Kernel, handle: u64, queue: u64) -> (u64, Results) {
-    let Some(current) = kernel.objects.current() else { return (Error::Denied as u64, [0; 3]) };
-    let device = match owned(kernel, current, handle) {
-        Ok(device) => device,
-        Err(error) => return (refused(kernel, current, error), [0; 3]),
+    let (current, device) = match of_current(kernel, handle) {
+        Ok(found) => found,
+        Err(status) => return (status, [0; 3]),
     };
     let buffer = kernel.objects.buffer(current);
     let (completions, _) = buffer.as_chunks_mut::<DEVICE_COMPLETION_BYTES>();
@@ -148,6 +146,16 @@ pub fn complete(kernel: &mut Kernel, handle: u64, queue: u64) -> (u64, Results) 
             tell(kernel, current, device, refusal);
             (refusal.error as u64, [0; 3])
         }
+    }
+}
+
+/// The current task, and the device behind its registers handle; else the status of its call.
+#[inline(always)]
+fn of_current(kernel: &mut Kernel, handle: u64) -> Result<(TaskId, usize), u64> {
+    let Some(current) = kernel.objects.current() else { return Err(Error::Denied as u64) };
+    match owned(kernel, current, handle) {
+        Ok(device) => Ok((current, device)),
+        Err(error) => Err(refused(kernel, current, error)),
     }
 }
 
