@@ -32,7 +32,12 @@ pub struct Means {
 
 /// Waits a little. It ends by timing out, or by an interrupt.
 pub fn pause() {
-    let _ = task::wait(Deadline::after(PAUSE));
+    pause_for(PAUSE);
+}
+
+/// Lets so much time pass. It ends likewise.
+pub fn pause_for(time: Duration) {
+    let _ = task::wait(Deadline::after(time));
 }
 
 /// What a driver has of its device on the direct lane; waits until the kernel knows.

@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
+use hostile::driver::pause_for;
 use nvme_spec::admin::QueueCounts;
 use nvme_spec::registers::{
     ACQ, AQA, ASQ, CC, CSTS, Configuration, ControllerStatus, DoorbellStride, ShutdownNotification,
     admin_queue_attributes,
 };
 use nvme_spec::{CompletionEntry, SubmissionEntry};
-use task::{Deadline, DeviceRegisters, Direct, Instant, Stop};
+use task::{DeviceRegisters, Direct, Instant, Stop};
 
 /// Where things lie in the memory for rings: the admin queues first, then these.
 pub const IO_SUBMISSION: u64 = 0x2000;
@@ -23,6 +24,8 @@ const ADMIN_COMPLETION: u64 = 0x1000;
 const ENTRIES: u16 = 32;
 /// How long the controller may take to be enabled or disabled.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_micros(50);
 /// How long to wait for a command that may never end, after the one before it.
 pub const BRIEFLY: Duration = Duration::from_millis(100);
 /// And for one that the controller must end, also on a busy computer.
@@ -130,7 +133,7 @@ impl Controller {
             if Instant::now().since(start) > PATIENCE {
                 return Err(Stop::new(format_args!("the controller does not get there")));
             }
-            pause();
+            pause_for(PAUSE);
         }
         Ok(())
     }
@@ -206,7 +209,7 @@ impl Controller {
             } else if Instant::now().since(last) > patience {
                 break;
             } else {
-                pause();
+                pause_for(PAUSE);
             }
         }
         let Queue { number, head, .. } = *self.queue(on);
@@ -234,9 +237,4 @@ impl Controller {
         let is_ready = ControllerStatus::from_bits_retain(registers.read_u32(CSTS)).contains(ControllerStatus::READY);
         !is_ready && !Configuration(registers.read_u32(CC)).enable()
     }
-}
-
-/// Lets time pass. It ends by timing out, or by an interrupt.
-pub fn pause() {
-    let _ = task::wait(Deadline::after(Duration::from_micros(50)));
 }

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use task::{Deadline, DeviceRegisters, Direct, Instant, Stop};
+use hostile::driver::pause_for;
+use task::{DeviceRegisters, Direct, Instant, Stop};
 
 const IDENTIFICATION: u32 = 0x00;
 const RAISE: u32 = 0x60;
@@ -62,7 +63,7 @@ impl Engine {
             if Instant::now().since(start) > PATIENCE {
                 return Err(Stop::new(format_args!("the engine does not end")));
             }
-            pause(PAUSE);
+            pause_for(PAUSE);
         }
         Ok(())
     }
@@ -72,9 +73,4 @@ impl Engine {
         self.registers.write_u32(RAISE, 1);
         self.registers.write_u32(LOWER, 1);
     }
-}
-
-/// Lets time pass. It ends by timing out.
-pub fn pause(time: Duration) {
-    let _ = task::wait(Deadline::after(time));
 }

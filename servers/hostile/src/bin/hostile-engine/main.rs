@@ -9,11 +9,12 @@ mod engine;
 
 use core::time::Duration;
 
-use hostile::{driver, pattern};
+use hostile::driver::{self, pause_for};
+use hostile::pattern;
 use task::{Dma, Environment, Log, Started, Stop};
 use trials::insist;
 
-use engine::{BUFFER_BYTES, Engine, pause};
+use engine::{BUFFER_BYTES, Engine};
 
 task::needs! {
     registers: registers,
@@ -73,7 +74,7 @@ fn run(environment: Environment) -> Result<(), Stop> {
     hostile.own_memory("after-messages")?;
     insist(log, format_args!("attempts done"));
     loop {
-        pause(INTERVAL);
+        pause_for(INTERVAL);
         hostile.engine.interrupt();
         insist(log, format_args!("interrupt raised"));
     }
