@@ -152,7 +152,7 @@ impl Server<'_> {
                 && let Some(badge) = client.badge()
                 && let Some(notice) = self.driver.notice(badge, &mut ended)
                 && let message = Encoded::new(notice.bytes(), notice.len())
-                && let deadline = self.deadline()
+                && let deadline = self.before_wait()
                 && let Ok(next) = self.grants.requests.signal_receive(client, &message, deadline, &mut inbox)
             {
                 // The client waited, and was told at once what has ended.
@@ -164,9 +164,9 @@ impl Server<'_> {
         }
     }
 
-    /// When a wait must end, at the latest. Before it, those who wait for a shutdown are told.
+    /// Before a wait: tells those who wait for a shutdown, if there is something to tell. Returns when the wait must end.
     #[inline]
-    fn deadline(&mut self) -> Deadline {
+    fn before_wait(&mut self) -> Deadline {
         if !self.waiting.is_empty() {
             self.tell_outcome();
         }
@@ -187,7 +187,7 @@ impl Server<'_> {
     /// Waits for the next event, with nobody to be answered.
     #[inline(always)]
     fn wait<'i>(&mut self, inbox: &'i mut Inbox) -> Result<Event<'i>, Error> {
-        let deadline = self.deadline();
+        let deadline = self.before_wait();
         self.signal();
         self.grants.requests.receive(deadline, inbox)
     }
@@ -200,7 +200,7 @@ impl Server<'_> {
         answer: &Answer<'_>,
         inbox: &'i mut Inbox,
     ) -> Result<Event<'i>, Error> {
-        let deadline = self.deadline();
+        let deadline = self.before_wait();
         self.signal();
         self.grants.requests.reply_receive(reply, answer, deadline, inbox)
     }

@@ -29,7 +29,8 @@ impl<'a> Framed<'a> {
     }
 }
 
-/// A batch's length as postcard writes it, and how many bytes: one or two.
+/// A batch's length as [`varint`] writes it, and how many bytes: one or two, which is why it is apart. Where the compiler knows
+/// that, nothing that is done with the message looks at its bounds.
 #[inline]
 const fn length(bytes: usize) -> (u64, usize) {
     const { assert!(RECORDS < 1 << 14) };
